@@ -1,9 +1,11 @@
-"""What the suite asks of a dataset: lists of sample ids, images, label maps, and domains where it has them."""
+"""What the suite asks of a dataset: sample ids, images, label maps, and domains where it has them."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -16,6 +18,13 @@ from scenarios.errors import DataError, ScenarioError
 IGNORE = 255
 _INVALID = 254  # marks a raw value that a dataset does not define
 Split = Literal["train", "test"]
+_EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"}
+_BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    Image.DecompressionBombError,
+)  # what Pillow raises for damaged files
 
 
 class Dataset(ABC):
@@ -28,12 +37,18 @@ class Dataset(ABC):
     name: ClassVar[str]
     classes: tuple[str, ...]
     """Names of the classes 1 … N."""
-    background: ClassVar[str | None] = "background"
+    background: str | None = "background"
     domains: tuple[str, ...] = ()
     """Names of the domains in their published order; empty for a dataset without domains."""
     default_setting: ClassVar[str] = "overlapped"
+    background_is_other: ClassVar[bool] = False
+    """Whether class 0 is a rest class ("other"), which the printed groups leave out (ADE20K)."""
+    groups_per_step: ClassVar[bool] = False
+    """Whether published tables print one mIoU per step (ADE20K) instead of one for all new classes."""
     in_memory: ClassVar[bool] = False
     """Whether `image` and `label` are so cheap that worker processes would cost more than they save."""
+    obtain: ClassVar[str] = "It needs no files."
+    """Where the data come from and which layout is expected, as sentences for the user."""
 
     @abstractmethod
     def ids(self, split: Split) -> tuple[str, ...]:
@@ -55,20 +70,55 @@ class Dataset(ABC):
         """The domain of a sample."""
         raise ScenarioError(f"dataset {self.name} has no domains; use the setting overlapped or disjoint")
 
+    def domain_ids(self) -> tuple[str, ...]:
+        """The samples that domain-incremental steps train on."""
+        return self.ids("train")
+
+    def with_domains(self) -> Dataset:
+        """The dataset as domain-incremental scenarios see it."""
+        return self
+
 
 class FileDataset(Dataset):
     """A dataset of image files and single-channel label files under one root directory."""
 
+    homes: ClassVar[tuple[str, ...]] = (".",)
+    """Where the layout may begin, relative to the directory that the user passes."""
+    needs: ClassVar[tuple[str, ...]]
+    """Files and directories without which the data cannot be listed, relative to the home."""
+
     def __init__(self, root: str | Path | None):
         if root is None:
-            raise ScenarioError(f"dataset {self.name} needs --data DIR, the directory that holds it")
+            raise ScenarioError(f"dataset {self.name} needs --data DIR, where it lies. {self.obtain}")
         self.root = self.locate(Path(root).expanduser())
+        self._ids: dict[Split, tuple[str, ...]] = {}
 
     def locate(self, root: Path) -> Path:
-        """The directory that has the dataset's layout, given what the user passed."""
+        """The first home that has everything needed; ScenarioError says what was looked for and where."""
         if not root.is_dir():
-            raise ScenarioError(f"data directory {root} does not exist; pass --data DIR with the {self.name} data")
-        return root
+            raise ScenarioError(f"directory {root} does not exist; pass --data DIR with the {self.name} data")
+        homes = [root / home for home in self.homes]
+        missing = {home: [part for part in self.needs if not (home / part).exists()] for home in homes}
+        best = min(homes, key=lambda home: len(missing[home]))
+        if not missing[best]:
+            return best
+        if len(missing[best]) < len(self.needs):
+            raise ScenarioError(
+                f"{best} lacks {', '.join(missing[best])} of the {self.name} data. {self.obtain}"
+            )
+        raise ScenarioError(
+            f"no {self.name} data in {root}: looked for {', '.join(self.needs)} "
+            f"in {', '.join(map(str, homes))}. {self.obtain}"
+        )
+
+    def ids(self, split: Split) -> tuple[str, ...]:
+        if split not in self._ids:
+            self._ids[split] = tuple(self.list_ids(split))
+        return self._ids[split]
+
+    @abstractmethod
+    def list_ids(self, split: Split) -> Iterable[str]:
+        """Sample ids of a split, in order, read from the disk; called once for each split."""
 
     @abstractmethod
     def image_path(self, sample: str) -> Path:
@@ -90,7 +140,11 @@ class FileDataset(Dataset):
         return table
 
     def image(self, sample: str) -> Image.Image:
-        return _open(self.image_path(sample)).convert("RGB")
+        path = self.image_path(sample)
+        image = _open(path)
+        if image.mode[0] in "IF":  # Pillow would clip these to 8 bits without a word
+            raise DataError(f"image {path} has mode {image.mode}; save it with 8 bits a channel")
+        return image.convert("RGB")
 
     def label(self, sample: str) -> np.ndarray:
         path = self.label_path(sample)
@@ -100,14 +154,12 @@ class FileDataset(Dataset):
                 f"label file {path} is not an 8-bit single-channel image (it has shape {raw.shape}, "
                 f"{raw.dtype}); save the class indices as a gray or palette PNG"
             )
-        labels = self._table[raw]
+        labels = self._table.take(raw)
         if (labels == _INVALID).any():
-            wrong = np.unique(raw[labels == _INVALID]).tolist()
+            wrong = _ranges(np.unique(raw[labels == _INVALID]))
             raise DataError(
-                f"label file {path} holds {', '.join(map(str, wrong))}; {self.name} has 0–{len(self.classes)} and "
-                f"{IGNORE} (ignore): correct the file, or take it off the list"
-                if self.raw_to_label().keys() == set(range(len(self.classes) + 1)) | {IGNORE}
-                else f"label file {path} holds {', '.join(map(str, wrong))}, which {self.name} does not define"
+                f"label file {path} holds {wrong}; {self.name} has the label values "
+                f"{_ranges(self.raw_to_label())}: correct the file"
             )
         return labels
 
@@ -118,18 +170,48 @@ class FileDataset(Dataset):
             try:
                 stat = path.stat()
             except OSError as error:
-                raise DataError(f"label file {path} of sample {sample} cannot be read: {error.strerror}") from None
+                raise DataError(f"label file {path} cannot be read: {error.strerror}") from None
             digest.update(f"{sample}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
         return digest.hexdigest()
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file without surrounding blanks; empty lines are left out."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the list {path} cannot be read as text: {error}") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def files_by_stem(folder: Path) -> dict[str, Path]:
+    """The image files of a directory by their names without extension; DataError for two of one name."""
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in _EXTENSIONS or path.name.startswith("."):
+            continue
+        if path.stem in files:
+            raise DataError(
+                f"{folder} holds both {files[path.stem].name} and {path.name}; remove one of the two"
+            )
+        files[path.stem] = path
+    return files
+
+
+def _ranges(values: Iterable[int]) -> str:
+    """Whole numbers as text, with runs drawn together: 0–20, 255."""
+    runs = itertools.groupby(enumerate(sorted(values)), key=lambda pair: pair[1] - pair[0])
+    ends = [(run[0][1], run[-1][1]) for run in (list(group) for _, group in runs)]
+    return ", ".join(f"{first}–{last}" if first < last else f"{first}" for first, last in ends)
 
 
 def _open(path: Path) -> Image.Image:
     """An image read completely, so that a truncated file fails here and not later."""
     try:
-        image = Image.open(path)
-        image.load()
+        with Image.open(path) as image:
+            image.load()
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist, although the dataset's list names it") from None
-    except OSError as error:
+        raise DataError(f"{path} does not exist, although the dataset lists it") from None
+    except _BROKEN as error:
         raise DataError(f"{path} is not a readable image ({error}); replace the file") from None
     return image

@@ -1,0 +1,38 @@
+"""The command `bench`: subcommands, and how errors end."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from bench.cli import data, listing, output, run
+
+app = typer.Typer(
+    name="bench",
+    help="Benchmark incremental semantic segmentation: one command, one engine, many methods.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.add_typer(listing.app, name="list")
+app.add_typer(data.app, name="data")
+app.command("table")(output.table)
+app.command("show")(output.show)
+
+
+def main() -> None:
+    """Run the command; an error that the user can mend is one message and its exit code, never a traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("interrupted; the same command resumes where it stopped", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if not isinstance(code, int):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(code)

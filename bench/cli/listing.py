@@ -1,0 +1,64 @@
+"""`bench list`: what there is to choose from. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(help="List methods, scenarios, orders, backbones or protocols.", no_args_is_help=True)
+
+
+@app.command()
+def methods() -> None:
+    """Methods with their options and published defaults."""
+    from methods.registry import available
+
+    infos = available()
+    width = max(map(len, infos))
+    for name, info in infos.items():
+        typer.echo(f"{name:<{width}}  {info.summary}")
+        if info.options:
+            typer.echo(" " * (width + 2) + "options: " + ", ".join(f"{key}={value}" for key, value in info.options))
+
+
+@app.command()
+def scenarios() -> None:
+    """The published scenarios; every other DATASET_BASE-INC works, too."""
+    from scenarios.datasets import dataset_class
+    from scenarios.scenario import PUBLISHED
+
+    for dataset, splits in PUBLISHED.items():
+        names = "  ".join(f"{dataset}_{split}" for split in splits) or f"{dataset}_BASE-INC for your own images"
+        usual = dataset_class(dataset).default_setting
+        typer.echo(f"{names}   (default setting: {usual})")
+    typer.echo("DATASET_BASE-INC: BASE classes (or domains) at the first step, INC at each later one; any split works.")
+
+
+@app.command()
+def orders() -> None:
+    """Class orders that have a name."""
+    from scenarios.orders import NAMED_ORDERS
+
+    typer.echo("natural      the dataset's own order (default)")
+    typer.echo("random:SEED  a random permutation")
+    for dataset, named in NAMED_ORDERS.items():
+        for name, order in named.items():
+            typer.echo(f"{name:<12} {dataset}: {','.join(map(str, order))}")
+    typer.echo("or a permutation of class numbers or names, literally or in a file")
+
+
+@app.command()
+def backbones() -> None:
+    """Backbones that the recipes and documents use; any timm model with feature maps works."""
+    from bench.backbones import SUGGESTED
+
+    for name, text in SUGGESTED.items():
+        typer.echo(f"{name:<24} {text}")
+
+
+@app.command()
+def protocols() -> None:
+    """Evaluation protocols."""
+    from scenarios.protocol import PROTOCOLS
+
+    for protocol in PROTOCOLS.values():
+        typer.echo(protocol.summary())

@@ -1,0 +1,116 @@
+"""Carries out experiments: computes the steps that the store lacks, evaluates them, writes the run's record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import Timeout
+
+from bench.environment import choose_device
+from bench.evaluation import count
+from bench.experiment import Experiment
+from bench.loading import Loader
+from bench.plan import Plan, StepPlan, make_plan
+from bench.progress import Reporter
+from bench.record import run_record, step_record
+from bench.store import Store, read_json, write_json
+from bench.training import StepTrainer, make_network
+
+
+def run(
+    experiments: Experiment | Sequence[Experiment],
+    *,
+    out: str | Path = "runs",
+    device: str = "auto",
+    workers: int | None = None,
+    checkpoint_every: float = 60.0,
+    reporter: Reporter | None = None,
+) -> list[dict[str, Any]]:
+    """Carry out one or several experiments and return their records, one per run, as `run.json` holds them.
+
+    `out` is the run store. What it already holds is not computed again; an interrupted step resumes from its
+    checkpoint, written every `checkpoint_every` seconds. `workers` are processes that read images (default:
+    as many as cores, up to 8; none for data in memory; the result does not depend on it).
+    Every experiment is planned, and so checked, before the first one trains.
+    """
+    experiments = [experiments] if isinstance(experiments, Experiment) else list(experiments)
+    reporter = reporter or Reporter()
+    torch_device = choose_device(device)
+    plans = [make_plan(experiment, torch_device, reporter.scan) for experiment in experiments]
+    store = Store(out)
+    records = []
+    with deterministic(torch_device), reporter.running(plans):
+        for plan in plans:
+            records.append(_run(plan, store, torch_device, workers, checkpoint_every, reporter))
+    return records
+
+
+def _run(
+    plan: Plan, store: Store, device: torch.device, workers: int | None, checkpoint_every: float, reporter: Reporter
+) -> dict[str, Any]:
+    """One run: its record is rewritten after every step, so that what is done can be seen."""
+    experiment = plan.experiment
+    folder = store.run_dir(experiment.run_name)
+    folder.mkdir(parents=True, exist_ok=True)
+    reporter.start_run(plan, folder / "log.txt")
+    records: list[dict[str, Any]] = []
+    for step in plan.steps:
+        loader = Loader(plan.dataset, step.settings, device, workers)
+        with _locked(store, step.key, reporter):
+            if not store.has_step(step.key):
+                StepTrainer(plan, step, store, loader, reporter).run(checkpoint_every)
+            counts = _evaluated(plan, step, store, loader, reporter)
+        training = read_json(store.step_dir(step.key) / "training.json")
+        records.append(step_record(plan, step, training, counts))
+        write_json(folder / "run.json", run_record(plan, records))
+        reporter.end_step(records[-1])
+    reporter.end_run()
+    return read_json(folder / "run.json")
+
+
+def _evaluated(plan: Plan, step: StepPlan, store: Store, loader: Loader, reporter: Reporter) -> dict[str, Any]:
+    """The counts of a step's evaluation, from the store or made now."""
+    path = store.step_dir(step.key) / f"{plan.evaluation_name(step)}.json"
+    if not path.is_file():
+        reporter.note(f"testing step {step.index} on {len(step.data.test.ids)} images")
+        network = make_network(step, step.channels_per_step, "none")
+        network.load_state_dict(store.load_weights(step.key))
+        network.eval().to(loader.device, memory_format=torch.channels_last)
+        channels = sum(step.channels_per_step)
+        started = time.monotonic()
+        with torch.autocast(loader.device.type, torch.bfloat16, enabled=step.settings["precision"] == "bf16"):
+            counts = count(network, loader.once(step.data.test), channels)
+        seconds = time.monotonic() - started
+        write_json(path, counts | {"images": len(step.data.test.ids), "seconds": seconds})
+    return read_json(path)
+
+
+@contextmanager
+def _locked(store: Store, key: str, reporter: Reporter) -> Iterator[None]:
+    """Hold a step's lock; where another process computes the step, wait for its result."""
+    lock = store.lock(key)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        reporter.note("another process computes this step; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """On the CPU only algorithms whose result does not depend on timing; GPUs lack some of them."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(before or device.type == "cpu")
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

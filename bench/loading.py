@@ -1,0 +1,133 @@
+"""From a step's view of a dataset to batches on the device."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from bench.seeds import derive_seed
+from scenarios.datasets.base import Dataset
+from scenarios.errors import DataError
+from scenarios.transforms import Pair, evaluation_pair, training_pair
+from scenarios.views import View
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as its weights expect
+
+
+class _Samples(TorchDataset[Pair]):
+    """Pairs of a view; an index is (epoch, row) with augmentation, or a row without."""
+
+    def __init__(self, dataset: Dataset, view: View, settings: dict[str, Any], seed: tuple[object, ...] | None):
+        self.dataset, self.view, self.crop, self.seed = dataset, view, settings["crop"], seed
+        self.area = (settings["scale_min"], settings["scale_max"])
+
+    def __len__(self) -> int:
+        return len(self.view.ids)
+
+    def __getitem__(self, index: Any) -> Pair:
+        if self.seed is None:
+            image, label = self._read(self.view.ids[index])
+            return evaluation_pair(image, label, self.crop)
+        epoch, row = index
+        sample = self.view.ids[row]
+        image, label = self._read(sample)
+        base, *names = self.seed
+        return training_pair(image, label, self.crop, self.area, derive_seed(base, *names, epoch, sample))
+
+    def _read(self, sample: str) -> tuple[Any, np.ndarray]:
+        image, label = self.dataset.image(sample), self.dataset.label(sample)
+        if image.size != label.shape[::-1]:
+            raise DataError(
+                f"{self.dataset.name}: image {sample} has {image.size[0]}×{image.size[1]} pixels, but its label "
+                f"map {label.shape[1]}×{label.shape[0]}; both must agree (see `bench data check`)"
+            )
+        return image, self.view.table[label]
+
+
+class BatchOrder(Sequence[list[tuple[int, int]]]):
+    """The batches of a step: each a list of (epoch, row).
+
+    An epoch is a fresh permutation of the rows, cut into whole batches; the rest is dropped, as the published
+    codes do. A step with fewer images than a batch fills each batch from several permutations in a row.
+    """
+
+    def __init__(self, rows: int, batch: int, epochs: int, seed: int, step: int):
+        self.rows, self.batch, self.seed, self.step = rows, batch, seed, step
+        self.per_epoch = max(1, rows // batch)
+        self.epochs = epochs
+        self._drawn: tuple[int, np.ndarray] = (-1, np.empty(0, int))
+
+    def __len__(self) -> int:
+        return self.per_epoch * self.epochs
+
+    def __getitem__(self, iteration: int) -> list[tuple[int, int]]:
+        if not 0 <= iteration < len(self):
+            raise IndexError(iteration)
+        if self.rows >= self.batch:
+            epoch, place = divmod(iteration, self.per_epoch)
+            rows = self._permutation(epoch)[place * self.batch : (place + 1) * self.batch]
+            return [(epoch, int(row)) for row in rows]
+        places = range(iteration * self.batch, (iteration + 1) * self.batch)
+        return [(p // self.rows, int(self._permutation(p // self.rows)[p % self.rows])) for p in places]
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        if self._drawn[0] != epoch:
+            seed = derive_seed(self.seed, "data order", self.step, epoch)
+            self._drawn = epoch, np.random.Generator(np.random.PCG64(seed)).permutation(self.rows)
+        return self._drawn[1]
+
+
+class Loader:
+    """Batches of images (float, normalised, channels-last) and labels (int64) on the device."""
+
+    def __init__(self, dataset: Dataset, settings: dict[str, Any], device: torch.device, workers: int | None):
+        self.dataset, self.settings, self.device = dataset, settings, device
+        self.workers = default_workers(dataset) if workers is None else workers
+        self._mean = torch.tensor(_MEAN, device=device).view(1, 3, 1, 1) * 255
+        self._std = torch.tensor(_STD, device=device).view(1, 3, 1, 1) * 255
+
+    def training(self, view: View, order: BatchOrder, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of a step from iteration `start` on, augmented."""
+        samples = _Samples(self.dataset, view, self.settings, (order.seed, "augmentation", order.step))
+        return self._batches(samples, batch_sampler=map(order.__getitem__, range(start, len(order))))
+
+    def once(self, view: View) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each image of a view once, in order, without augmentation."""
+        samples = _Samples(self.dataset, view, self.settings, None)
+        return self._batches(samples, batch_size=self.settings["batch"])
+
+    def _batches(self, samples: _Samples, **how: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        loader = DataLoader(
+            samples,
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+            worker_init_fn=_quiet_worker,
+            **how,
+        )
+        try:
+            for images, labels in loader:
+                images = images.to(self.device, non_blocking=True).float()
+                images = ((images - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
+                yield images, labels.to(self.device, non_blocking=True).long()
+        except DataError as error:
+            # A worker process adds its traceback to the message; the user needs the last line.
+            raise DataError(str(error).strip().splitlines()[-1].removeprefix("scenarios.errors.DataError: ")) from None
+
+
+def default_workers(dataset: Dataset) -> int:
+    """Worker processes for reading: none for data in memory, else one per core up to 8."""
+    return 0 if dataset.in_memory else min(8, os.cpu_count() or 1)
+
+
+def _quiet_worker(_: int) -> None:
+    """Leave Ctrl-C to the main process, which saves a checkpoint and then ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)

@@ -1,0 +1,168 @@
+"""From an experiment to its steps: data, recipe and key of each, before anything is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.experiment import Experiment
+from bench.store import hash_of
+from methods.method import Method, Step
+from methods.options import parse_options
+from methods.registry import load_method
+from methods.source import code_of
+from scenarios.datasets import load_dataset
+from scenarios.datasets.base import Dataset
+from scenarios.presence import Presence, presence
+from scenarios.scenario import Scenario, make_scenario
+from scenarios.views import StepData, View, step_data
+
+NUMERICS = 1
+"""Raised by hand when a change of the engine, the network or `methods/functional.py` changes results."""
+
+_FIRST_STEP = "cross-entropy"
+"""The method of the first step, which all methods share."""
+
+OnScan = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """One step to compute. `key` names its result in the store, `previous` the step that it starts from."""
+
+    key: str
+    previous: str | None
+    identity: dict[str, Any]
+    data: StepData
+    settings: dict[str, Any]
+    """The recipe of this step."""
+    seed: int
+    method: str | None
+    """The method that trains the step; None: the first step that all methods share."""
+    options: Any
+
+    @property
+    def index(self) -> int:
+        """The number of the step in its scenario."""
+        return self.data.index
+
+    @property
+    def channels_per_step(self) -> tuple[int, ...]:
+        """Classifier channels that each step up to this one added; the first has the background."""
+        first, *later = self.data.classes_per_step
+        return (1 + first, *later)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of an experiment in order; `steps` lacks those that the method skips."""
+
+    experiment: Experiment
+    dataset: Dataset
+    scenario: Scenario
+    train: Presence
+    test: Presence
+    device: torch.device
+
+    @cached_property
+    def method(self) -> type[Method]:
+        """The class of the method."""
+        return load_method(self.experiment.method_name)
+
+    @cached_property
+    def options(self) -> Any:
+        """The method's options: its defaults, those published for the dataset, those of the user."""
+        method = self.method
+        published = method.published.get(self.dataset.name)
+        return parse_options(method.name, method.Options, self.experiment.method_options, published)
+
+    @cached_property
+    def method_identity(self) -> dict[str, Any]:
+        """What makes the method's result its own: name, options, and the code of its file."""
+        options = dataclasses.asdict(self.options)
+        return {"name": self.experiment.method_name, "options": options, "code": code_of(self.method)}
+
+    @cached_property
+    def steps(self) -> tuple[StepPlan, ...]:
+        """The steps that the method trains."""
+        last = len(self.scenario.steps) - 1
+        plans: list[StepPlan] = []
+        for index in range(last + 1):
+            if index == 0 or self.method.trains(self.options, index, last):
+                alone = index == 0 or self.method.cumulative
+                plans.append(self._step(index, None if alone else plans[-1].key))
+        return tuple(plans)
+
+    def _step(self, index: int, previous: str | None) -> StepPlan:
+        experiment, cumulative = self.experiment, index > 0 and self.method.cumulative
+        data = step_data(
+            self.scenario, self.dataset, experiment.protocol, index, self.train, self.test, cumulative
+        )
+        # Joint training starts afresh, so it follows the recipe of a first step.
+        settings = experiment.recipe.for_step(0 if cumulative else index)
+        if settings["precision"] == "auto":
+            settings["precision"] = "bf16" if _has_bf16(self.device) else "fp32"
+        identity = {
+            "numerics": NUMERICS,
+            "previous": previous,
+            "step": index,
+            "method": _FIRST_STEP if index == 0 else self.method_identity,
+            "dataset": self.dataset.name,
+            "labels": self.train.content,
+            "view": _view_identity(data.train),
+            "classes_per_step": list(data.classes_per_step),
+            "domain": data.domain,
+            "recipe": settings,
+            "seed": experiment.seed,
+        }
+        method = None if index == 0 else experiment.method_name
+        options = None if index == 0 else self.options
+        return StepPlan(hash_of(identity), previous, identity, data, settings, experiment.seed, method, options)
+
+    def evaluation_name(self, step: StepPlan) -> str:
+        """Names a step's evaluation by the test images, how their labels read, and the crop."""
+        view, crop = _view_identity(step.data.test), step.settings["crop"]
+        return f"evaluation-{hash_of({'view': view, 'labels': self.test.content, 'crop': crop})}"
+
+
+    def state_name(self) -> str:
+        """Names the state that the method draws from the finished first step (`Method.end`)."""
+        return f"state-{hash_of(self.method_identity)}"
+
+
+def make_plan(experiment: Experiment, device: torch.device, on_scan: OnScan | None = None) -> Plan:
+    """Open the dataset, read its class presence, and lay out the steps; every mistake of the user shows here."""
+    dataset = load_dataset(experiment.dataset, experiment.data)
+    if experiment.setting == "domain":
+        dataset = dataset.with_domains()
+    scenario = make_scenario(
+        experiment.scenario, dataset, experiment.setting, experiment.order, experiment.classes
+    )
+
+    def scan(split: str) -> Presence:
+        report = None if on_scan is None else (lambda done, total: on_scan(f"{dataset.name} {split}", done, total))
+        return presence(dataset, split, report)
+
+    plan = Plan(experiment, dataset, scenario, scan("train"), scan("test"), device)
+    _ = plan.steps  # checks the options of the method
+    return plan
+
+
+def step_of(plan: StepPlan, feature_channels: int) -> Step:
+    """The step as its method sees it."""
+    data = plan.data
+    return Step(data.index, data.classes_per_step, data.domain, feature_channels)
+
+
+def _view_identity(view: View) -> str:
+    return hash_of([list(view.ids), np.asarray(view.table).tolist()])
+
+
+def _has_bf16(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)

@@ -1,0 +1,118 @@
+"""What a user sees while experiments run: live bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from bench.plan import Plan
+
+
+class Reporter:
+    """Reports to `console`, and to the log file of the run; quiet when the console is None."""
+
+    def __init__(self, console: Console | None = None):
+        self.console = console
+        self._log: Path | None = None
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._run = ""
+        self._epochs = self._total = self._start = 0
+        self._started = 0.0
+
+    @property
+    def live(self) -> bool:
+        """Whether bars are drawn."""
+        return self.console is not None and self.console.is_terminal
+
+    @contextmanager
+    def running(self, plans: Sequence[Plan]) -> Iterator[None]:
+        """Around all experiments: a bar that counts their steps."""
+        if not self.live:
+            yield
+            return
+        columns = (
+            TextColumn("{task.description}", justify="left"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[info]}"), TextColumn("ETA"), TimeRemainingColumn(),
+        )  # fmt: skip
+        with Progress(*columns, console=self.console, transient=True) as self._bars:
+            total = sum(len(plan.steps) for plan in plans)
+            self._tasks["steps"] = self._bars.add_task("all steps", total=total, info="")
+            yield
+        self._bars = None
+
+    def scan(self, what: str, done: int, total: int) -> None:
+        """Labels read for the table of class presence."""
+        if self.console is None:
+            return
+        if self.live:
+            end = "\n" if done == total else "\r"
+            self.console.print(f"reading the labels of {what}: {done}/{total}", end=end, highlight=False)
+        elif done == total:
+            self.console.print(f"read the {total} labels of {what}", highlight=False)
+
+    def start_run(self, plan: Plan, log: Path) -> None:
+        """The next run begins; its lines go to `log`, too."""
+        experiment = plan.experiment
+        self._run, self._log = experiment.method, log
+        self.note(f"{experiment.scenario} {experiment.setting}, order {experiment.order}, seed {experiment.seed}")
+
+    def start_training(self, step: int, epochs: int, iterations: int, start: int) -> None:
+        """A step starts, or resumes at iteration `start`."""
+        self._epochs, self._total, self._start = epochs, iterations, start
+        self._started, self._step = time.monotonic(), step
+        if self._bars:
+            name = f"{self._run}: step {step}"
+            self._tasks["training"] = self._bars.add_task(name, total=iterations, completed=start, info="")
+
+    def advance(self, iteration: int) -> None:
+        """Iterations done so far in this step."""
+        if self._bars:
+            epoch = min(self._epochs, 1 + iteration * self._epochs // self._total)
+            self._bars.update(
+                self._tasks["training"], completed=iteration, info=f"epoch {epoch}/{self._epochs}"
+            )
+
+    def end_epoch(self, epoch: int, terms: dict[str, float], iteration: int, seconds: float) -> None:
+        """An epoch is over; `terms` are the means of the loss terms."""
+        loss = " + ".join(f"{name} {value:.4f}" for name, value in terms.items())
+        done = max(1, iteration - self._start)
+        left = (time.monotonic() - self._started) / done * (self._total - iteration)
+        self.note(
+            f"step {self._step} epoch {epoch}/{self._epochs}  loss {loss}  "
+            f"{seconds:.0f} s, {timedelta(seconds=round(left))} to go",
+            epoch=True,
+        )
+
+    def end_training(self) -> None:
+        """The training of a step is over."""
+        if self._bars:
+            self._bars.remove_task(self._tasks.pop("training"))
+
+    def end_step(self, record: dict[str, Any]) -> None:
+        """A step is evaluated, or was found in the store."""
+        groups = ", ".join(f"{k} {v:.1f}" for k, v in record["groups"].items() if v is not None)
+        self.note(f"step {record['step']} done: mIoU {groups}")
+        if self._bars:
+            self._bars.advance(self._tasks["steps"])
+
+    def end_run(self) -> None:
+        """The run is complete."""
+        self._log = None
+
+    def note(self, text: str, epoch: bool = False) -> None:
+        """A line; lines of single epochs are left to the bars on a terminal."""
+        line = f"[{self._run}] {text}" if self._run else text
+        if self._log:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+        if self.console is not None and not (epoch and self.live):
+            (self._bars.console if self._bars else self.console).print(line, highlight=False, markup=False)

@@ -1,0 +1,273 @@
+"""The training of one step: the one loop that all methods share."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.environment import peak_memory, reset_peak_memory, versions
+from bench.errors import RunError, UsageError
+from bench.loading import BatchOrder, Loader
+from bench.network import Network, start_new_classes, synchronise_norms
+from bench.plan import Plan, StepPlan, step_of
+from bench.progress import Reporter
+from bench.seeds import derive_seed
+from bench.store import Store
+from methods.method import Batch, Batches, Method, NoOptions
+
+
+@dataclass
+class Training:
+    """The state of a step in training: what a checkpoint holds."""
+
+    student: nn.Module
+    teacher: nn.Module | None
+    method: Method
+    optimizer: torch.optim.Optimizer
+    iteration: int = 0
+    seconds: float = 0.0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    """Sums of the loss terms over the iterations of the current epoch, on the device."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """Mean loss terms of each finished epoch."""
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed step needs, as tensors and plain values."""
+        return {
+            "student": self.student.state_dict(),
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "sums": self.sums,
+            "history": self.history,
+        }
+
+    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        """Continue where `state` was taken."""
+        self.student.load_state_dict(state["student"])
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.iteration, self.seconds = state["iteration"], state["seconds"]
+        self.sums = {name: value.to(device) for name, value in state["sums"].items()}
+        self.history = list(state["history"])
+
+
+class StepTrainer:
+    """Trains one step of a plan and writes its result to the store."""
+
+    def __init__(self, plan: Plan, step: StepPlan, store: Store, loader: Loader, reporter: Reporter):
+        self.plan, self.step, self.store, self.loader, self.reporter = plan, step, store, loader, reporter
+        self.device = loader.device
+        rows = len(step.data.train.ids)
+        if rows == 0:
+            raise UsageError(
+                f"step {step.index} of {plan.scenario.name} has no training image in {plan.dataset.name}: none "
+                "holds its classes; choose --classes that the data have, or another split"
+            )
+        settings = step.settings
+        self.order = BatchOrder(rows, settings["batch"], settings["epochs"], step.seed, step.index)
+
+    def run(self, checkpoint_every: float) -> None:
+        """Train from the start, or from the checkpoint of an earlier attempt, and save the step."""
+        reset_peak_memory(self.device)
+        training = self._set_up()
+        checkpoint = self.store.load_checkpoint(self.step.key)
+        if checkpoint is None:
+            previous = self._previous_state() if self.step.method else {}
+            with torch.no_grad():
+                training.method.begin(training.student, self._look(training.teacher, None), previous)
+        else:
+            training.restore(checkpoint, self.device)
+            self.reporter.note(f"resuming at iteration {training.iteration} of {len(self.order)}")
+        with interruption() as interrupted:
+            self._loop(training, checkpoint_every, interrupted)
+        training.student.eval()
+        training.method.end(training.student, self._look(None, training.student))
+        summary = {
+            "seconds": training.seconds,
+            "images": len(self.order) * self.step.settings["batch"],
+            "train_images": len(self.step.data.train.ids),
+            "history": training.history,
+            "peak_memory_bytes": peak_memory(self.device),
+            "device": str(self.device),
+            "versions": versions(),
+        }
+        self.store.save_step(
+            self.step.key, self.step.identity, summary, training.student.state_dict(), training.method.state_dict()
+        )
+
+    def _set_up(self) -> Training:
+        """Student, teacher, method and optimiser at the beginning of the step."""
+        step = self.step
+        torch.manual_seed(derive_seed(step.seed, "initialisation", step.index))
+        student = make_network(step, step.channels_per_step, step.settings["weights"] if not step.previous else "none")
+        method_class = self.plan.method if step.method else Method
+        options = step.options if step.method else NoOptions()
+        teacher = None
+        if step.previous:
+            weights = self.store.load_weights(step.previous)
+            student.load_state_dict(weights, strict=False)  # the group of the new classes is not in there
+            old = step.channels_per_step if step.data.domain else step.channels_per_step[:-1]
+            if method_class.uses_teacher:
+                teacher = make_network(step, old, "none")
+                teacher.load_state_dict(weights)
+                teacher.requires_grad_(False).eval().to(self.device, memory_format=torch.channels_last)
+            if len(old) < len(step.channels_per_step):
+                start_new_classes(student, method_class.new_classifier)
+        method = method_class(options, step_of(step, step.settings["aspp_channels"])).to(self.device)
+        method.prepare(student)
+        student = synchronise_norms(student).to(self.device, memory_format=torch.channels_last)
+        parameters = [p for p in (*student.parameters(), *method.parameters()) if p.requires_grad]
+        settings = step.settings
+        optimizer = torch.optim.SGD(
+            parameters,
+            lr=settings["lr"],
+            momentum=settings["momentum"],
+            weight_decay=settings["weight_decay"],
+            nesterov=settings["momentum"] > 0,
+        )
+        return Training(student, teacher, method, optimizer)
+
+    def _loop(self, training: Training, checkpoint_every: float, interrupted: threading.Event) -> None:
+        """All iterations that are left. Nothing in here waits for the device but the end of an epoch."""
+        started = saved = time.monotonic()
+        before = training.seconds
+        training.student.train()
+        self.reporter.start_training(self.step.index, self.order.epochs, len(self.order), training.iteration)
+        batches = self.loader.training(self.step.data.train, self.order, training.iteration)
+        for images, labels in batches:
+            self._iterate(training, images, labels)
+            training.iteration += 1
+            training.seconds = before + time.monotonic() - started
+            if training.iteration % self.order.per_epoch == 0:
+                self._end_epoch(training)
+            self.reporter.advance(training.iteration)
+            stop = interrupted.is_set()
+            if stop or time.monotonic() - saved >= checkpoint_every:
+                self.store.save_checkpoint(self.step.key, training.state())
+                saved = time.monotonic()
+            if stop:
+                raise KeyboardInterrupt
+        self.reporter.end_training()
+
+    def _iterate(self, training: Training, images: Tensor, labels: Tensor) -> None:
+        """One update of the student."""
+        settings, index = self.step.settings, training.iteration
+        rate = settings["lr"] * (1 - index / len(self.order)) ** settings["power"]
+        for group in training.optimizer.param_groups:
+            group["lr"] = rate
+        # Random branches or dropout of a method depend on the iteration alone, not on what ran before.
+        torch.manual_seed(derive_seed(self.step.seed, "noise", self.step.index, index))
+        stages = training.method.uses_stages
+        with self._autocast():
+            student = training.student(images, stages)
+            teacher = None
+            if training.teacher is not None:
+                with torch.no_grad():
+                    teacher = training.teacher(images, stages)
+            terms = training.method.loss(Batch(labels, student, teacher))
+        total = torch.stack([value.float() for value in terms.values()]).sum()
+        training.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        training.method.after_backward(training.student)
+        training.optimizer.step()
+        for name, value in terms.items():
+            value = value.detach().float()
+            training.sums[name] = training.sums[name] + value if name in training.sums else value
+
+    def _end_epoch(self, training: Training) -> None:
+        names = list(training.sums)
+        means = (torch.stack([training.sums[n] for n in names]) / self.order.per_epoch).tolist()
+        for name, value in zip(names, means, strict=True):
+            if not math.isfinite(value):
+                raise RunError(
+                    f"the term {name} of {self.step.method or 'the first step'} became {value} in epoch "
+                    f"{len(training.history) + 1} of step {self.step.index}; lower the learning rate "
+                    "(--set lr=…, --set first_lr=…) or that term's weight"
+                )
+        training.history.append(dict(zip(names, means, strict=True)))
+        training.sums = {}
+        self.reporter.end_epoch(len(training.history), training.history[-1], training.iteration, training.seconds)
+
+    def _previous_state(self) -> dict[str, Tensor]:
+        """The state that the method left after the previous step.
+
+        After the first step, which all methods share, a method with the hook `end` is asked for it now.
+        """
+        previous = self.step.previous
+        if previous is None:
+            return {}
+        plans = {plan.key: plan for plan in self.plan.steps}
+        if plans[previous].method is not None or self.plan.method.end is Method.end:
+            return self.store.load_state(previous) or {}
+        name = self.plan.state_name()
+        state = self.store.load_state(previous, name)
+        if state is None:
+            state = self._state_after_first_step(plans[previous])
+            self.store.save_state(previous, name, state)
+        return state
+
+    def _state_after_first_step(self, first: StepPlan) -> dict[str, Tensor]:
+        torch.manual_seed(derive_seed(first.seed, "noise", 0, "end"))
+        network = make_network(first, first.channels_per_step, "none")
+        network.load_state_dict(self.store.load_weights(first.key))
+        network.eval().to(self.device, memory_format=torch.channels_last)
+        method = self.plan.method(self.plan.options, step_of(first, first.settings["aspp_channels"])).to(self.device)
+        self.reporter.note(f"{method.name} looks back at the first step")
+        method.end(network, self._look(None, network, first))
+        return method.state_dict()
+
+    def _look(self, teacher: nn.Module | None, student: nn.Module | None, step: StepPlan | None = None) -> Batches:
+        """Passes over the images of a step (this one by default) for the hooks `begin` and `end`."""
+        step = step or self.step
+
+        def batches() -> Iterator[Batch]:
+            for images, labels in self.loader.once(step.data.train):
+                with self._autocast():
+                    seen = None if student is None else student(images, stages=True)
+                    old = None if teacher is None else teacher(images, stages=True)
+                yield Batch(labels, seen, old)
+
+        return batches
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.step.settings["precision"] == "bf16")
+
+
+def make_network(step: StepPlan, channels_per_step: tuple[int, ...], weights: str) -> Network:
+    """The network of a step's recipe with the given classifier groups."""
+    settings = step.settings
+    return Network(
+        settings["backbone"], weights, settings["output_stride"], settings["aspp_channels"], channels_per_step
+    )
+
+
+@contextmanager
+def interruption() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C or SIGTERM into an event, so that the loop can save a checkpoint before it ends."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def remember(number: int, frame: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    old = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,11 @@
+"""Fine-tuning, the lower bound."""
+
+from methods.method import Method
+
+
+class FineTuning(Method):
+    """Fine-tuning: cross-entropy on the step's labels, nothing against forgetting (lower bound)."""
+
+    name = "ft"
+    title = "FT"
+    uses_teacher = False

@@ -1,0 +1,28 @@
+"""Joint training, the upper bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from methods.method import Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointOptions:
+    """`every_step`: train a joint model at every step; off, only at the last one, which the tables print."""
+
+    every_step: bool = False
+
+
+class Joint(Method):
+    """Joint training on all images and labels seen so far, from the pretrained backbone (upper bound)."""
+
+    name = "joint"
+    title = "Joint"
+    Options = JointOptions
+    uses_teacher = False
+    cumulative = True
+
+    @classmethod
+    def trains(cls, options: JointOptions, step: int, last: int) -> bool:
+        return options.every_step or step in (0, last)

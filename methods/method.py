@@ -1,0 +1,170 @@
+"""The interface of a method: the hooks in which it may differ from fine-tuning, in the engine's order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+IGNORE = 255
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where in its scenario a method is.
+
+    `classes_per_step` counts the new foreground classes of each step up to the current one (background is
+    extra, channel 0). In a domain-incremental scenario (`domain`) all classes are labelled at every step and
+    count as old from step 1 on: `classes_per_step` then has one entry.
+    """
+
+    index: int
+    classes_per_step: tuple[int, ...]
+    domain: bool = False
+    feature_channels: int = 256
+    """Channels of the ASPP output, which the classifier sees (D)."""
+
+    @property
+    def num_classes(self) -> int:
+        """Channels of the student, background included (C)."""
+        return 1 + sum(self.classes_per_step)
+
+    @property
+    def num_old(self) -> int:
+        """Channels of the teacher (C_old); 0 at the first step, C in a domain-incremental scenario."""
+        if self.index == 0:
+            return 0
+        return self.num_classes if self.domain else 1 + sum(self.classes_per_step[:-1])
+
+    @property
+    def num_new(self) -> int:
+        """Channels that the step adds."""
+        return self.num_classes - self.num_old
+
+    @property
+    def num_hidden(self) -> int:
+        """How many leading channels the training label 0 may stand for: the old classes lie hidden in the
+        background, except where all labels are given (first step, domain-incremental): there it is 1."""
+        return 1 if self.domain or self.index == 0 else self.num_old
+
+
+@dataclass
+class Output:
+    """What a network returns for a batch of images.
+
+    `low_logits` [B, C, h, w]; `stages`: the four residual stages before their last activation [B, D_i, h_i, w_i]
+    (empty unless asked for); `features` [B, 256, h, w]: the ASPP output, which the classifier sees; `size`: the
+    images' (H, W).
+    """
+
+    low_logits: Tensor
+    features: Tensor
+    stages: tuple[Tensor, ...]
+    size: tuple[int, int]
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """Logits at the images' resolution [B, C, H, W], float32; computed at most once."""
+        return upsample(self.low_logits.float(), self.size)
+
+
+@dataclass
+class Batch:
+    """A batch: `labels` int64 [B, H, W] (channels, 255 = ignore), the student's output, and the teacher's,
+    which has no gradient and is None at the first step and for methods without a teacher."""
+
+    labels: Tensor
+    student: Output | None
+    teacher: Output | None
+
+
+Batches = Callable[[], Iterator[Batch]]
+"""Each call is a pass over the step's training images, each once, without augmentation, in a fixed order."""
+
+
+def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear interpolation [B, C, h, w] → [B, C, H, W] without aligned corners, as the published codes do."""
+    return nnf.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoOptions:
+    """A method without options."""
+
+
+class Method(nn.Module):
+    """Fine-tuning with hooks. A method is made anew for each step; the buffers and parameters that it
+    registers are its state: saved with the step, in checkpoints, and handed to the next step's `begin`.
+
+    Class attributes state what the engine must know; the hooks follow in the order of their calls.
+    """
+
+    name: ClassVar[str]
+    """The name on the command line."""
+    title: ClassVar[str]
+    """The name in tables."""
+    Options: ClassVar[type] = NoOptions
+    """A frozen dataclass; its defaults are the published settings."""
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Published settings that differ from the defaults, by dataset name."""
+    uses_teacher: ClassVar[bool] = True
+    uses_stages: ClassVar[bool] = False
+    """Whether `loss` reads `Output.stages`."""
+    new_classifier: ClassVar[Literal["default", "background"]] = "default"
+    """How the classifier of new classes starts: at random, or from the background's (MiB)."""
+    cumulative: ClassVar[bool] = False
+    """Train on all data seen so far from the pretrained backbone (joint training), not on the step's data."""
+
+    def __init__(self, options: Any, step: Step):
+        super().__init__()
+        self.options = options
+        self.step = step
+
+    @classmethod
+    def trains(cls, options: Any, step: int, last: int) -> bool:
+        """Whether the method trains at this step; a step that it skips has no result."""
+        return True
+
+    def prepare(self, network: nn.Module) -> None:
+        """Change the student's architecture before the optimiser is made."""
+
+    def begin(self, network: nn.Module, batches: Batches, previous: Mapping[str, Tensor]) -> None:
+        """Before training: look at the step's data with the teacher's eyes (the batches have no student
+        output), take over the state that the method left after the previous step ({} if it left none)."""
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the loss, weighted, by name; their sum is minimised."""
+        targets = self.targets(batch)
+        pixels = self.pixel_loss(batch, targets)
+        weights = self.pixel_weights(batch, targets)
+        classification = (pixels if weights is None else weights * pixels).mean()
+        return {"classification": classification, **self.terms(batch, targets)}
+
+    def targets(self, batch: Batch) -> Tensor:
+        """The labels to learn, int64 [B, H, W]."""
+        return batch.labels
+
+    def pixel_loss(self, batch: Batch, targets: Tensor) -> Tensor:
+        """The classification loss of each pixel [B, H, W]; 0 where ignored."""
+        return nnf.cross_entropy(batch.student.logits, targets, ignore_index=IGNORE, reduction="none")
+
+    def pixel_weights(self, batch: Batch, targets: Tensor) -> Tensor | None:
+        """Weights of the pixels, broadcastable to [B, H, W], or None for 1. The loss is the mean over all
+        B·H·W pixels, ignored ones included."""
+        return None
+
+    def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:
+        """The other terms, weighted scalars: distillation, regularisation."""
+        return {}
+
+    def after_backward(self, network: nn.Module) -> None:
+        """The gradients are there, the update is not yet made."""
+
+    def end(self, network: nn.Module, batches: Batches) -> None:
+        """After training: undo a change of architecture, leave state for the next step. The batches have the
+        student's output, with gradient, in evaluation mode, and no teacher. A method with this hook is
+        asked once more after the first step, which all methods share."""

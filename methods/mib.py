@@ -1,0 +1,33 @@
+"""MiB: Cermelli et al., Modeling the Background for Incremental Learning in Semantic Segmentation, CVPR 2020."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from methods import functional as fn
+from methods.method import Batch, Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiBOptions:
+    """`distillation`: weight of the distillation term."""
+
+    distillation: float = 10.0
+
+
+class MiB(Method):
+    """MiB: unbiased cross-entropy and distillation, in which the background may hide old or new classes."""
+
+    name = "mib"
+    title = "MiB"
+    Options = MiBOptions
+    new_classifier = "background"
+
+    def pixel_loss(self, batch: Batch, targets: Tensor) -> Tensor:
+        return fn.unbiased_cross_entropy(batch.student.logits, targets, self.step.num_hidden)
+
+    def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:
+        distance = fn.unbiased_knowledge_distillation(batch.student.logits, batch.teacher.logits)
+        return {"distillation": self.options.distillation * distance.mean()}

@@ -1,0 +1,36 @@
+"""The datasets by name. A dataset's module is imported only when it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from scenarios.datasets.base import Dataset
+from scenarios.errors import unknown_name
+
+_DATASETS = {
+    "voc": "scenarios.datasets.voc:Voc",
+    "ade": "scenarios.datasets.ade:Ade",
+    "cityscapes": "scenarios.datasets.cityscapes:Cityscapes",
+    "camvid": "scenarios.datasets.camvid:CamVid",
+    "shapes": "scenarios.datasets.shapes:Shapes",
+    "folder": "scenarios.datasets.folder:Folder",
+}
+
+
+def dataset_names() -> tuple[str, ...]:
+    """Names of all datasets."""
+    return tuple(_DATASETS)
+
+
+def dataset_class(name: str) -> type[Dataset]:
+    """The class of a dataset. All but `folder` know names and counts without data."""
+    if name not in _DATASETS:
+        raise unknown_name("dataset", name, _DATASETS)
+    module, _, attribute = _DATASETS[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def load_dataset(name: str, root: str | Path | None) -> Dataset:
+    """A dataset under a root directory. ScenarioError if the directory is missing or has another layout."""
+    return dataset_class(name)(root)

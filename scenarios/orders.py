@@ -1,0 +1,83 @@
+"""Class orders: the paper's by name, a permutation given literally or in a file, or drawn from a seed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from scenarios.errors import ScenarioError
+
+NATURAL = "natural"
+
+NAMED_ORDERS: dict[str, dict[str, tuple[int, ...]]] = {
+    # GSC, Section V-E: the class orders of Table VI (VOC 15-1).
+    "voc": {
+        "A": tuple(range(1, 21)),
+        "B": (12, 9, 20, 7, 15, 8, 14, 16, 5, 19, 4, 1, 13, 2, 11, 17, 3, 6, 18, 10),
+        "C": (13, 19, 15, 17, 9, 8, 5, 20, 4, 3, 10, 11, 18, 16, 7, 12, 14, 6, 1, 2),
+        "D": (15, 3, 2, 12, 14, 18, 20, 16, 11, 1, 19, 8, 10, 7, 17, 6, 5, 13, 9, 4),
+        "E": (7, 5, 3, 9, 13, 12, 14, 19, 10, 2, 1, 4, 16, 8, 17, 15, 18, 6, 11, 20),
+    }
+}
+
+
+def resolve_order(order: str, dataset: str, natural: tuple[int, ...], names: dict[str, int]) -> tuple[int, ...]:
+    """The items of `natural` in learning order.
+
+    `order` is `natural`, a name of the paper (`A` … `E`, for all classes of VOC), `random:SEED`, a literal list
+    of numbers or names separated by commas or spaces, or the path of a file that holds such a list. A leading
+    0 (the background) may be written and is skipped where 0 is no item. Raises ScenarioError when the list is
+    no permutation of `natural`.
+    """
+    if order == NATURAL:
+        return natural
+    named = NAMED_ORDERS.get(dataset, {})
+    if order in named:
+        return _check(named[order], natural, order)
+    if order.startswith("random:"):
+        seed = order.removeprefix("random:")
+        if not seed.isdigit():
+            raise ScenarioError(f"order {order!r}: the seed must be a whole number, as in random:3")
+        shuffled = np.random.Generator(np.random.PCG64(int(seed))).permutation(len(natural))
+        return tuple(natural[i] for i in shuffled)
+    return _check(_parse(order, natural, names, tuple(named)), natural, order)
+
+
+def _parse(order: str, natural: tuple[int, ...], names: dict[str, int], named: tuple[str, ...]) -> tuple[int, ...]:
+    path = Path(order)
+    text = path.read_text() if path.is_file() else order
+    items: list[int] = []
+    for token in re.split(r"[,;\s]+", text.strip(" \n\t[](){}")):
+        token = token.strip("[](){}'\"")
+        if token in names:
+            items.append(names[token])
+        elif token.isdigit():
+            items.append(int(token))
+        elif token:
+            raise ScenarioError(
+                f"order {order!r}: {token!r} is neither a number nor a known name; give "
+                f"{', '.join((NATURAL, *named))}, random:SEED, a permutation such as "
+                f"{','.join(map(str, natural[:3]))},…, or a file that holds one"
+            )
+    return tuple(items[1:] if items[:1] == [0] and 0 not in natural else items)
+
+
+def _check(items: tuple[int, ...], natural: tuple[int, ...], order: str) -> tuple[int, ...]:
+    if sorted(items) == sorted(natural):
+        return items
+    twice = sorted({item for item in items if items.count(item) > 1})
+    problems = [
+        f"{text} {', '.join(map(str, found))}"
+        for text, found in (
+            ("it lacks", sorted(set(natural) - set(items))),
+            ("it repeats", twice),
+            ("it has the unknown", sorted(set(items) - set(natural))),
+        )
+        if found
+    ]
+    raise ScenarioError(
+        f"order {order!r} is no permutation of the scenario's {len(natural)} classes or domains "
+        f"({min(natural)}–{max(natural)}): {'; '.join(problems)}"
+    )

@@ -1,0 +1,99 @@
+"""Scenarios: which classes (or domains) are learned at which step. Names follow DATASET_BASE-INC."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from scenarios.datasets import dataset_class, dataset_names
+from scenarios.datasets.base import Dataset
+from scenarios.errors import ScenarioError, unknown_name
+from scenarios.orders import NATURAL, resolve_order
+
+Setting = Literal["overlapped", "disjoint", "domain"]
+SETTINGS: tuple[str, ...] = get_args(Setting)
+
+PUBLISHED = {
+    "voc": ("19-1", "15-5", "15-1", "10-10", "10-1", "5-3", "2-2", "10-5"),
+    "ade": ("100-50", "100-10", "100-5", "50-50"),
+    "cityscapes": ("11-5", "11-1", "1-1"),
+    "camvid": ("6-5", "6-1", "1-1"),
+    "shapes": ("4-4", "4-2", "4-1", "1-1"),
+    "folder": (),
+}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is learned when.
+
+    `steps` holds, for each step, the dataset's labels of its new classes in learning order; in the setting
+    `domain` it holds indices into the dataset's `domains`.
+    """
+
+    name: str
+    dataset: str
+    setting: Setting
+    steps: tuple[tuple[int, ...], ...]
+
+    @property
+    def learned(self) -> tuple[int, ...]:
+        """Everything learned after the last step, in learning order."""
+        return tuple(item for step in self.steps for item in step)
+
+
+def parse_name(name: str) -> tuple[str, int, int]:
+    """(`voc`, 15, 1) from `voc_15-1`."""
+    dataset, _, split = name.partition("_")
+    if dataset not in dataset_names():
+        raise unknown_name("scenario", name, [f"{d}_{s}" for d, splits in PUBLISHED.items() for s in splits])
+    match = re.fullmatch(r"([1-9]\d*)-([1-9]\d*)", split)
+    if match is None:
+        raise ScenarioError(
+            f"scenario {name!r}: after {dataset}_ comes BASE-INC, the number of classes (or domains) of the "
+            f"first and of each later step, as in {dataset}_{(PUBLISHED[dataset] or ('4-1',))[0]}"
+        )
+    return dataset, int(match[1]), int(match[2])
+
+
+def default_setting(name: str) -> str:
+    """The setting in which a scenario's dataset is usually run."""
+    return dataset_class(parse_name(name)[0]).default_setting
+
+
+def check_setting(setting: str) -> None:
+    """Raise for a setting that does not exist."""
+    if setting not in SETTINGS:
+        raise unknown_name("setting", setting, SETTINGS)
+
+
+def make_scenario(
+    name: str, dataset: Dataset, setting: str, order: str = NATURAL, classes: tuple[str, ...] = ()
+) -> Scenario:
+    """The scenario `name` on a dataset. `classes` restricts it to some classes, in this learning order."""
+    check_setting(setting)
+    _, base, increment = parse_name(name)
+    if setting == "domain":
+        if not dataset.domains:
+            raise ScenarioError(f"dataset {dataset.name} has no domains; use --setting overlapped or disjoint")
+        if classes:
+            raise ScenarioError("--classes chooses classes; in the setting domain every step has all of them")
+        names = {domain: index for index, domain in enumerate(dataset.domains)}
+    else:
+        names = {class_name: label for label, class_name in enumerate(dataset.classes, start=1)}
+        for class_name in classes:
+            if class_name not in names:
+                raise unknown_name(f"class of {dataset.name}", class_name, names)
+        if len(set(classes)) != len(classes):
+            raise ScenarioError(f"--classes {','.join(classes)} names a class twice")
+    natural = tuple(names[c] for c in classes) if classes else tuple(names.values())
+    return Scenario(name, dataset.name, setting, _split(name, resolve_order(order, dataset.name, natural, names), base, increment))
+
+
+def _split(name: str, items: tuple[int, ...], base: int, increment: int) -> tuple[tuple[int, ...], ...]:
+    """The first `base` items, then `increment` at a time; the last step has what remains."""
+    if base > len(items):
+        raise ScenarioError(f"scenario {name} starts with {base} classes or domains, but there are {len(items)}")
+    later = range(base, len(items), increment)
+    return (items[:base], *(items[i : i + increment] for i in later))

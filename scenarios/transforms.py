@@ -1,0 +1,47 @@
+"""How an image and its label map become a training or a test pair of fixed size."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode, RandomResizedCrop
+from torchvision.transforms.v2 import functional as tvf
+
+Pair = tuple[Tensor, Tensor]
+"""Image uint8 [3, S, S] and labels uint8 [S, S]."""
+
+_RATIO = (3 / 4, 4 / 3)
+
+
+def training_pair(image: Image.Image, label: np.ndarray, size: int, area: tuple[float, float], seed: int) -> Pair:
+    """A random crop of the given range of areas, resized to size × size, then flipped with probability 1/2.
+
+    The crop is torchvision's RandomResizedCrop: a drawn rectangle that does not fit is drawn again, ten times,
+    then a centre crop is taken; so areas above 1 mostly end as the whole image. All randomness comes from
+    `seed`, whatever the process or thread.
+    """
+    mask = Image.fromarray(label)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        crop = RandomResizedCrop(size, scale=area, ratio=_RATIO).make_params([image])
+        flip = bool(torch.rand(()) < 0.5)
+    box = (crop["top"], crop["left"], crop["height"], crop["width"], [size, size])
+    image = tvf.resized_crop(image, *box, interpolation=InterpolationMode.BILINEAR)
+    mask = tvf.resized_crop(mask, *box, interpolation=InterpolationMode.NEAREST)
+    if flip:
+        image, mask = tvf.horizontal_flip(image), tvf.horizontal_flip(mask)
+    return _tensors(image, mask)
+
+
+def evaluation_pair(image: Image.Image, label: np.ndarray, size: int) -> Pair:
+    """Resized so that the shorter side has `size` pixels, then the centre size × size."""
+    mask = Image.fromarray(label)
+    image = tvf.center_crop(tvf.resize(image, [size], interpolation=InterpolationMode.BILINEAR), [size, size])
+    mask = tvf.center_crop(tvf.resize(mask, [size], interpolation=InterpolationMode.NEAREST), [size, size])
+    return _tensors(image, mask)
+
+
+def _tensors(image: Image.Image, mask: Image.Image) -> Pair:
+    return tvf.pil_to_tensor(image), tvf.pil_to_tensor(mask)[0]

@@ -1,0 +1,151 @@
+"""What a step sees: its images, and how the dataset's labels read at that step.
+
+The rules are those of the field (MiB, PLOP); `Protocol` holds the points in which code bases differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scenarios.datasets.base import IGNORE, Dataset
+from scenarios.presence import Presence
+from scenarios.protocol import Protocol
+from scenarios.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class View:
+    """Sample ids of a split, and the table (uint8 [256]) that maps a dataset label to a channel or 255."""
+
+    ids: tuple[str, ...]
+    table: np.ndarray
+
+
+@dataclass(frozen=True)
+class StepData:
+    """The data of one step.
+
+    `classes_per_step` counts the new foreground classes of each step up to this one; the network has one
+    channel more, the background. In the setting `domain` there is one entry for all classes but the first.
+    """
+
+    index: int
+    train: View
+    test: View
+    classes_per_step: tuple[int, ...]
+    domain: bool
+
+    @property
+    def num_classes(self) -> int:
+        """Channels of the network after this step, background included."""
+        return 1 + sum(self.classes_per_step)
+
+
+def step_data(
+    scenario: Scenario,
+    dataset: Dataset,
+    protocol: Protocol,
+    step: int,
+    train: Presence,
+    test: Presence,
+    cumulative: bool = False,
+) -> StepData:
+    """The data of step `step`. `cumulative` gives all images and labels seen so far (joint training)."""
+    make = _domain_step if scenario.setting == "domain" else _class_step
+    return make(scenario, dataset, protocol, step, train, test, cumulative)
+
+
+def _class_step(
+    scenario: Scenario, dataset: Dataset, protocol: Protocol, step: int, train: Presence, test: Presence, cumulative: bool
+) -> StepData:
+    seen = scenario.learned[: sum(map(len, scenario.steps[: step + 1]))]
+    rows = np.zeros(len(train.ids), bool)
+    for t in range(0 if cumulative else step, step + 1):
+        rows |= training_rows(scenario, t, train.table)
+    labelled = seen if cumulative else scenario.steps[step]
+    train_table = _table(seen, labelled, others=0)
+    if protocol.void == "background":
+        train_table[IGNORE] = 0
+    test_table = _table(seen, seen, others=0 if protocol.future == "background" else IGNORE)
+    for label in set(range(1, len(dataset.classes) + 1)) - set(scenario.learned):
+        test_table[label] = 0  # a class outside the scenario is background for good
+    return StepData(
+        index=step,
+        train=View(_pick(train.ids, rows), train_table),
+        test=View(_pick(test.ids, _test_rows(scenario, dataset, protocol, seen, test.table)), test_table),
+        classes_per_step=tuple(len(new) for new in scenario.steps[: step + 1]),
+        domain=False,
+    )
+
+
+def training_rows(scenario: Scenario, step: int, table: np.ndarray) -> np.ndarray:
+    """Which images (bool [images]) a class-incremental step trains on, from their class presence.
+
+    overlapped: at least one pixel of a new class; disjoint: besides, no pixel of a class to come.
+    """
+    rows = table[:, scenario.steps[step]].any(axis=1)
+    if scenario.setting == "disjoint":
+        future = [label for later in scenario.steps[step + 1 :] for label in later]
+        rows &= ~table[:, future].any(axis=1)
+    return rows
+
+
+def _test_rows(
+    scenario: Scenario, dataset: Dataset, protocol: Protocol, seen: tuple[int, ...], table: np.ndarray
+) -> np.ndarray:
+    if protocol.test_images == "seen":
+        return table[:, seen].any(axis=1)
+    if len(scenario.learned) == len(dataset.classes):
+        return np.ones(len(table), bool)
+    return table[:, scenario.learned].any(axis=1)  # a subset of classes: images that hold none are no data
+
+
+def _table(seen: tuple[int, ...], labelled: tuple[int, ...], others: int) -> np.ndarray:
+    """Labels to channels: `labelled` keep their place in learning order, background 0, ignore 255."""
+    table = np.full(256, others, np.uint8)
+    table[0], table[IGNORE] = 0, IGNORE
+    for label in labelled:
+        table[label] = 1 + seen.index(label)
+    return table
+
+
+def _domain_step(
+    scenario: Scenario, dataset: Dataset, protocol: Protocol, step: int, train: Presence, test: Presence, cumulative: bool
+) -> StepData:
+    current = scenario.steps[step]
+    seen = tuple(item for items in scenario.steps[: step + 1] for item in items)
+    # Without a background the classes 1 … N are the channels 0 … N-1.
+    first = 0 if dataset.background is not None else 1
+    table = np.full(256, IGNORE, np.uint8)
+    table[first : len(dataset.classes) + 1] = np.arange(len(dataset.classes) + 1 - first)
+    train_ids = _of_domains(dataset, seen if cumulative else current)
+    test_ids = test.ids
+    if protocol.domain_split == "released":
+        train_ids = _released_split(train_ids)[0]
+        test_ids = _released_split(_of_domains(dataset, seen))[1]
+    return StepData(
+        index=step,
+        train=View(train_ids, table),
+        test=View(test_ids, table),
+        classes_per_step=(len(dataset.classes) - first,),
+        domain=True,
+    )
+
+
+def _of_domains(dataset: Dataset, domains: tuple[int, ...]) -> tuple[str, ...]:
+    wanted = {dataset.domains[index] for index in domains}
+    return tuple(sample for sample in dataset.domain_ids() if dataset.domain(sample) in wanted)
+
+
+def _released_split(ids: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The split of PLOP's and RCIL's released code: shuffle this very list with seed 1, cut at 80 %."""
+    shuffled = list(ids)
+    np.random.RandomState(1).shuffle(shuffled)
+    cut = int(0.8 * len(shuffled))
+    return tuple(shuffled[:cut]), tuple(shuffled[cut:])
+
+
+def _pick(ids: tuple[str, ...], rows: np.ndarray) -> tuple[str, ...]:
+    return tuple(ids[i] for i in np.flatnonzero(rows))

@@ -1,0 +1,508 @@
+"""Properties of methods.functional: what must hold for every input, not only for the reference vectors."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from methods import functional as MF
+
+B, C, C_OLD, D, H, W = 2, 6, 4, 3, 7, 9
+
+
+def normal(*shape, seed=0, scale=1.0, dtype=torch.float64):
+    values = torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (scale * values).to(dtype)
+
+
+def integers(high, *shape, seed=0):
+    return torch.randint(high, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def labels(num_classes=C, shape=(B, H, W), seed=0):
+    """Every class, and ignored pixels."""
+    drawn = integers(num_classes + 1, *shape, seed=seed)
+    return drawn.masked_fill(drawn == num_classes, 255)
+
+
+def examples(dtype=torch.float64):
+    """Arguments of every function, on a map that is not square."""
+    logits, logits_old = normal(B, C, H, W, scale=4, dtype=dtype), normal(B, C_OLD, H, W, seed=1, dtype=dtype)
+    features, features_old = (
+        normal(B, D, 11, W, seed=2, dtype=dtype),
+        normal(B, D, 11, W, seed=3, dtype=dtype),
+    )
+    thresholds = torch.full((C_OLD,), 0.8, dtype=dtype)
+    weights = normal(B, C_OLD, H, W, seed=4, dtype=dtype).softmax(1)
+    target = labels()
+    flat = {"values": normal(50, seed=5, dtype=dtype), "classes": labels(shape=(50,))}
+    pseudo = {"target": target, "logits_old": logits_old, "thresholds": thresholds, "num_old": C_OLD}
+    return {
+        "unbiased_cross_entropy": {"logits": logits, "target": target, "num_old": C_OLD},
+        "unbiased_knowledge_distillation": {"logits": logits, "logits_old": logits_old, "alpha": 1.5},
+        "fold_new_into_background": {"logits": logits, "num_old": C_OLD},
+        "local_pod": {"features": features, "features_old": features_old},
+        "prediction_entropy": {"logits": logits},
+        "sharp_confidence": {"logits": logits},
+        "soft_relation": {"logits": logits, "logits_old": logits_old, "target": target},
+        "class_prototypes": {"features": logits, "classes": target, "num_classes": C},
+        "prototype_weights": {"features": features, "prototypes": normal(C_OLD, D, seed=6, dtype=dtype)},
+        "step_aware_weights": {"logits": logits, "target": target, "classes_per_step": [3, 1, 1]},
+        "entropy_pseudo_labels": pseudo,
+        "adaptive_factor": pseudo,
+        "prototypical_pseudo_labels": {**pseudo, "weights": weights},
+        "class_medians": {**flat, "num_classes": C},
+        "confusion_matrix": {"prediction": integers(C, B, H, W), "target": target, "num_classes": C},
+        "iou_per_class": {"confusion": integers(9, C, C)},
+    }
+
+
+DIFFERENTIABLE = list(examples())[:9]
+LABELS = ["entropy_pseudo_labels", "prototypical_pseudo_labels"]
+ON_LOGITS = [name for name, arguments in examples().items() if {"logits", "logits_old"} & set(arguments)]
+
+
+def call(name, arguments):
+    return getattr(MF, name)(**arguments)
+
+
+def converted(arguments, change):
+    """The arguments with `change` applied to their floating-point tensors."""
+    return {
+        key: change(value) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+        for key, value in arguments.items()
+    }
+
+
+# Every function
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_gradient_is_the_derivative(name):
+    arguments = examples()[name]
+    first = next(iter(arguments))
+    small = {
+        key: value[:1, ..., :5].clone() if isinstance(value, torch.Tensor) and value.dim() > 2 else value
+        for key, value in arguments.items()
+    }
+    assert torch.autograd.gradcheck(
+        lambda x: call(name, {**small, first: x}), small[first].requires_grad_(), fast_mode=False
+    )
+
+
+@pytest.mark.parametrize("name", examples())
+def test_arguments_are_left_as_they_were(name):
+    arguments, before = examples()[name], examples()[name]
+    call(name, arguments)
+    for key, value in before.items():
+        assert torch.equal(torch.as_tensor(arguments[key]), torch.as_tensor(value))
+
+
+@pytest.mark.parametrize("name", examples())
+def test_shapes_do_not_depend_on_values_and_no_value_is_read(name):
+    """The meta device has shapes and no values, so .item() and boolean-mask indexing raise there."""
+    arguments = examples()[name]
+    meta = {key: v.to("meta") if isinstance(v, torch.Tensor) else v for key, v in arguments.items()}
+    result, expected = call(name, meta), call(name, arguments)
+    assert result.is_meta
+    assert (result.shape, result.dtype) == (expected.shape, expected.dtype)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", examples())
+def test_cuda_agrees_and_does_not_synchronise(name):
+    arguments = examples(torch.float32)[name]
+    cuda = {key: v.cuda() if isinstance(v, torch.Tensor) else v for key, v in arguments.items()}
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        result = call(name, cuda)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(result.cpu(), call(name, arguments), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", examples())
+def test_float32_agrees_with_float64(name):
+    single, double = call(name, examples(torch.float32)[name]), call(name, examples()[name])
+    if double.is_floating_point() and name != "iou_per_class":
+        assert single.dtype == torch.float32
+    torch.testing.assert_close(single.double(), double.double(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", examples())
+def test_memory_layout_does_not_matter(name):
+    arguments = examples()[name]
+    channels_last = {
+        key: value.contiguous(memory_format=torch.channels_last)
+        if isinstance(value, torch.Tensor) and value.dim() == 4
+        else value
+        for key, value in arguments.items()
+    }
+    torch.testing.assert_close(call(name, channels_last), call(name, arguments))
+
+
+@pytest.mark.parametrize("name", ON_LOGITS)
+def test_large_bf16_logits_under_autocast(name):
+    """At ±40 in bf16 nothing is NaN, and the result is that of the same numbers in float64."""
+    arguments = converted(examples()[name], lambda x: (40 * x).clamp(-40, 40) if x.dim() == 4 else x)
+    half = converted(arguments, lambda x: x.bfloat16().requires_grad_())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = call(name, half)
+    exact = call(name, converted(half, lambda x: x.detach().double()))
+    if name in LABELS:
+        assert (result == exact).double().mean() > 0.95  # bf16 logits tie
+    else:
+        assert result.dtype == torch.float32
+        torch.testing.assert_close(result, exact.detach().float(), rtol=1e-3, atol=1e-4)
+    if result.requires_grad:
+        result.sum().backward()
+        assert half[next(iter(half))].grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["local_pod", "class_prototypes", "prototype_weights"])
+def test_autocast_leaves_distances_and_means_in_float32(name):
+    arguments = examples(torch.float32)[name]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = call(name, arguments)
+    torch.testing.assert_close(result, call(name, arguments), rtol=1e-6, atol=1e-7)
+
+
+# Losses
+
+
+def test_unbiased_cross_entropy_of_each_pixel():
+    logits, target = normal(B, C, H, W, scale=3), labels()
+    p = logits.softmax(1).numpy()
+    expected = np.zeros((B, H, W))
+    for b, y, x in np.ndindex(B, H, W):
+        c = int(target[b, y, x])
+        if c != 255:
+            expected[b, y, x] = -np.log(p[b, :C_OLD, y, x].sum() if c < C_OLD else p[b, c, y, x])
+    actual = MF.unbiased_cross_entropy(logits, target, C_OLD)
+    np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_unbiased_cross_entropy_with_one_old_class_is_cross_entropy():
+    logits, target = normal(B, C, H, W, scale=5), labels()
+    expected = torch.nn.functional.cross_entropy(logits, target, ignore_index=255, reduction="none")
+    torch.testing.assert_close(MF.unbiased_cross_entropy(logits, target, 1), expected)
+
+
+def test_unbiased_cross_entropy_without_new_classes_is_zero():
+    logits = normal(B, C, H, W).requires_grad_()
+    loss = MF.unbiased_cross_entropy(logits, labels(), C)
+    loss.sum().backward()
+    torch.testing.assert_close(loss, torch.zeros_like(loss))
+    torch.testing.assert_close(logits.grad, torch.zeros_like(logits))
+
+
+@pytest.mark.parametrize("ignore_index", [255, 77])
+def test_ignored_pixels_cost_and_teach_nothing(ignore_index):
+    logits = normal(B, C, H, W).requires_grad_()
+    target = labels().masked_fill(labels() == 255, ignore_index)
+    ignored = target == ignore_index
+    loss = MF.unbiased_cross_entropy(logits, target, C_OLD, ignore_index=ignore_index)
+    loss.sum().backward()
+    assert (loss[ignored] == 0).all() and (loss[~ignored] > 0).all()
+    assert (logits.grad.movedim(1, -1)[ignored] == 0).all()
+
+
+def test_unbiased_distillation_of_each_pixel():
+    logits, logits_old = normal(B, C, H, W, scale=3), normal(B, C_OLD, H, W, seed=1)
+    p, q = logits.softmax(1), (2.0 * logits_old).softmax(1)
+    folded = torch.cat([p[:, :1] + p[:, C_OLD:].sum(1, keepdim=True), p[:, 1:C_OLD]], 1)
+    actual = MF.unbiased_knowledge_distillation(logits, logits_old, alpha=2.0)
+    torch.testing.assert_close(actual, -(q * folded.log()).mean(1), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("num_old", [1, C])
+def test_unbiased_distillation_from_an_equal_teacher_has_no_gradient(num_old):
+    """Equal, or equal once the new classes are folded back into a teacher that knew the background only."""
+    logits = normal(B, C, H, W, scale=3).requires_grad_()
+    loss = MF.unbiased_knowledge_distillation(logits, logits.detach()[:, :num_old])
+    loss.sum().backward()
+    torch.testing.assert_close(logits.grad, torch.zeros_like(logits), rtol=0, atol=1e-14)
+    if num_old == C:
+        torch.testing.assert_close(loss, MF.sharp_confidence(logits) / C)
+
+
+def test_fold_adds_the_new_logits_to_the_background():
+    logits = normal(B, C, H, W)
+    folded = MF.fold_new_into_background(logits, C_OLD)
+    torch.testing.assert_close(folded[:, 0], logits[:, 0] + logits[:, 4] + logits[:, 5])
+    assert torch.equal(folded[:, 1:], logits[:, 1:C_OLD])
+    assert torch.equal(MF.fold_new_into_background(logits, C), logits)
+
+
+def test_soft_relation_of_each_pixel():
+    logits, logits_old, target = normal(B, C, H, W, scale=3), normal(B, C_OLD, H, W, seed=1), labels()
+    soft = torch.zeros(B, C, H, W, dtype=torch.float64)
+    for b, y, x in np.ndindex(B, H, W):
+        if target[b, y, x] != 255:
+            soft[b, target[b, y, x], y, x] = 1
+    soft[:, :C_OLD] = logits_old.sigmoid()
+    expected = -(soft * logits.log_softmax(1)).sum(1)
+    torch.testing.assert_close(MF.soft_relation(logits, logits_old, target), expected)
+    all_old = MF.soft_relation(logits_old, logits_old, target)
+    torch.testing.assert_close(all_old, MF.soft_relation(logits_old, logits_old, torch.zeros_like(target)))
+
+
+def test_entropy_at_its_extremes():
+    for num_classes in range(2, 160):
+        for dtype in (torch.float32, torch.float64):
+            uniform = MF.prediction_entropy(torch.full((1, num_classes, 1, 1), 0.3, dtype=dtype))
+            assert 1 - 1e-6 < uniform.item() <= 1
+    certain = torch.tensor([1e4, -1e4, 0.0]).reshape(1, 3, 1, 1).requires_grad_()
+    for function in (MF.prediction_entropy, MF.sharp_confidence):
+        entropy = function(certain)
+        (gradient,) = torch.autograd.grad(entropy.sum(), certain)
+        assert entropy.item() == 0 and gradient.abs().max() == 0
+
+
+def test_small_entropies_keep_their_digits_in_float32():
+    """Thresholds on ADE20K are a few thousandths; cancellation at a logit of 40 would cost 1e-5."""
+    logits = torch.zeros(1, 100, 1, 1, dtype=torch.float64)
+    logits[:, 0] = 40
+    exact = MF.prediction_entropy(logits - 27)
+    single = MF.prediction_entropy((logits - 27).float())
+    torch.testing.assert_close(single.double(), exact, rtol=0.06, atol=0)
+    assert exact.item() < 1e-12
+
+
+# local_pod
+
+
+def slow_local_pod(a, b, scales):
+    squared = []
+    for sample in (a, b):
+        strips, s_map = [], sample.numpy() ** 2
+        for s in scales:
+            k = s_map.shape[-1] // s
+            for i in range(s):
+                for j in range(s):
+                    region = s_map[:, i * k : (i + 1) * k, j * k : (j + 1) * k]
+                    strips += [region.mean(2).ravel(), region.mean(1).ravel()]
+        squared.append(np.concatenate(strips))
+    return np.linalg.norm(squared[0] - squared[1])
+
+
+@pytest.mark.parametrize("scales", [(1,), (1, 2, 4), (3,), (2, 5)])
+@pytest.mark.parametrize("shape", [(8, 8), (16, 9), (9, 10), (7, 8), (40, 11), (10, 11)])
+def test_local_pod_region_by_region(shape, scales):
+    """Taller than wide, wider than tall with cut-off regions, and widths that no scale divides."""
+    a, b = normal(2, 3, *shape), normal(2, 3, *shape, seed=1)
+    expected = [slow_local_pod(a[i], b[i], scales) for i in range(2)]
+    np.testing.assert_allclose(MF.local_pod(a, b, scales), expected, rtol=1e-12)
+    single = MF.local_pod(a.float(), b.float(), list(scales))
+    np.testing.assert_allclose(single, expected, rtol=1e-5)
+    torch.testing.assert_close(MF.local_pod(b, a, scales), MF.local_pod(a, b, scales))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_local_pod_of_equal_maps_is_zero_with_zero_gradient(dtype):
+    a, b = normal(2, 3, 8, 8, dtype=dtype), normal(2, 3, 8, 8, seed=1, dtype=dtype)
+    b[0] = a[0]
+    a.requires_grad_()
+    distance = MF.local_pod(a, b)
+    distance.sum().backward()
+    assert distance[0] == 0 and distance[1] > 0
+    assert (a.grad[0] == 0).all()
+    assert a.grad[1].isfinite().all() and a.grad[1].abs().max() > 0
+
+
+@pytest.mark.parametrize("shape", [(8, 3), (6, 8)])
+def test_local_pod_refuses_maps_with_empty_regions(shape):
+    with pytest.raises(ValueError, match="4×4"):
+        MF.local_pod(normal(1, 2, *shape), normal(1, 2, *shape))
+
+
+# Pseudo-labels
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_class_medians_are_exact(dtype):
+    values = normal(400, dtype=dtype)
+    classes = integers(7, 400, seed=1)
+    classes[:60] = torch.tensor([255, -1, 7] * 20)
+    classes[classes == 2] = 3
+    classes[60:67] = 6  # ties
+    values[60:67] = 0.5
+    actual = MF.class_medians(values, classes, 7)
+    for c in range(7):
+        members = values[classes == c].numpy()
+        assert actual[c].item() == (np.median(members) if members.size else 0)
+    for parity in (1, 0):
+        short = values[: 12 + parity]
+        alone = MF.class_medians(short, torch.zeros(len(short), dtype=torch.uint8), 2)
+        assert alone.tolist() == [np.median(short.numpy()), 0]
+
+
+def test_class_medians_of_nothing_are_zero():
+    nothing = MF.class_medians(torch.empty(0), torch.empty(0, dtype=torch.long), 3)
+    outside = MF.class_medians(torch.ones(5), torch.full((5,), 255), 3)
+    assert nothing.tolist() == outside.tolist() == [0, 0, 0]
+
+
+def slow_pseudo_labels(target, logits_old, thresholds, num_old, weights=None):
+    p = logits_old.softmax(1).numpy()
+    result = target.numpy().copy()
+    for b, y, x in np.ndindex(*result.shape):
+        if result[b, y, x] < num_old:
+            pixel = p[b, :, y, x]
+            c = pixel.argmax()
+            kept = -(pixel * np.log(pixel)).sum() / np.log(len(pixel)) < thresholds[c].item()
+            if weights is not None:
+                kept &= (weights[b, :, y, x].numpy() * pixel).argmax() == c
+            result[b, y, x] = c if kept else 255
+    return result
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_pseudo_labels_of_each_pixel(name):
+    arguments = examples()[name]
+    expected = slow_pseudo_labels(**arguments)
+    actual = call(name, arguments)
+    np.testing.assert_array_equal(actual, expected)
+    background = arguments["target"] < C_OLD
+    kept = (actual != 255)[background]
+    assert 0 < kept.sum() < kept.numel()
+    small = call(name, {**arguments, "target": arguments["target"].to(torch.uint8)})
+    assert small.dtype == torch.uint8 and torch.equal(small.long(), actual)
+
+
+def test_below_a_threshold_is_strict():
+    logits_old, target = normal(1, C_OLD, 1, 1), torch.zeros(1, 1, 1, dtype=torch.long)
+    entropy = MF.prediction_entropy(logits_old).squeeze()
+    for thresholds, accepted in (
+        (entropy.expand(C_OLD), False),
+        (entropy.nextafter(torch.tensor(2.0, dtype=torch.float64)).expand(C_OLD), True),
+    ):
+        pseudo = MF.entropy_pseudo_labels(target, logits_old, thresholds, C_OLD)
+        assert (pseudo.item() != 255) == accepted
+
+
+def test_adaptive_factor_counts_what_the_pseudo_labels_keep():
+    arguments = examples()["adaptive_factor"]
+    target = arguments["target"].clone()
+    target[1] = 255
+    target[1, 0] = C_OLD
+    pseudo = MF.entropy_pseudo_labels(**{**arguments, "target": target})
+    background = (target[0] < C_OLD).sum()
+    kept = ((target[0] < C_OLD) & (pseudo[0] != 255)).sum()
+    factor = MF.adaptive_factor(**{**arguments, "target": target})
+    assert 0 < kept < background
+    torch.testing.assert_close(factor[0], kept / (background.double() + 1e-6), rtol=1e-12, atol=0)
+    assert factor[1] == 0
+
+
+def test_class_prototypes_are_means_and_zero_for_absent_classes():
+    features, classes = normal(B, D, H, W), labels()
+    classes[classes == 2] = -1
+    prototypes = MF.class_prototypes(features, classes, C)
+    pixels = features.movedim(1, -1)
+    for c in range(C):
+        members = pixels[classes == c]
+        expected = members.mean(0) if len(members) else torch.zeros(D, dtype=torch.float64)
+        torch.testing.assert_close(prototypes[c], expected)
+    assert (prototypes[2] == 0).all()
+    assert (MF.class_prototypes(features, torch.full_like(classes, 255), C) == 0).all()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.1])
+def test_prototype_weights_are_a_softmax_of_distances(temperature):
+    features, prototypes = normal(B, D, H, W), normal(C_OLD, D, seed=1)
+    prototypes[1] = 0
+    gap = features.unsqueeze(1) - prototypes.reshape(1, C_OLD, D, 1, 1)
+    expected = (-gap.norm(dim=2) / temperature).softmax(1)
+    weights = MF.prototype_weights(features, prototypes, temperature)
+    torch.testing.assert_close(weights, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(weights.sum(1), torch.ones(B, H, W, dtype=torch.float64))
+
+
+def test_prototype_weights_see_small_distances_between_large_features():
+    features, prototypes = normal(B, 64, H, W), normal(C_OLD, 64, seed=1)
+    single = MF.prototype_weights((features + 1024).float(), (prototypes + 1024).float())
+    double = MF.prototype_weights((features + 1024).float().double(), (prototypes + 1024).float().double())
+    torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-6)
+
+
+def test_prototype_weights_on_a_prototype_have_a_finite_gradient():
+    prototypes = normal(C_OLD, D)
+    features = prototypes[2].reshape(1, D, 1, 1).expand(1, D, 2, 3).clone().requires_grad_()
+    weights = MF.prototype_weights(features, prototypes)
+    weights[:, 0].sum().backward()
+    assert (weights.argmax(1) == 2).all() and features.grad.isfinite().all()
+    # One prototype, distance 0: nothing but the gradient of that distance is left.
+    alone = prototypes[:1].reshape(1, D, 1, 1).clone().requires_grad_()
+    MF.prototype_weights(alone, prototypes[:1]).sum().backward()
+    assert (alone.grad == 0).all()
+
+
+# Step-aware weights
+
+
+def test_step_aware_weights_of_each_pixel():
+    steps, logits, target = [2, 1, 1, 1], normal(B, C, H, W, scale=3), labels()
+    step_of = {0: "background", 1: 0, 2: 0, 3: 1, 4: 2, 5: "current"}
+    pixels = [index for index in np.ndindex(B, H, W) if target[index] != 255]
+    gradient = {(b, y, x): 1 - logits[b, target[b, y, x], y, x].sigmoid().item() for b, y, x in pixels}
+    groups = {}
+    for index in pixels:
+        groups.setdefault(step_of[int(target[index])], []).append(gradient[index])
+    expected = np.zeros((B, H, W))
+    for index in pixels:
+        step = step_of[int(target[index])]
+        expected[index] = 1 if step == "current" else gradient[index] / np.mean(groups[step])
+    assert len(groups) == 5
+    weights = MF.step_aware_weights(logits.requires_grad_(), target, steps)
+    assert not weights.requires_grad
+    np.testing.assert_allclose(weights, expected, rtol=1e-10)
+
+
+def test_step_aware_weights_of_absent_groups():
+    logits = normal(B, C, H, W)
+    current = torch.full((B, H, W), C - 1)
+    assert (MF.step_aware_weights(logits, current, [3, 1, 1]) == 1).all()
+    ignored = torch.full((B, H, W), 255)
+    assert (MF.step_aware_weights(logits, ignored, [3, 1, 1]) == 0).all()
+    first_step = MF.step_aware_weights(logits, labels(), [C - 1])
+    assert (first_step[(labels() > 0) & (labels() < C)] == 1).all()
+    torch.testing.assert_close(first_step[labels() == 0].mean().item(), 1.0)
+
+
+def test_step_aware_weights_of_saturated_groups_keep_their_ratios():
+    logits = torch.zeros(1, 3, 1, 2)
+    logits[0, 1] = torch.tensor([60.0, 61.0])
+    weights = MF.step_aware_weights(logits, torch.ones(1, 1, 2, dtype=torch.long), [1, 1]).flatten()
+    assert weights.mean().item() == pytest.approx(1)
+    assert (weights[0] / weights[1]).item() == pytest.approx(math.e, rel=1e-5)
+    vanished = MF.step_aware_weights(logits * 1e3, torch.ones(1, 1, 2, dtype=torch.long), [1, 1])
+    assert (vanished == 0).all()
+
+
+# Metrics
+
+
+@pytest.mark.parametrize("ignore_index", [255, 0])
+def test_confusion_matrix_counts_each_pixel(ignore_index):
+    prediction, target = integers(4, B, H, W), labels(C, seed=1)
+    with_negative = torch.where(target == 5, -1, target)
+    expected = np.zeros((4, 4), dtype=np.int64)
+    for p, t in zip(prediction.flatten().tolist(), target.flatten().tolist(), strict=True):
+        if t != ignore_index and t < 4:
+            expected[t, p] += 1
+    actual = MF.confusion_matrix(prediction, target, 4, ignore_index)
+    assert actual.dtype == torch.int64
+    np.testing.assert_array_equal(actual, expected)
+    assert torch.equal(MF.confusion_matrix(prediction, with_negative, 4, ignore_index), actual)
+    small = MF.confusion_matrix(prediction.to(torch.uint8), target.to(torch.uint8), 4, ignore_index)
+    assert torch.equal(small, actual)
+    assert MF.confusion_matrix(prediction, torch.full_like(target, 255), 4).sum() == 0
+
+
+def test_iou_is_nan_only_where_there_is_nothing():
+    confusion = torch.tensor([[3, 1, 0, 0], [2, 4, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]])
+    iou = MF.iou_per_class(confusion)
+    assert iou.dtype == torch.float64
+    np.testing.assert_allclose(iou, [3 / 6, 4 / 8, np.nan, 0], rtol=1e-15)
