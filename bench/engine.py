@@ -51,13 +51,18 @@ def run(
 
 
 def _run(
-    plan: Plan, store: Store, device: torch.device, workers: int | None, checkpoint_every: float, reporter: Reporter
+    plan: Plan,
+    store: Store,
+    device: torch.device,
+    workers: int | None,
+    checkpoint_every: float,
+    reporter: Reporter,
 ) -> dict[str, Any]:
     """One run: its record is rewritten after every step, so that what is done can be seen."""
     experiment = plan.experiment
     folder = store.run_dir(experiment.run_name)
     folder.mkdir(parents=True, exist_ok=True)
-    reporter.start_run(plan, folder / "log.txt")
+    reporter.start_run(plan, folder)
     records: list[dict[str, Any]] = []
     for step in plan.steps:
         loader = Loader(plan.dataset, step.settings, device, workers)
@@ -108,9 +113,11 @@ def _locked(store: Store, key: str, reporter: Reporter) -> Iterator[None]:
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
     """On the CPU only algorithms whose result does not depend on timing; GPUs lack some of them."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(before or device.type == "cpu")
+    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(before[0] or device.type == "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory before it is written
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before[0])
+        torch.utils.deterministic.fill_uninitialized_memory = before[1]

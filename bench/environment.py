@@ -22,8 +22,18 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}; try --device cpu") from None
+        raise UsageError(
+            f"device {name!r} cannot be used: {str(error).splitlines()[0]}; try --device cpu"
+        ) from None
     return device
+
+
+def seed_torch(seed: int, device: torch.device) -> None:
+    """Seed the generators of the CPU and of `device` (torch.manual_seed formats a stack trace at each call when
+    CUDA is there but not in use)."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def versions() -> dict[str, str]:

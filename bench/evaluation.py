@@ -34,7 +34,9 @@ def count(network: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], num_clas
     }
 
 
-def metrics(counts: dict[str, Any], groups: dict[str, dict[str, tuple[int, int]]], protocol: Protocol) -> dict[str, Any]:
+def metrics(
+    counts: dict[str, Any], groups: dict[str, dict[str, tuple[int, int]]], protocol: Protocol
+) -> dict[str, Any]:
     """IoU of each class in %, mIoU of the groups in % over the classes known so far, pixel accuracy in %.
 
     A class in neither the labels nor the predictions has no IoU (None); one without a labelled pixel is

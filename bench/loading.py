@@ -119,7 +119,9 @@ class Loader:
                 yield images, labels.to(self.device, non_blocking=True).long()
         except DataError as error:
             # A worker process adds its traceback to the message; the user needs the last line.
-            raise DataError(str(error).strip().splitlines()[-1].removeprefix("scenarios.errors.DataError: ")) from None
+            raise DataError(
+                str(error).strip().splitlines()[-1].removeprefix("scenarios.errors.DataError: ")
+            ) from None
 
 
 def default_workers(dataset: Dataset) -> int:

@@ -1,4 +1,4 @@
-"""The network of all methods: a timm backbone, DeepLab-v3's ASPP, and a classifier that grows by a group per step."""
+"""The network of all methods: timm backbone, DeepLab-v3's ASPP, and a classifier that grows by a group per step."""
 
 from __future__ import annotations
 

@@ -101,9 +101,7 @@ class Plan:
 
     def _step(self, index: int, previous: str | None) -> StepPlan:
         experiment, cumulative = self.experiment, index > 0 and self.method.cumulative
-        data = step_data(
-            self.scenario, self.dataset, experiment.protocol, index, self.train, self.test, cumulative
-        )
+        data = step_data(self.scenario, self.dataset, experiment.protocol, index, self.train, self.test, cumulative)
         # Joint training starts afresh, so it follows the recipe of a first step.
         settings = experiment.recipe.for_step(0 if cumulative else index)
         if settings["precision"] == "auto":
@@ -114,7 +112,7 @@ class Plan:
             "step": index,
             "method": _FIRST_STEP if index == 0 else self.method_identity,
             "dataset": self.dataset.name,
-            "labels": self.train.content,
+            "labels": [self.train.content, *([self.test.content] if data.domain else [])],
             "view": _view_identity(data.train),
             "classes_per_step": list(data.classes_per_step),
             "domain": data.domain,
@@ -130,7 +128,6 @@ class Plan:
         view, crop = _view_identity(step.data.test), step.settings["crop"]
         return f"evaluation-{hash_of({'view': view, 'labels': self.test.content, 'crop': crop})}"
 
-
     def state_name(self) -> str:
         """Names the state that the method draws from the finished first step (`Method.end`)."""
         return f"state-{hash_of(self.method_identity)}"
@@ -141,9 +138,7 @@ def make_plan(experiment: Experiment, device: torch.device, on_scan: OnScan | No
     dataset = load_dataset(experiment.dataset, experiment.data)
     if experiment.setting == "domain":
         dataset = dataset.with_domains()
-    scenario = make_scenario(
-        experiment.scenario, dataset, experiment.setting, experiment.order, experiment.classes
-    )
+    scenario = make_scenario(experiment.scenario, dataset, experiment.setting, experiment.order, experiment.classes)
 
     def scan(split: str) -> Presence:
         report = None if on_scan is None else (lambda done, total: on_scan(f"{dataset.name} {split}", done, total))

@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from bench.errors import UsageError
+
 if TYPE_CHECKING:
     from bench.plan import Plan
 
 
 class Reporter:
-    """Reports to `console`, and to the log file of the run; quiet when the console is None."""
+    """Reports to `console` (quiet when it is None), to the log file of the run, and to TensorBoard if asked."""
 
-    def __init__(self, console: Console | None = None):
+    def __init__(self, console: Console | None = None, tensorboard: bool = False):
         self.console = console
+        self._board_of = _summary_writer() if tensorboard else None
+        self._board: Any = None
         self._log: Path | None = None
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
@@ -59,10 +63,11 @@ class Reporter:
         elif done == total:
             self.console.print(f"read the {total} labels of {what}", highlight=False)
 
-    def start_run(self, plan: Plan, log: Path) -> None:
-        """The next run begins; its lines go to `log`, too."""
+    def start_run(self, plan: Plan, folder: Path) -> None:
+        """The next run begins; its lines go to `log.txt` in its folder, too."""
         experiment = plan.experiment
-        self._run, self._log = experiment.method, log
+        self._run, self._log = experiment.method, folder / "log.txt"
+        self._board = self._board_of and self._board_of(folder / "tensorboard")
         self.note(f"{experiment.scenario} {experiment.setting}, order {experiment.order}, seed {experiment.seed}")
 
     def start_training(self, step: int, epochs: int, iterations: int, start: int) -> None:
@@ -77,12 +82,12 @@ class Reporter:
         """Iterations done so far in this step."""
         if self._bars:
             epoch = min(self._epochs, 1 + iteration * self._epochs // self._total)
-            self._bars.update(
-                self._tasks["training"], completed=iteration, info=f"epoch {epoch}/{self._epochs}"
-            )
+            self._bars.update(self._tasks["training"], completed=iteration, info=f"epoch {epoch}/{self._epochs}")
 
     def end_epoch(self, epoch: int, terms: dict[str, float], iteration: int, seconds: float) -> None:
         """An epoch is over; `terms` are the means of the loss terms."""
+        for name, value in terms.items() if self._board else ():
+            self._board.add_scalar(f"step {self._step}/{name}", value, epoch)
         loss = " + ".join(f"{name} {value:.4f}" for name, value in terms.items())
         done = max(1, iteration - self._start)
         left = (time.monotonic() - self._started) / done * (self._total - iteration)
@@ -99,14 +104,19 @@ class Reporter:
 
     def end_step(self, record: dict[str, Any]) -> None:
         """A step is evaluated, or was found in the store."""
-        groups = ", ".join(f"{k} {v:.1f}" for k, v in record["groups"].items() if v is not None)
+        known = {name: value for name, value in record["groups"].items() if value is not None}
+        for name, value in known.items() if self._board else ():
+            self._board.add_scalar(f"mIoU/{name}", value, record["step"])
+        groups = ", ".join(f"{name} {value:.1f}" for name, value in known.items())
         self.note(f"step {record['step']} done: mIoU {groups}")
         if self._bars:
             self._bars.advance(self._tasks["steps"])
 
     def end_run(self) -> None:
         """The run is complete."""
-        self._log = None
+        if self._board:
+            self._board.close()
+        self._log = self._board = None
 
     def note(self, text: str, epoch: bool = False) -> None:
         """A line; lines of single epochs are left to the bars on a terminal."""
@@ -115,4 +125,15 @@ class Reporter:
             with self._log.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
         if self.console is not None and not (epoch and self.live):
-            (self._bars.console if self._bars else self.console).print(line, highlight=False, markup=False)
+            (self._bars.console if self._bars else self.console).print(
+                line, highlight=False, markup=False, soft_wrap=True
+            )
+
+
+def _summary_writer() -> Any:
+    """TensorBoard's writer; raises UsageError where TensorBoard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UsageError("--tensorboard needs `pip install issbench[tensorboard]`") from None
+    return SummaryWriter

@@ -76,7 +76,7 @@ RECIPES: dict[str, Recipe] = {
     "camvid": Recipe(epochs=30, batch=8, crop=352),
     "folder": Recipe(),
     "shapes": Recipe(
-        epochs=6, first_epochs=20, lr=0.01, first_lr=0.05, batch=16, crop=64, scale_min=0.8, scale_max=1.2,
+        epochs=5, first_epochs=15, lr=0.02, first_lr=0.05, batch=16, crop=64, scale_min=0.8, scale_max=1.2,
         backbone="tiny", weights="none", output_stride=8, aspp_channels=64,
     ),
 }  # fmt: skip

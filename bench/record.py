@@ -68,4 +68,7 @@ def _channel_names(plan: Plan) -> list[str]:
     background = [] if dataset.background is None else [dataset.background]
     if plan.scenario.setting == "domain":
         return [*background, *dataset.classes]
-    return [*(background or ["(not yet learned)"]), *(dataset.classes[label - 1] for label in plan.scenario.learned)]
+    return [
+        *(background or ["(not yet learned)"]),
+        *(dataset.classes[label - 1] for label in plan.scenario.learned),
+    ]

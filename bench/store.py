@@ -1,16 +1,16 @@
 """The run store: results of steps under their keys, checkpoints inside a step, and one record per run.
 
-    OUT/runs/RUN/run.json            the experiment and the records of its steps
-    OUT/runs/RUN/log.txt             what was printed
-    OUT/steps/KEY/                   written once, atomically:
-        identity.json                what the key is a hash of
-        training.json                time, memory, versions, mean terms of the loss per epoch
-        weights.safetensors          the network after the step
-        method.safetensors           the method's state after the step
-        evaluation-HASH.json         counts of the confusion matrix, one file per evaluation protocol
-        state-HASH.safetensors       a method's state after a first step that it shares
-    OUT/steps/KEY.checkpoint         the state inside an unfinished step
-    OUT/steps/KEY.lock               held by the process that computes the step
+OUT/runs/RUN/run.json            the experiment and the records of its steps
+OUT/runs/RUN/log.txt             what was printed
+OUT/steps/KEY/                   written once, atomically:
+    identity.json                what the key is a hash of
+    training.json                time, memory, versions, mean terms of the loss per epoch
+    weights.safetensors          the network after the step
+    method.safetensors           the method's state after the step
+    evaluation-HASH.json         counts of the confusion matrix, one file per evaluation protocol
+    state-HASH.safetensors       a method's state after a first step that it shares
+OUT/steps/KEY.checkpoint         the state inside an unfinished step
+OUT/steps/KEY.lock               held by the process that computes the step
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ class Store:
             (self.root / "steps").mkdir(parents=True, exist_ok=True)
             (self.root / "runs").mkdir(exist_ok=True)
         except OSError as error:
-            raise RunError(f"run store {self.root} cannot be written ({error.strerror}); pass another --out") from None
+            raise RunError(
+                f"run store {self.root} cannot be written ({error.strerror}); pass another --out"
+            ) from None
 
     def step_dir(self, key: str) -> Path:
         """Where a finished step lies."""
@@ -97,7 +99,12 @@ class Store:
         return FileLock(self.root / "steps" / f"{key}.lock")
 
     def save_step(
-        self, key: str, identity: Any, training: Any, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]
+        self,
+        key: str,
+        identity: Any,
+        training: Any,
+        weights: Mapping[str, Tensor],
+        state: Mapping[str, Tensor],
     ) -> None:
         """Write a finished step; it appears whole or not at all. Its checkpoint is no longer needed."""
         self.remove_remains(key)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.environment import peak_memory, reset_peak_memory, versions
+from bench.environment import peak_memory, reset_peak_memory, seed_torch, versions
 from bench.errors import RunError, UsageError
 from bench.loading import BatchOrder, Loader
 from bench.network import Network, start_new_classes, synchronise_norms
@@ -103,14 +103,20 @@ class StepTrainer:
             "versions": versions(),
         }
         self.store.save_step(
-            self.step.key, self.step.identity, summary, training.student.state_dict(), training.method.state_dict()
+            self.step.key,
+            self.step.identity,
+            summary,
+            training.student.state_dict(),
+            training.method.state_dict(),
         )
 
     def _set_up(self) -> Training:
         """Student, teacher, method and optimiser at the beginning of the step."""
         step = self.step
-        torch.manual_seed(derive_seed(step.seed, "initialisation", step.index))
-        student = make_network(step, step.channels_per_step, step.settings["weights"] if not step.previous else "none")
+        seed_torch(derive_seed(step.seed, "initialisation", step.index), self.device)
+        student = make_network(
+            step, step.channels_per_step, step.settings["weights"] if not step.previous else "none"
+        )
         method_class = self.plan.method if step.method else Method
         options = step.options if step.method else NoOptions()
         teacher = None
@@ -167,7 +173,7 @@ class StepTrainer:
         for group in training.optimizer.param_groups:
             group["lr"] = rate
         # Random branches or dropout of a method depend on the iteration alone, not on what ran before.
-        torch.manual_seed(derive_seed(self.step.seed, "noise", self.step.index, index))
+        seed_torch(derive_seed(self.step.seed, "noise", self.step.index, index), self.device)
         stages = training.method.uses_stages
         with self._autocast():
             student = training.student(images, stages)
@@ -218,11 +224,13 @@ class StepTrainer:
         return state
 
     def _state_after_first_step(self, first: StepPlan) -> dict[str, Tensor]:
-        torch.manual_seed(derive_seed(first.seed, "noise", 0, "end"))
+        seed_torch(derive_seed(first.seed, "noise", 0, "end"), self.device)
         network = make_network(first, first.channels_per_step, "none")
         network.load_state_dict(self.store.load_weights(first.key))
         network.eval().to(self.device, memory_format=torch.channels_last)
-        method = self.plan.method(self.plan.options, step_of(first, first.settings["aspp_channels"])).to(self.device)
+        method = self.plan.method(self.plan.options, step_of(first, first.settings["aspp_channels"])).to(
+            self.device
+        )
         self.reporter.note(f"{method.name} looks back at the first step")
         method.end(network, self._look(None, network, first))
         return method.state_dict()

@@ -17,7 +17,9 @@ class OptionError(ValueError):
 _SWITCH = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 
 
-def parse_options(method: str, options: type, values: Mapping[str, Any], published: Mapping[str, Any] | None = None) -> Any:
+def parse_options(
+    method: str, options: type, values: Mapping[str, Any], published: Mapping[str, Any] | None = None
+) -> Any:
     """An instance of the dataclass `options`: its defaults, over them `published`, over them `values` (text or
     typed). Raises OptionError for an unknown name or a value of the wrong type."""
     hints = get_type_hints(options)

@@ -77,6 +77,6 @@ def _load(folder: Path) -> Run:
         raise RecordError(f"record {path} cannot be read ({error}); remove the folder and run again") from None
     if record.get("format") not in KNOWN_FORMATS:
         raise RecordError(
-            f"record {path} has format {record.get('format')!r}; this version reads {KNOWN_FORMATS}: update issbench"
+            f"record {path} has format {record.get('format')!r}; this version reads {KNOWN_FORMATS}; update it"
         )
     return Run(folder, record)

@@ -52,7 +52,11 @@ def class_table(run: Run) -> Table:
     steps = run.record["steps"]
     lost = run.record.get("forgetting") or [None] * len(run.last["iou"])
     rows = [
-        [name, *(_number(step["iou"][c] if c < len(step["iou"]) else None) for step in steps), _number(lost[c])]
+        [
+            name,
+            *(_number(step["iou"][c] if c < len(step["iou"]) else None) for step in steps),
+            _number(lost[c]),
+        ]
         for c, name in enumerate(run.record["class_names"][: len(run.last["iou"])])
     ]
     return Table("IoU (%) of each class", ["class", *(f"step {s['step']}" for s in steps), "forgotten"], rows)

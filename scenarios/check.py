@@ -40,9 +40,7 @@ def _check_lists(dataset: Dataset) -> tuple[list[str], list[str]]:
         if not counts[split]:
             defects.append(f"the {split} split is empty")
         defects += [
-            f"{sample} is listed {n} times in the {split} split"
-            for sample, n in counts[split].items()
-            if n > 1
+            f"{sample} is listed {n} times in the {split} split" for sample, n in counts[split].items() if n > 1
         ]
     if len(counts) == len(_SPLITS):
         both = [sample for sample in counts["train"] if sample in counts["test"]]
@@ -65,12 +63,13 @@ def _check_sample(dataset: Dataset, sample: str) -> list[str]:
             f"{sample}: the image is {width}×{height} pixels, its label map {label_width}×{label_height}; "
             "they must have the same size"
         )
-    if dataset.domains:
-        defects += _check_domain(dataset, sample)
-    return defects
+    return defects + _check_domain(dataset, sample)
 
 
 def _check_domain(dataset: Dataset, sample: str) -> list[str]:
+    """A sample that domain-incremental steps train on must be of a known domain."""
+    if not dataset.domains or sample not in dataset.domain_ids():
+        return []
     try:
         domain = dataset.domain(sample)
     except (DataError, ScenarioError) as error:

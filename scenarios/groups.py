@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from scenarios.datasets.base import Dataset
 from scenarios.protocol import Protocol
 from scenarios.scenario import Scenario
@@ -33,4 +35,4 @@ def class_groups(scenario: Scenario, dataset: Dataset, protocol: Protocol) -> di
 
 def _step_spans(sizes: list[int]) -> list[tuple[int, int]]:
     ends = [sum(sizes[: t + 1]) for t in range(len(sizes))]
-    return [(before + 1, end) for before, end in zip(ends, ends[1:], strict=False)]
+    return [(before + 1, end) for before, end in pairwise(ends)]

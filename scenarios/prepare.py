@@ -128,9 +128,7 @@ def _require_parts(root: Path) -> Path:
         homes = " or ".join(str(root / home) for home in _SBD_HOMES)
         missing.append(f"{', '.join(_SBD_NEEDS)} of SBD in {homes}")
     if missing or sbd is None:
-        raise ScenarioError(
-            f"cannot prepare voc, missing: {'; '.join(missing)}. Put them there, or use --download"
-        )
+        raise ScenarioError(f"cannot prepare voc, missing: {'; '.join(missing)}. Put them there, or use --download")
     return sbd
 
 

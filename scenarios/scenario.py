@@ -88,7 +88,12 @@ def make_scenario(
         if len(set(classes)) != len(classes):
             raise ScenarioError(f"--classes {','.join(classes)} names a class twice")
     natural = tuple(names[c] for c in classes) if classes else tuple(names.values())
-    return Scenario(name, dataset.name, setting, _split(name, resolve_order(order, dataset.name, natural, names), base, increment))
+    return Scenario(
+        name,
+        dataset.name,
+        setting,
+        _split(name, resolve_order(order, dataset.name, natural, names), base, increment),
+    )
 
 
 def _split(name: str, items: tuple[int, ...], base: int, increment: int) -> tuple[tuple[int, ...], ...]:

@@ -24,7 +24,7 @@ def training_pair(image: Image.Image, label: np.ndarray, size: int, area: tuple[
     """
     mask = Image.fromarray(label)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would log a stack trace for CUDA, too
         crop = RandomResizedCrop(size, scale=area, ratio=_RATIO).make_params([image])
         flip = bool(torch.rand(()) < 0.5)
     box = (crop["top"], crop["left"], crop["height"], crop["width"], [size, size])

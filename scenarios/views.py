@@ -58,7 +58,13 @@ def step_data(
 
 
 def _class_step(
-    scenario: Scenario, dataset: Dataset, protocol: Protocol, step: int, train: Presence, test: Presence, cumulative: bool
+    scenario: Scenario,
+    dataset: Dataset,
+    protocol: Protocol,
+    step: int,
+    train: Presence,
+    test: Presence,
+    cumulative: bool,
 ) -> StepData:
     seen = scenario.learned[: sum(map(len, scenario.steps[: step + 1]))]
     rows = np.zeros(len(train.ids), bool)
@@ -112,7 +118,13 @@ def _table(seen: tuple[int, ...], labelled: tuple[int, ...], others: int) -> np.
 
 
 def _domain_step(
-    scenario: Scenario, dataset: Dataset, protocol: Protocol, step: int, train: Presence, test: Presence, cumulative: bool
+    scenario: Scenario,
+    dataset: Dataset,
+    protocol: Protocol,
+    step: int,
+    train: Presence,
+    test: Presence,
+    cumulative: bool,
 ) -> StepData:
     current = scenario.steps[step]
     seen = tuple(item for items in scenario.steps[: step + 1] for item in items)

@@ -79,7 +79,7 @@ class _bar:
         self._progress = Progress(console=Console(stderr=True), transient=True)
         self._task = self._progress.add_task(what, total=None)
 
-    def __enter__(self):  # noqa: ANN204
+    def __enter__(self):
         self._progress.start()
         return lambda done, total: self._progress.update(self._task, completed=done, total=total)
 

@@ -30,7 +30,9 @@ def scenarios() -> None:
         names = "  ".join(f"{dataset}_{split}" for split in splits) or f"{dataset}_BASE-INC for your own images"
         usual = dataset_class(dataset).default_setting
         typer.echo(f"{names}   (default setting: {usual})")
-    typer.echo("DATASET_BASE-INC: BASE classes (or domains) at the first step, INC at each later one; any split works.")
+    typer.echo(
+        "DATASET_BASE-INC: BASE classes (or domains) at the first step, INC at each later one; any split works."
+    )
 
 
 @app.command()

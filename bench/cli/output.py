@@ -74,4 +74,4 @@ def _print_terminal(table: Table) -> None:
     console = Console()
     console.print(rich)
     for note in table.notes:
-        console.print(note, style="dim", highlight=False, markup=False)
+        console.print(note, style="dim", highlight=False, markup=False, soft_wrap=not console.is_terminal)

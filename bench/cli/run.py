@@ -19,10 +19,12 @@ def run(
         str | None, typer.Option(help="overlapped, disjoint or domain.  [default: the dataset's usual one]")
     ] = None,
     order: Annotated[
-        str, typer.Option(help="Class order: natural, A … E (VOC), random:SEED, a permutation, or a file with one.")
+        str,
+        typer.Option(help="Class order: natural, A … E (VOC), random:SEED, a permutation, or a file with one."),
     ] = "natural",
     classes: Annotated[
-        str | None, typer.Option(help="Use these classes only, in this learning order; the others are background.")
+        str | None,
+        typer.Option(help="Use these classes only, in this learning order; the others are background."),
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", "--seed", help=f"Seeds, {_MANY}.")] = "0",
     protocol: Annotated[
@@ -33,7 +35,8 @@ def run(
     weights: Annotated[str | None, typer.Option(help="First weights: imagenet, none, or a file.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="TOML file with settings of the training recipe.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="One setting of the recipe, such as epochs=3; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="One setting of the recipe, such as epochs=3; may be repeated."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The run store; what it holds is not computed again.")] = Path("runs"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
@@ -43,6 +46,9 @@ def run(
     checkpoint_every: Annotated[
         float, typer.Option(min=0, help="Seconds between checkpoints inside a step.")
     ] = 60.0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write loss terms and mIoU to RUN/tensorboard, too.")
+    ] = False,
 ) -> None:
     """Train and test methods on a scenario, then print the table.
 
@@ -56,7 +62,15 @@ def run(
     from results.records import load_run
 
     experiments = _experiments(
-        methods, scenario, setting, order, classes, seeds, protocol, data, _overrides(recipe, settings, backbone, weights)
+        methods,
+        scenario,
+        setting,
+        order,
+        classes,
+        seeds,
+        protocol,
+        data,
+        _overrides(recipe, settings, backbone, weights),
     )
     run_experiments(
         experiments,
@@ -64,12 +78,12 @@ def run(
         device=device,
         workers=workers,
         checkpoint_every=checkpoint_every,
-        reporter=Reporter(Console()),
+        reporter=Reporter(Console(), tensorboard),
     )
     print_tables([load_run(out, experiment.run_name) for experiment in experiments], "terminal")
 
 
-def _experiments(methods, scenario, setting, order, classes, seeds, protocol, data, recipe):  # noqa: ANN001, ANN202
+def _experiments(methods, scenario, setting, order, classes, seeds, protocol, data, recipe):
     from bench.errors import UsageError
     from bench.experiment import Experiment, split_methods
 

@@ -43,9 +43,7 @@ class Ade(FileDataset):
     def list_ids(self, split: Split) -> list[str]:
         # Names from both directories, so that an image without labels does not pass unnoticed.
         folder = _FOLDERS[split]
-        stems = {
-            stem for tree in ("images", "annotations") for stem in files_by_stem(self.root / tree / folder)
-        }
+        stems = {stem for tree in ("images", "annotations") for stem in files_by_stem(self.root / tree / folder)}
         return [f"{folder}/{stem}" for stem in sorted(stems)]
 
     def image_path(self, sample: str) -> Path:

@@ -103,9 +103,7 @@ class FileDataset(Dataset):
         if not missing[best]:
             return best
         if len(missing[best]) < len(self.needs):
-            raise ScenarioError(
-                f"{best} lacks {', '.join(missing[best])} of the {self.name} data. {self.obtain}"
-            )
+            raise ScenarioError(f"{best} lacks {', '.join(missing[best])} of the {self.name} data. {self.obtain}")
         raise ScenarioError(
             f"no {self.name} data in {root}: looked for {', '.join(self.needs)} "
             f"in {', '.join(map(str, homes))}. {self.obtain}"
@@ -191,9 +189,7 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
         if path.suffix.lower() not in _EXTENSIONS or path.name.startswith("."):
             continue
         if path.stem in files:
-            raise DataError(
-                f"{folder} holds both {files[path.stem].name} and {path.name}; remove one of the two"
-            )
+            raise DataError(f"{folder} holds both {files[path.stem].name} and {path.name}; remove one of the two")
         files[path.stem] = path
     return files
 

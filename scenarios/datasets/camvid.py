@@ -27,7 +27,11 @@ class CamVid(FileDataset):
         "Bicyclist",
     )
     background = None
-    domains = ("0001TP", "0006R0", "0016E5", "Seq05VD")
+    domains = (
+        "0001TP",
+        "0006R0",
+        "0016E5",
+    )  # the drives of the training images; Seq05VD is for testing alone
     homes = (".", "CamVid")
     needs = ("train", "trainannot", "test", "testannot")
     obtain = (

@@ -35,9 +35,7 @@ class Folder(FileDataset):
         self._lists = {split: path for split, path in lists.items() if path.exists()}
         if len(self._lists) == 1:
             (only,) = self._lists.values()
-            raise ScenarioError(
-                f"{self.root} has {only.name} alone; write both train.txt and test.txt, or neither"
-            )
+            raise ScenarioError(f"{self.root} has {only.name} alone; write both train.txt and test.txt, or neither")
 
     def list_ids(self, split: Split) -> list[str]:
         if self._lists:
@@ -72,7 +70,5 @@ def _class_names(path: Path) -> list[str]:
         twice = sorted({name for name in names if names.count(name) > 1})
         raise DataError(f"{path} names {', '.join(twice)} more than once; give every class its own name")
     if not 2 <= len(names) <= _MOST_NAMES:
-        raise DataError(
-            f"{path} has {len(names)} names; it needs the background and 1–{_MOST_NAMES - 1} classes"
-        )
+        raise DataError(f"{path} has {len(names)} names; it needs the background and 1–{_MOST_NAMES - 1} classes")
     return names

@@ -17,9 +17,7 @@ from torch import Tensor
 from methods import functional
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-VECTORS = Path(
-    os.environ.get("ISSBENCH_CONFORMANCE") or REPOSITORY.parent / "shared" / "conformance" / "vectors"
-)
+VECTORS = Path(os.environ.get("ISSBENCH_CONFORMANCE") or REPOSITORY.parent / "shared" / "conformance" / "vectors")
 FUNCTIONS = {
     name: function
     for name, function in inspect.getmembers(functional, inspect.isfunction)

@@ -101,9 +101,7 @@ def test_voc_lists_images_and_labels(tiny_voc: Path) -> None:
     assert (label.dtype, label.shape) == (np.uint8, (3, 4))
     assert label.ravel()[:4].tolist() == [0, 1, 255, 255]
     assert (voc.background, voc.default_setting, voc.domains) == ("background", "overlapped", ())
-    with pytest.raises(
-        ScenarioError, match="dataset voc has no domains; use the setting overlapped or disjoint"
-    ):
+    with pytest.raises(ScenarioError, match="dataset voc has no domains; use the setting overlapped or disjoint"):
         voc.domain("b")
 
 
@@ -238,9 +236,7 @@ def test_cityscapes(tiny_cityscapes: Path, tree) -> None:
     assert [mapped[raw] for raw in (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)] == [255] * 15
 
 
-def test_cityscapes_reads_licence_plates_as_ignore_and_refuses_unknown_values(
-    tiny_cityscapes: Path, tree
-) -> None:
+def test_cityscapes_reads_licence_plates_as_ignore_and_refuses_unknown_values(tiny_cityscapes: Path, tree) -> None:
     city = load_dataset("cityscapes", tiny_cityscapes)
     tree.label("gtFine/val/lindau/lindau_000000_0_gtFine_labelIds.png", (7, 255))
     assert values(city, "val/lindau/lindau_000000_0") == [1, 255]
@@ -334,14 +330,10 @@ def test_folder_with_a_single_file(lost: str, message: str, own: Path) -> None:
 
 def test_folder_names(own: Path, tree) -> None:
     tree.text("classes.txt", "nothing", "cat", "dog", "cat")
-    with pytest.raises(
-        DataError, match=r"classes\.txt names cat more than once; give every class its own name"
-    ):
+    with pytest.raises(DataError, match=r"classes\.txt names cat more than once; give every class its own name"):
         load_dataset("folder", own)
     tree.text("classes.txt", "nothing")
-    with pytest.raises(
-        DataError, match=r"classes\.txt has 1 names; it needs the background and 1–253 classes"
-    ):
+    with pytest.raises(DataError, match=r"classes\.txt has 1 names; it needs the background and 1–253 classes"):
         load_dataset("folder", own)
     tree.text("classes.txt", *(f"c{i}" for i in range(255)))
     with pytest.raises(DataError, match="has 255 names"):

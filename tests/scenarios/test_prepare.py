@@ -24,9 +24,7 @@ def put_mat(path: Path, value: int) -> None:
     """An annotation as SBD stores it: a struct GTcls of boundaries, classes and the classes present."""
     path.parent.mkdir(parents=True, exist_ok=True)
     mask = np.full((3, 4), value, np.uint8)
-    savemat(
-        path, {"GTcls": {"Boundaries": np.zeros((1, 1)), "Segmentation": mask, "CategoriesPresent": value}}
-    )
+    savemat(path, {"GTcls": {"Boundaries": np.zeros((1, 1)), "Segmentation": mask, "CategoriesPresent": value}})
 
 
 def put_sbd(tree, home: str) -> None:

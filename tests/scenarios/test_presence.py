@@ -97,9 +97,7 @@ def test_list_and_class_names_are_part_of_the_key(
 
 
 @pytest.mark.parametrize("damage", [b"", b"no zip", None])
-def test_damaged_cache_is_made_again(
-    damage: bytes | None, tiny_voc: Path, cache: Path, reads: list[str]
-) -> None:
+def test_damaged_cache_is_made_again(damage: bytes | None, tiny_voc: Path, cache: Path, reads: list[str]) -> None:
     first = presence(load_dataset("voc", tiny_voc), "train")
     (path,) = cache.iterdir()
     whole = path.read_bytes()

@@ -1,0 +1,139 @@
+"""The command line as a user meets it: good commands, and one clear message for each mistake."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+RUN = ["run", "--methods", "ft", "--scenario", "shapes_4-4"]
+SMALL = ["--set", "first_epochs=1", "--set", "epochs=1", "--set", "crop=32", "--set", "aspp_channels=16"]
+
+
+def bench(*arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "bench", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def refused(code: int, *arguments: object) -> str:
+    """The message of a command that must fail with this exit code and without a traceback."""
+    done = bench(*arguments)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    message = done.stderr.strip()
+    assert message
+    return message
+
+
+def test_run_table_and_show(tmp_path):
+    out = ["--out", tmp_path / "store"]
+    done = bench("run", "--methods", "ft,mib:distillation=5", "--scenario", "shapes_4-4", *SMALL, *out)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1/1" in done.stdout and "MiB (distillation=5)" in done.stdout
+    assert "protocol plop" in done.stdout.lower()
+    table = bench("table", *out, "--format", "csv")
+    rows = [line.split(",") for line in table.stdout.splitlines()]
+    assert [row[-6:-1] for row in rows[:1]] == [["method", "0-4", "5-8", "all", "mean over steps"]]
+    assert len(rows) == 3
+    run = next((tmp_path / "store" / "runs").glob("*-mib-*")).name
+    shown = bench("show", run[-8:], *out)
+    assert shown.returncode == 0 and "hexagon" in shown.stdout and "forgotten" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--methods", "plob", "--scenario", "shapes_4-1"], ["plob", "did you mean plop"]),
+        (["run", "--methods", "gsc:sq=off", "--scenario", "shapes_4-1"], ["sq", "did you mean sg"]),
+        (["run", "--methods", "gsc:sg=maybe", "--scenario", "shapes_4-1"], ["on or off"]),
+        (["run", "--methods", "gsc:lambda1=much", "--scenario", "shapes_4-1"], ["a number"]),
+        (["run", "--methods", "ft", "--scenario", "shape_4-1"], ["did you mean shapes_4-1"]),
+        (["run", "--methods", "ft", "--scenario", "shapes_41"], ["BASE-INC"]),
+        (["run", "--methods", "ft", "--scenario", "shapes_9-1"], ["starts with 9"]),
+        ([*RUN, "--setting", "overlaped"], ["did you mean overlapped"]),
+        ([*RUN, "--order", "1,2,3,4,5,6,7,7"], ["no permutation", "lacks 8", "repeats 7"]),
+        ([*RUN, "--order", "random:x"], ["whole number"]),
+        ([*RUN, "--classes", "disk,sqare"], ["did you mean square"]),
+        ([*RUN, "--protocol", "plopp"], ["did you mean plop"]),
+        ([*RUN, "--set", "epoch=3"], ["epoch", "epochs"]),
+        ([*RUN, "--set", "epochs"], ["--set name=value"]),
+        ([*RUN, "--set", "epochs=few"], ["a whole number"]),
+        ([*RUN, "--seeds", "a"], ["whole number"]),
+        ([*RUN, "--backbone", "resnet1o1", "--weights", "none"], ["resnet1o1", "did you mean"]),
+        ([*RUN, "--device", "gpu"], ["gpu"]),
+        (["run", "--methods", "ft", "--scenario", "voc_15-1"], ["--data"]),
+        (
+            ["run", "--methods", "ft", "--scenario", "voc_15-1", "--data", "/no/such/place"],
+            ["/no/such/place"],
+        ),
+        (["run", "--scenario", "shapes_4-1"], ["--methods"]),
+        (["data", "check", "vok"], ["did you mean voc"]),
+        (["table", "--out", "/no/such/store"], ["no run store"]),
+    ],
+)
+def test_wrong_command(arguments, words, tmp_path):
+    out = [] if "--out" in arguments or arguments[0] == "data" else ["--out", tmp_path / "store"]
+    message = refused(2, *arguments, *out)
+    for word in words:
+        assert word in message
+
+
+def test_directory_without_the_layout(tmp_path):
+    message = refused(2, "run", "--methods", "ft", "--scenario", "voc_15-1", "--data", tmp_path)
+    assert "JPEGImages" in message
+
+
+def run_folder(tmp_path: Path) -> list[object]:
+    return [
+        "run", "--methods", "ft", "--scenario", "folder_1-1", "--data", tmp_path / "data",
+        "--out", tmp_path / "store",
+        "--backbone", "tiny", "--weights", "none", "--set", "batch=2", *SMALL,
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A user's own data: ten images of two classes."""
+    root = tmp_path / "data"
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    (root / "classes.txt").write_text("background\nleft\nright\n")
+    rng = np.random.default_rng(0)
+    for index in range(10):
+        mask = np.zeros((40, 50), np.uint8)
+        mask[5:20, 5:20], mask[20:35, 25:45] = 1, 2
+        Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8)).save(root / "images" / f"{index}.jpg")
+        Image.fromarray(mask).save(root / "masks" / f"{index}.png")
+    return root
+
+
+def test_own_images(tmp_path, folder):
+    done = bench(*run_folder(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert bench("data", "check", "folder", "--root", folder).returncode == 0
+    stats = bench("data", "stats", "folder_1-1", "--root", folder).stdout
+    assert "step 1: 8 training images, 2 test images" in stats
+
+
+def test_broken_image(tmp_path, folder):
+    picture = folder / "images" / "3.jpg"
+    picture.write_bytes(picture.read_bytes()[:200])
+    message = refused(1, *run_folder(tmp_path))
+    assert str(picture) in message and len(message.splitlines()) == 1
+    checked = bench("data", "check", "folder", "--root", folder)
+    assert checked.returncode == 1 and str(picture) in checked.stdout
+
+
+def test_label_out_of_range(tmp_path, folder):
+    path = folder / "masks" / "4.png"
+    Image.fromarray(np.full((40, 50), 7, np.uint8)).save(path)
+    message = refused(1, *run_folder(tmp_path))
+    assert str(path) in message and "7" in message and "0–2" in message
+
+
+def test_step_without_images(tmp_path):
+    (tmp_path / "order").write_text("1 2 3 4 5 6 7 8")
+    done = bench(*RUN, *SMALL, "--order", tmp_path / "order", "--out", tmp_path / "store")
+    assert done.returncode == 0, done.stderr

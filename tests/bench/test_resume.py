@@ -1,0 +1,110 @@
+"""Interrupted commands resume and end with the bits of an uninterrupted one."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [
+    sys.executable, "-m", "bench", "run", "--methods", "gsc", "--scenario", "shapes_4-4", "--device", "cpu",
+    "--set", "first_epochs=1", "--set", "epochs=1", "--set", "crop=32", "--set", "aspp_channels=16",
+    "--set", "batch=16",
+]  # fmt: skip
+
+
+def start(out: Path, checkpoint_every: float = 60.0) -> subprocess.Popen:
+    command = [*COMMAND, "--out", str(out), "--checkpoint-every", str(checkpoint_every)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen) -> str:
+    text = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, text
+    return text
+
+
+def result(out: Path) -> list[tuple]:
+    """Metrics, loss history and the very bytes of the weights of each step."""
+    record = json.loads(next((out / "runs").glob("*/run.json")).read_text())
+    assert record["complete"]
+    return [
+        (
+            s["counts"],
+            s["training"]["history"],
+            (out / "steps" / s["key"] / "weights.safetensors").read_bytes(),
+        )
+        for s in record["steps"]
+    ]
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> list[tuple]:
+    out = tmp_path_factory.mktemp("uninterrupted")
+    finish(start(out))
+    return result(out)
+
+
+def finished_steps(out: Path) -> int:
+    return len(list((out / "steps").glob("*/training.json")))
+
+
+def checkpoints(out: Path) -> list[Path]:
+    return list((out / "steps").glob("*.checkpoint"))
+
+
+def test_kill_9_in_both_steps(tmp_path, uninterrupted):
+    for steps in (0, 1):
+        process = start(tmp_path, checkpoint_every=0)
+        wait_for(lambda steps=steps: finished_steps(tmp_path) == steps and checkpoints(tmp_path), process)
+        time.sleep(0.3)  # some iterations further, whatever is being written just now
+        process.kill()
+        process.communicate()
+        assert finished_steps(tmp_path) == steps
+    assert "resuming at iteration" in finish(start(tmp_path))
+    assert result(tmp_path) == uninterrupted
+    left = [path.name for path in (tmp_path / "steps").iterdir() if path.suffix != ".lock"]
+    assert len(left) == 2, "the checkpoint and half-written files are gone"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_saves_a_checkpoint(tmp_path, uninterrupted, number):
+    process = start(tmp_path, checkpoint_every=0.2)
+    wait_for(lambda: checkpoints(tmp_path), process)
+    before = checkpoints(tmp_path)[0].stat().st_ino
+    process.send_signal(number)
+    text = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert "interrupted" in text and "Traceback" not in text
+    assert checkpoints(tmp_path)[0].stat().st_ino != before, "the signal itself must have saved the state"
+    assert "resuming at iteration" in finish(start(tmp_path))
+    assert result(tmp_path) == uninterrupted
+
+
+def test_two_processes_share_the_work(tmp_path, uninterrupted):
+    texts = [finish(process) for process in [start(tmp_path), start(tmp_path)]]
+    assert sum("another process computes this step" in text for text in texts) == 1
+    assert sum("epoch 1/1" in text for text in texts) == 1
+    assert result(tmp_path) == uninterrupted
+
+
+def test_finished_command_prints_the_table_at_once(tmp_path, uninterrupted):
+    finish(start(tmp_path))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "steps").rglob("*") if path.is_file()}
+    text = finish(start(tmp_path))
+    assert "epoch" not in text and "GSC" in text
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "steps").rglob("*") if path.is_file()}
+    assert {p: t for p, t in after.items() if p.suffix != ".lock"} == {
+        p: t for p, t in before.items() if p.suffix != ".lock"
+    }
