@@ -15,7 +15,7 @@ from bench.environment import choose_device
 from bench.evaluation import count
 from bench.experiment import Experiment
 from bench.loading import Loader
-from bench.plan import Plan, StepPlan, make_plan
+from bench.plan import Data, Plan, StepPlan, make_plan, open_data
 from bench.progress import Reporter
 from bench.record import run_record, step_record
 from bench.store import Store, read_json, write_json
@@ -41,13 +41,25 @@ def run(
     experiments = [experiments] if isinstance(experiments, Experiment) else list(experiments)
     reporter = reporter or Reporter()
     torch_device = choose_device(device)
-    plans = [make_plan(experiment, torch_device, reporter.scan) for experiment in experiments]
+    plans = _make_plans(experiments, torch_device, reporter)
     store = Store(out)
     records = []
     with deterministic(torch_device), reporter.running(plans):
         for plan in plans:
             records.append(_run(plan, store, torch_device, workers, checkpoint_every, reporter))
     return records
+
+
+def _make_plans(experiments: Sequence[Experiment], device: torch.device, reporter: Reporter) -> list[Plan]:
+    """The plans of all experiments; what they read from the same directory is opened once."""
+    opened: dict[tuple[str, str | None, bool], Data] = {}
+    plans = []
+    for experiment in experiments:
+        place = (experiment.dataset, experiment.data, experiment.setting == "domain")
+        if place not in opened:
+            opened[place] = open_data(experiment, reporter.scan)
+        plans.append(make_plan(experiment, opened[place], device))
+    return plans
 
 
 def _run(

@@ -39,13 +39,14 @@ def metrics(
 ) -> dict[str, Any]:
     """IoU of each class in %, mIoU of the groups in % over the classes known so far, pixel accuracy in %.
 
-    A class in neither the labels nor the predictions has no IoU (None); one without a labelled pixel is
-    `absent`: the protocol leaves it out of the means or counts it as 0. A group without a class has no mIoU.
+    A class in neither the labels nor the predictions has no IoU (None). One without a labelled pixel is
+    absent, predicted or not: the protocol leaves it out of the means or counts it as 0. A group of which no
+    class counts has no mIoU (None).
     """
     tp, fp, fn = (np.asarray(counts[name], dtype=np.float64) for name in ("tp", "fp", "fn"))
     union = tp + fp + fn
     iou = np.divide(tp, union, out=np.full_like(tp, np.nan), where=union > 0) * 100
-    counted = np.nan_to_num(iou) if protocol.absent == "zero" else iou
+    counted = np.where(tp + fn > 0, iou, 0.0 if protocol.absent == "zero" else np.nan)
     labelled = (tp + fn).sum()
 
     def mean(span: tuple[int, int]) -> float | None:

@@ -18,7 +18,7 @@ from methods.options import parse_options
 from methods.registry import load_method
 from methods.source import code_of
 from scenarios.datasets import load_dataset
-from scenarios.datasets.base import Dataset
+from scenarios.datasets.base import Dataset, Split
 from scenarios.presence import Presence, presence
 from scenarios.scenario import Scenario, make_scenario
 from scenarios.views import StepData, View, step_data
@@ -133,18 +133,34 @@ class Plan:
         return f"state-{hash_of(self.method_identity)}"
 
 
-def make_plan(experiment: Experiment, device: torch.device, on_scan: OnScan | None = None) -> Plan:
-    """Open the dataset, read its class presence, and lay out the steps; every mistake of the user shows here."""
+@dataclass(frozen=True)
+class Data:
+    """A dataset and the class presence of its splits."""
+
+    dataset: Dataset
+    train: Presence
+    test: Presence
+
+
+def open_data(experiment: Experiment, on_scan: OnScan | None = None) -> Data:
+    """The experiment's dataset; reads every label, unless the table of class presence is cached."""
     dataset = load_dataset(experiment.dataset, experiment.data)
     if experiment.setting == "domain":
         dataset = dataset.with_domains()
-    scenario = make_scenario(experiment.scenario, dataset, experiment.setting, experiment.order, experiment.classes)
 
-    def scan(split: str) -> Presence:
+    def scan(split: Split) -> Presence:
         report = None if on_scan is None else (lambda done, total: on_scan(f"{dataset.name} {split}", done, total))
         return presence(dataset, split, report)
 
-    plan = Plan(experiment, dataset, scenario, scan("train"), scan("test"), device)
+    return Data(dataset, scan("train"), scan("test"))
+
+
+def make_plan(experiment: Experiment, data: Data, device: torch.device) -> Plan:
+    """Lay out the steps of an experiment; every mistake of the user that is left shows here."""
+    scenario = make_scenario(
+        experiment.scenario, data.dataset, experiment.setting, experiment.order, experiment.classes
+    )
+    plan = Plan(experiment, data.dataset, scenario, data.train, data.test, device)
     _ = plan.steps  # checks the options of the method
     return plan
 

@@ -10,6 +10,7 @@ import numpy as np
 from scenarios.errors import ScenarioError
 
 NATURAL = "natural"
+_AROUND = " \t\r[](){}'\""
 
 NAMED_ORDERS: dict[str, dict[str, tuple[int, ...]]] = {
     # GSC, Section V-E: the class orders of Table VI (VOC 15-1).
@@ -38,7 +39,7 @@ def resolve_order(order: str, dataset: str, natural: tuple[int, ...], names: dic
         return _check(named[order], natural, order)
     if order.startswith("random:"):
         seed = order.removeprefix("random:")
-        if not seed.isdigit():
+        if not seed.isdecimal():
             raise ScenarioError(f"order {order!r}: the seed must be a whole number, as in random:3")
         shuffled = np.random.Generator(np.random.PCG64(int(seed))).permutation(len(natural))
         return tuple(natural[i] for i in shuffled)
@@ -46,14 +47,14 @@ def resolve_order(order: str, dataset: str, natural: tuple[int, ...], names: dic
 
 
 def _parse(order: str, natural: tuple[int, ...], names: dict[str, int], named: tuple[str, ...]) -> tuple[int, ...]:
-    path = Path(order)
-    text = path.read_text() if path.is_file() else order
+    # A name may hold spaces, so what stands between two commas is tried as a whole first.
+    parts = [part.strip(_AROUND) for part in re.split(r"[,;\n]+", _read(order))]
+    tokens = [token for part in parts for token in ([part] if part in names else part.split())]
     items: list[int] = []
-    for token in re.split(r"[,;\s]+", text.strip(" \n\t[](){}")):
-        token = token.strip("[](){}'\"")
+    for token in (token.strip(_AROUND) for token in tokens):
         if token in names:
             items.append(names[token])
-        elif token.isdigit():
+        elif token.isdecimal():
             items.append(int(token))
         elif token:
             raise ScenarioError(
@@ -62,6 +63,20 @@ def _parse(order: str, natural: tuple[int, ...], names: dict[str, int], named: t
                 f"{','.join(map(str, natural[:3]))},…, or a file that holds one"
             )
     return tuple(items[1:] if items[:1] == [0] and 0 not in natural else items)
+
+
+def _read(order: str) -> str:
+    """The text of the file that `order` names, or `order` itself where there is none."""
+    path = Path(order)
+    try:
+        if not path.is_file():
+            return order
+    except OSError:  # a literal list may be longer than a file name can be
+        return order
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"the order in {path} cannot be read as text: {error}") from None
 
 
 def _check(items: tuple[int, ...], natural: tuple[int, ...], order: str) -> tuple[int, ...]:

@@ -61,12 +61,6 @@ def test_same_seed_same_pair_and_other_seed_other_pair() -> None:
     assert len({pair[0].numpy().tobytes() for pair in pairs}) == len(pairs)
 
 
-def test_large_seeds_differ() -> None:
-    image, label = scene()
-    one, other = (training_pair(image, label, 48, (0.25, 0.5), seed) for seed in (2**63 - 1, 2**63 - 2**32 - 1))
-    assert not same(one, other)
-
-
 def test_global_random_states_neither_matter_nor_change() -> None:
     image, label = scene()
     expected = training_pair(image, label, 48, (0.25, 0.5), 5)

@@ -1,0 +1,103 @@
+"""Counts over the test images, and the metrics that follow from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.evaluation import count, forgetting, metrics
+from methods.method import Output
+from scenarios.protocol import PROTOCOLS
+
+SKIP, ZERO = PROTOCOLS["plop"], PROTOCOLS["ssul"]
+GROUPS = {
+    "named": {"base": (0, 1), "new": (2, 3), "all": (0, 3)},
+    "printed": {"0-1": (0, 1), "2-3": (2, 3), "all": (0, 3)},
+}
+
+
+class Stub(nn.Module):
+    """Its logits are the image itself at a quarter of the pixels."""
+
+    def forward(self, images: Tensor, stages: bool = False) -> Output:
+        return Output(images[:, :, ::2, ::2], images, (), (images.shape[2], images.shape[3]))
+
+
+def test_count_agrees_with_counting_by_hand() -> None:
+    generator = torch.Generator().manual_seed(0)
+    choices = torch.tensor([0, 1, 2, 3, 255])  # class 3 is still to come
+    batches = [
+        (
+            torch.randn(size, 3, 8, 6, generator=generator),
+            choices[torch.randint(5, (size, 8, 6), generator=generator)],
+        )
+        for size in (2, 2, 1)
+    ]
+    tp, fp, fn = (np.zeros(3, int) for _ in range(3))
+    for images, labels in batches:
+        small = images[:, :, ::2, ::2]
+        large = nn.functional.interpolate(small, (8, 6), mode="bilinear", align_corners=False).numpy()
+        for index, true in np.ndenumerate(labels.numpy()):
+            said = large[index[0], :, index[1], index[2]].argmax()
+            if true > 2:
+                continue
+            if said == true:
+                tp[true] += 1
+            else:
+                fp[said] += 1
+                fn[true] += 1
+    counts = count(Stub(), iter(batches), 3)
+    assert counts == {"tp": tp.tolist(), "fp": fp.tolist(), "fn": fn.tolist()}
+    assert min(tp) > 0 and min(fp) > 0
+
+
+def test_count_of_no_image() -> None:
+    assert count(Stub(), iter(()), 2) == {"tp": [0, 0], "fp": [0, 0], "fn": [0, 0]}
+
+
+COUNTS = {"tp": [60, 10, 30, 0], "fp": [20, 10, 0, 0], "fn": [20, 0, 10, 0]}
+
+
+def test_iou_and_the_means_of_groups() -> None:
+    found = metrics(COUNTS, GROUPS, SKIP)
+    assert found["iou"] == pytest.approx([60, 50, 75, None])
+    assert found["miou"] == pytest.approx({"base": 55, "new": 75, "all": 185 / 3})
+    assert found["groups"] == pytest.approx({"0-1": 55, "2-3": 75, "all": 185 / 3})
+    assert found["pixel_accuracy"] == pytest.approx(100 * 100 / 130)
+
+
+def test_an_absent_class_counts_zero_where_the_protocol_says_so() -> None:
+    found = metrics(COUNTS, GROUPS, ZERO)
+    assert found["iou"][3] is None
+    assert found["groups"] == pytest.approx({"0-1": 55, "2-3": 37.5, "all": 185 / 4})
+
+
+def test_a_class_that_is_only_predicted_is_absent_too() -> None:
+    counts = COUNTS | {"fp": [20, 10, 0, 5]}
+    assert metrics(counts, GROUPS, SKIP)["iou"][3] == 0
+    assert metrics(counts, GROUPS, SKIP)["groups"]["2-3"] == pytest.approx(75)
+    assert metrics(counts, GROUPS, ZERO)["groups"]["2-3"] == pytest.approx(37.5)
+
+
+@pytest.mark.parametrize("protocol", [SKIP, ZERO])
+def test_classes_to_come_have_no_part_in_a_mean(protocol: object) -> None:
+    counts = {name: values[:2] for name, values in COUNTS.items()}
+    found = metrics(counts, GROUPS, protocol)
+    assert found["iou"] == pytest.approx([60, 50])
+    assert found["groups"] == pytest.approx({"0-1": 55, "2-3": None, "all": 55})
+
+
+def test_nothing_labelled_has_no_accuracy() -> None:
+    nothing = {name: [0, 0, 0, 0] for name in COUNTS}
+    found = metrics(nothing, GROUPS, SKIP)
+    assert found["iou"] == [None] * 4
+    assert found["groups"] == {"0-1": None, "2-3": None, "all": None}
+    assert found["pixel_accuracy"] is None
+
+
+def test_forgetting_is_measured_from_the_first_evaluation_of_a_class() -> None:
+    ious = [[90.0, 80.0], [70.0, 85.0, 40.0], [60.0, None, 45.0, 30.0]]
+    assert forgetting([0, 0, 1, 2], ious) == [30, None, -5, 0]
+    assert forgetting([0, 0, 1, 2], [[None, 80.0], *ious[1:]]) == [None, None, -5, 0]

@@ -1,0 +1,125 @@
+"""Experiments: defaults filled in, names checked, and what tells one run from another."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench.experiment import Experiment, parse_method, split_methods
+from bench.recipe import make_recipe
+from methods.options import OptionError
+from methods.registry import UnknownMethod
+from scenarios.errors import ScenarioError
+from scenarios.protocol import PROTOCOLS
+
+
+def test_defaults_are_those_of_the_dataset() -> None:
+    experiment = Experiment("ft", "voc_15-1")
+    assert experiment.dataset == "voc"
+    assert (experiment.setting, experiment.order, experiment.seed) == ("overlapped", "natural", 0)
+    assert experiment.protocol == PROTOCOLS["plop"]
+    assert experiment.recipe == make_recipe("voc", {})
+    experiment = Experiment("ft", "cityscapes_11-5")
+    assert experiment.setting == "domain"
+    assert experiment.protocol == PROTOCOLS["official"]
+    assert experiment.recipe == make_recipe("cityscapes", {})
+
+
+def test_names_and_overrides_are_resolved() -> None:
+    experiment = Experiment("ft", "shapes_4-1", protocol="mib", recipe={"epochs": "3"}, classes=["disk", "ring"])
+    assert experiment.protocol == PROTOCOLS["mib"]
+    assert experiment.recipe == make_recipe("shapes", {"epochs": 3})
+    assert experiment.classes == ("disk", "ring")
+
+
+def test_options_of_the_method_are_sorted() -> None:
+    experiment = Experiment("gsc:sg=off,lambda1=0.5", "shapes_4-1")
+    assert experiment.method == "gsc:lambda1=0.5,sg=off"
+    assert experiment.method_name == "gsc"
+    assert experiment.method_options == {"lambda1": "0.5", "sg": "off"}
+    assert experiment == Experiment("gsc:lambda1=0.5, sg=off", "shapes_4-1")
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        (("plob", "voc_15-1"), UnknownMethod, "did you mean plop"),
+        (("plop", "vok_15-1"), ScenarioError, "did you mean voc_15-1"),
+        (("plop", "voc_15"), ScenarioError, "BASE-INC"),
+        (("plop:pod", "voc_15-1"), OptionError, "plop:option=value"),
+    ],
+)
+def test_wrong_names(arguments: tuple[str, str], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as info:
+        Experiment(*arguments)
+    assert info.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"setting": "overlaped"}, "did you mean overlapped"),
+        ({"protocol": "plopp"}, "did you mean plop"),
+        ({"recipe": {"epoch": 1}}, "unknown recipe setting"),
+    ],
+)
+def test_wrong_details(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as info:
+        Experiment("ft", "voc_15-1", **wrong)
+    assert info.value.exit_code == 2
+
+
+def test_the_run_name_is_readable_and_does_not_know_where_the_data_lie() -> None:
+    experiment = Experiment("gsc:sg=off", "shapes_4-1", seed=3)
+    assert experiment.run_name.startswith("shapes_4-1-overlapped-gsc-seed3-")
+    assert experiment.run_name == Experiment("gsc:sg=off", "shapes_4-1", seed=3, data="/elsewhere").run_name
+    assert "/" not in experiment.run_name and ":" not in experiment.run_name
+
+
+def test_everything_but_the_data_directory_changes_the_run_name() -> None:
+    names = [
+        experiment.run_name
+        for experiment in (
+            Experiment("ft", "shapes_4-1"),
+            Experiment("mib", "shapes_4-1"),
+            Experiment("mib:distillation=5", "shapes_4-1"),
+            Experiment("ft", "shapes_4-2"),
+            Experiment("ft", "shapes_4-1", setting="disjoint"),
+            Experiment("ft", "shapes_4-1", order="random:1"),
+            Experiment("ft", "shapes_4-1", seed=1),
+            Experiment("ft", "shapes_4-1", classes=("disk", "ring", "square", "cross", "star")),
+            Experiment("ft", "shapes_4-1", protocol="mib"),
+            Experiment("ft", "shapes_4-1", recipe={"lr": 0.5}),
+        )
+    ]
+    assert len(set(names)) == len(names)
+
+
+def test_description_is_plain() -> None:
+    description = Experiment("ft", "shapes_4-1", classes=("disk", "ring")).describe()
+    assert json.loads(json.dumps(description)) == description
+    assert description["dataset"] == "shapes"
+    assert description["recipe"]["backbone"] == "tiny"
+    assert description["protocol"]["name"] == "plop"
+
+
+@pytest.mark.parametrize(
+    "text, specs",
+    [
+        ("plop", ["plop"]),
+        ("ft,mib , plop", ["ft", "mib", "plop"]),
+        ("gsc:sg=off,lambda1=0.5,plop", ["gsc:sg=off,lambda1=0.5", "plop"]),
+        ("plop,gsc:sg=off,gsc:sr=off,sc=off,ft", ["plop", "gsc:sg=off", "gsc:sr=off,sc=off", "ft"]),
+        ("gsc,sg=off", ["gsc:sg=off"]),
+        ("ft,,mib,", ["ft", "mib"]),
+        ("", []),
+    ],
+)
+def test_split_methods(text: str, specs: list[str]) -> None:
+    assert split_methods(text) == specs
+
+
+def test_parse_method() -> None:
+    assert parse_method("gsc:lambda1 = 0.5,sg=off") == ("gsc", {"lambda1": "0.5", "sg": "off"})
+    assert parse_method("ft") == ("ft", {})
