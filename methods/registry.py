@@ -41,17 +41,18 @@ class MethodInfo:
 @cache
 def available() -> dict[str, MethodInfo]:
     """All methods by name: the built-in ones, then those of other packages, which may not hide them."""
+    files = {path: _classes(path) for path in sorted(Path(__file__).parent.glob("*.py"))}
+    built_in = {name: node for classes in files.values() for name, node in classes.items()}
     found = {}
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        for info in _declared(path, f"methods.{path.stem}"):
+    for path, classes in files.items():
+        for info in _declared(path, f"methods.{path.stem}", classes, built_in):
             found[info.name] = info
     for point in entry_points(group="issbench.methods"):
-        spec = importlib.util.find_spec(point.module)
-        if spec is None or spec.origin is None:
-            continue
-        for info in _declared(Path(spec.origin), point.module):
-            if info.class_name == point.attr:
-                found.setdefault(point.name, info)
+        path = _source(point.module)
+        if path is not None:
+            for info in _declared(path, point.module, _classes(path), built_in):
+                if info.class_name == point.attr:
+                    found.setdefault(point.name, info)
     return found
 
 
@@ -71,33 +72,54 @@ def load_method(name: str) -> type[Method]:
     return getattr(importlib.import_module(info.module), info.class_name)
 
 
-def _declared(path: Path, module: str) -> list[MethodInfo]:
-    """The methods that a source file declares: classes that assign a string to `name`."""
+def _source(module: str) -> Path | None:
+    """The file of a module, or None where it cannot be found."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # a package that it lies in is missing
+        return None
+    return None if spec is None or spec.origin is None else Path(spec.origin)
+
+
+def _classes(path: Path) -> dict[str, ast.ClassDef]:
+    """The classes of a source file by name."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    found = []
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def _declared(
+    path: Path, module: str, classes: dict[str, ast.ClassDef], built_in: dict[str, ast.ClassDef]
+) -> list[MethodInfo]:
+    """The methods that a source file declares: classes that assign a string to `name`."""
+    known, found = built_in | classes, []
     for node in classes.values():
-        values = {
-            target.id: statement.value
-            for statement in node.body
-            if isinstance(statement, ast.Assign)
-            for target in statement.targets
-            if isinstance(target, ast.Name)
-        }
-        name = values.get("name")
+        name = _assigned([node]).get("name")
         if isinstance(name, ast.Constant) and isinstance(name.value, str):
-            options = values.get("Options")
-            fields = _fields(classes.get(options.id)) if isinstance(options, ast.Name) else ()
+            options = _assigned(_lineage(node, known)).get("Options")
+            owner = known.get(ast.unparse(options).rpartition(".")[2]) if options else None
+            fields = _assigned(_lineage(owner, known)) if owner else {}
+            texts = tuple((field, ast.unparse(value).strip("'")) for field, value in fields.items())
             summary = (ast.get_docstring(node) or "").partition("\n")[0]
-            found.append(MethodInfo(name.value, module, node.name, summary, fields, path))
+            found.append(MethodInfo(name.value, module, node.name, summary, texts, path))
     return found
 
 
-def _fields(node: ast.ClassDef | None) -> tuple[tuple[str, str], ...]:
-    if node is None:
-        return ()
-    return tuple(
-        (statement.target.id, ast.unparse(statement.value).strip("'"))
+def _lineage(node: ast.ClassDef, known: dict[str, ast.ClassDef]) -> list[ast.ClassDef]:
+    """A class after those that it derives from, found by their names as far as `known` has them."""
+    lineage = [node]
+    for owner in lineage:
+        names = [ast.unparse(base).rpartition(".")[2] for base in owner.bases]
+        lineage += [known[name] for name in names if name in known and known[name] not in lineage]
+    return lineage[::-1]
+
+
+def _assigned(lineage: list[ast.ClassDef]) -> dict[str, ast.expr]:
+    """What the bodies of classes assign, with or without an annotation; later classes override."""
+    return {
+        target.id: statement.value
+        for node in lineage
         for statement in node.body
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value
-    )
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value
+        for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
+        if isinstance(target, ast.Name)
+    }

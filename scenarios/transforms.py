@@ -20,7 +20,7 @@ def training_pair(image: Image.Image, label: np.ndarray, size: int, area: tuple[
 
     The crop is torchvision's RandomResizedCrop: a drawn rectangle that does not fit is drawn again, ten times,
     then a centre crop is taken; so areas above 1 mostly end as the whole image. All randomness comes from
-    `seed`, whatever the process or thread.
+    `seed`, whatever the process (but not in two threads at once, which share torch's generator).
     """
     mask = Image.fromarray(label)
     with torch.random.fork_rng(devices=[]):

@@ -132,6 +132,9 @@ def _domain_step(
     first = 0 if dataset.background is not None else 1
     table = np.full(256, IGNORE, np.uint8)
     table[first : len(dataset.classes) + 1] = np.arange(len(dataset.classes) + 1 - first)
+    train_table = table.copy()
+    if protocol.void == "background" and dataset.background is not None:
+        train_table[IGNORE] = 0
     train_ids = _of_domains(dataset, seen if cumulative else current)
     test_ids = test.ids
     if protocol.domain_split == "released":
@@ -139,7 +142,7 @@ def _domain_step(
         test_ids = _released_split(_of_domains(dataset, seen))[1]
     return StepData(
         index=step,
-        train=View(train_ids, table),
+        train=View(train_ids, train_table),
         test=View(test_ids, table),
         classes_per_step=(len(dataset.classes) - first,),
         domain=True,

@@ -92,7 +92,7 @@ def test_orders_of_domains() -> None:
     assert order_of_domains(",".join(map(str, backwards))) == backwards
     # 0 is the first city here, not a background to be skipped
     assert order_of_domains(",".join(map(str, range(21)))) == tuple(range(21))
-    with pytest.raises(ScenarioError, match="it lacks 0$"):
+    with pytest.raises(ScenarioError, match=r"it lacks 0$"):
         order_of_domains(",".join(map(str, range(1, 21))))
 
 

@@ -1,0 +1,215 @@
+"""Plans: which steps an experiment has, and what their keys do and do not depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.experiment import Experiment
+from bench.plan import Data, Plan, make_plan, open_data, step_of
+from methods.options import OptionError
+from methods.registry import available
+from scenarios.errors import ScenarioError
+
+CPU = torch.device("cpu")
+
+
+@cache
+def data(domains: bool) -> Data:
+    return open_data(Experiment("ft", "shapes_4-1", setting="domain" if domains else "overlapped"))
+
+
+def plan(method: str = "plop", scenario: str = "shapes_4-1", **experiment: Any) -> Plan:
+    asked = Experiment(method, scenario, **experiment)
+    return make_plan(asked, data(asked.setting == "domain"), CPU)
+
+
+def keys(*arguments: Any, **experiment: Any) -> list[str]:
+    return [step.key for step in plan(*arguments, **experiment).steps]
+
+
+# Steps
+
+
+def test_steps_start_from_each_other() -> None:
+    steps = plan().steps
+    assert [step.index for step in steps] == [0, 1, 2, 3, 4]
+    assert [step.previous for step in steps] == [None, *(step.key for step in steps[:-1])]
+    assert [step.channels_per_step for step in steps[:3]] == [(5,), (5, 1), (5, 1, 1)]
+    assert [step.method for step in steps] == [None, "plop", "plop", "plop", "plop"]
+    assert len(set(keys())) == 5
+    assert keys() == keys()
+
+
+def test_the_step_of_a_method() -> None:
+    class_step, domain_step = (plan("plop", name, **how).steps[1] for name, how in STEPS.items())
+    step = step_of(class_step, 64)
+    assert (step.index, step.classes_per_step, step.domain, step.feature_channels) == (1, (4, 1), False, 64)
+    step = step_of(domain_step, 64)
+    assert (step.index, step.classes_per_step, step.domain) == (1, (8,), True)
+    assert step.num_classes == step.num_old == 9
+
+
+STEPS: dict[str, dict[str, str]] = {"shapes_4-1": {}, "shapes_2-1": {"setting": "domain"}}
+
+
+def test_joint_trains_the_first_and_the_last_step() -> None:
+    first, last = plan("joint").steps
+    assert (first.index, last.index) == (0, 4)
+    assert first.previous is last.previous is None
+    assert last.settings == first.settings  # it starts afresh, with the first step's recipe
+    assert last.data.train.ids != first.data.train.ids
+    assert set(first.data.train.ids) < set(last.data.train.ids)
+    assert first.key == keys("ft")[0]
+    every = plan("joint:every_step=on").steps
+    assert [step.index for step in every] == [0, 1, 2, 3, 4]
+    assert {step.previous for step in every} == {None}
+
+
+def test_mistakes_show_before_anything_is_trained() -> None:
+    with pytest.raises(OptionError, match="did you mean lambda1"):
+        plan("gsc:lamda1=1")
+    with pytest.raises(ScenarioError, match="unknown class of shapes"):
+        plan(classes=("disc",))
+    with pytest.raises(ScenarioError, match="starts with 9"):
+        plan("ft", "shapes_9-1")
+
+
+# Keys
+
+
+def test_the_first_step_is_shared() -> None:
+    first = {keys(method)[0] for method in available()}
+    first |= {keys("gsc:sg=off", "shapes_4-2")[0], keys("plop", "shapes_4-4")[0]}
+    assert len(first) == 1
+    assert keys("plop", "shapes_4-1")[1] != keys("plop", "shapes_4-2")[1]
+    assert keys("plop", "shapes_1-1")[0] not in first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"order": "random:1"},
+        {"setting": "disjoint"},
+        {"protocol": "mib"},  # void pixels are background in training
+        {"recipe": {"first_lr": 0.5}},
+        {"recipe": {"first_epochs": 2}},
+        {"recipe": {"precision": "bf16"}},
+        {"recipe": {"batch": 4}},
+        {"recipe": {"backbone": "resnet18"}},
+        {"recipe": {"scale_max": 1.5}},
+    ],
+)
+def test_what_changes_every_step(change: dict[str, Any]) -> None:
+    assert not set(keys()) & set(keys(**change))
+
+
+@pytest.mark.parametrize("change", [{"recipe": {"lr": 0.5}}, {"recipe": {"epochs": 2}}])
+def test_later_settings_leave_the_first_step_alone(change: dict[str, Any]) -> None:
+    (first, *later), (changed_first, *changed_later) = keys(), keys(**change)
+    assert first == changed_first
+    assert not set(later) & set(changed_later)
+
+
+def test_method_and_options_leave_the_first_step_alone() -> None:
+    lists = [keys(method) for method in ("ft", "mib", "plop", "plop:pod=0.5", "gsc", "gsc:sg=off")]
+    assert len({first for first, *_ in lists}) == 1
+    later = [key for _, *rest in lists for key in rest]
+    assert len(set(later)) == len(later)
+    assert keys("plop:pod=0.010") == keys("plop")  # the default, spelled out
+
+
+def test_precision_is_what_the_device_has() -> None:
+    assert keys() == keys(recipe={"precision": "fp32"})
+    assert plan().steps[0].settings["precision"] == "fp32"
+
+
+def test_classes_in_the_natural_order_are_no_other_experiment() -> None:
+    names = ("disk", "ring", "square", "triangle", "cross", "star", "crescent", "hexagon")
+    assert keys(classes=names) == keys() == keys(order=",".join(map(str, range(1, 9))))
+
+
+# Evaluation
+
+
+def test_protocols_share_the_training_but_not_the_evaluation() -> None:
+    plop, ssul = plan(protocol="plop"), plan(protocol="ssul")
+    assert [step.key for step in plop.steps] == [step.key for step in ssul.steps]
+    assert plop.evaluation_name(plop.steps[0]) != ssul.evaluation_name(ssul.steps[0])
+    names = [plop.evaluation_name(step) for step in plop.steps]
+    assert len(set(names)) == len(names)
+    assert names == [plan("ft").evaluation_name(step) for step in plan("ft").steps]
+
+
+def test_the_evaluation_depends_on_the_crop() -> None:
+    small = plan(recipe={"crop": 32})
+    assert small.evaluation_name(small.steps[0]) != plan().evaluation_name(plan().steps[0])
+
+
+def test_states_after_the_first_step_belong_to_a_method_and_its_options() -> None:
+    names = {plan(method).state_name() for method in ("plop", "plop:pod=1", "gsc")}
+    assert len(names) == 3
+
+
+# A method of another package
+
+
+METHOD = '''
+"""A method from elsewhere."""
+
+from dataclasses import dataclass
+from methods.mib import MiB
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    strength: float = 1.0
+
+
+class Elsewhere(MiB):
+    """Learns elsewhere."""
+
+    name = "elsewhere"
+    title = "Elsewhere"
+    Options = Options
+
+    def terms(self, batch, targets):
+        return {"nothing": FACTOR * targets.new_zeros(())}  # COMMENT
+'''
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The file of an installed method."""
+    (tmp_path / "elsewhere-1.dist-info").mkdir()
+    (tmp_path / "elsewhere-1.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: elsewhere\nVersion: 1\n"
+    )
+    entry = "[issbench.methods]\nelsewhere = method_from_elsewhere:Elsewhere\n"
+    (tmp_path / "elsewhere-1.dist-info" / "entry_points.txt").write_text(entry)
+    path = tmp_path / "method_from_elsewhere.py"
+    path.write_text(METHOD.replace("FACTOR", "2"))
+    monkeypatch.syspath_prepend(tmp_path)
+    available.cache_clear()
+    yield path
+    available.cache_clear()
+
+
+def test_an_edited_method_is_trained_anew(elsewhere: Path) -> None:
+    first, *later = keys("elsewhere")
+    assert first == keys("plop")[0]
+    elsewhere.write_text(
+        METHOD.replace("FACTOR", "2").replace("COMMENT", "twice").replace("Learns elsewhere", "Learns there")
+        + "\n\n"
+    )
+    assert keys("elsewhere") == [first, *later]
+    elsewhere.write_text(METHOD.replace("FACTOR", "3"))
+    changed_first, *changed = keys("elsewhere")
+    assert changed_first == first
+    assert not set(changed) & set(later)
