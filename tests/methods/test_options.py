@@ -83,5 +83,5 @@ def test_unknown_option() -> None:
 
 
 def test_a_bad_value_names_its_method_and_option() -> None:
-    with pytest.raises(OptionError, match="^m:switch=maybe: it takes on or off$"):
+    with pytest.raises(OptionError, match=r"^m:switch=maybe: it takes on or off$"):
         parse_options("m", Options, {"switch": "maybe"})

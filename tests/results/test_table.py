@@ -1,0 +1,150 @@
+"""Tables of methods: which runs share one, means over seeds, notes, and their formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from results.records import Run
+from results.table import MISSING, Table, main_tables
+
+RECIPE = {
+    "epochs": 30, "first_epochs": None, "lr": 0.001, "first_lr": 0.01, "batch": 24, "crop": 512,
+    "backbone": "resnet101", "weights": "imagenet",
+}  # fmt: skip
+TITLES = {"ft": "FT", "plop": "PLOP", "gsc": "GSC", "joint": "Joint"}
+
+
+def run(
+    method: str = "ft",
+    seed: int = 0,
+    old: float | None = 50.0,
+    new: float | None = 20.0,
+    complete: bool = True,
+    over_steps: float | None = 40.0,
+    precision: str = "fp32",
+    **changed: Any,
+) -> Run:
+    """A run of voc_15-1 as its record tells it."""
+    experiment = {
+        "method": method, "scenario": "voc_15-1", "setting": "overlapped", "order": "natural", "classes": [],
+        "seed": seed, "protocol": {"name": "plop"}, "recipe": RECIPE, "data": None, "dataset": "voc",
+    }  # fmt: skip
+    first = {"step": 0, "groups": {"0-15": 70.0, "16-20": None, "all": 70.0}, "recipe": {"precision": precision}}
+    last = {"step": 5, "groups": {"0-15": old, "16-20": new, "all": 43.21}, "recipe": {"precision": precision}}
+    record = {
+        "format": 1,
+        "experiment": experiment | changed,
+        "title": TITLES[method.partition(":")[0]],
+        "protocol": f"protocol {changed.get('protocol', {'name': 'plop'})['name']}: void pixels ignored",
+        "classes_per_step": [15, 1, 1, 1, 1, 1],
+        "complete": complete,
+        "steps": [first, last] if complete else [first],
+    } | ({"mean_over_steps": over_steps} if complete else {})
+    return Run(Path(f"{method}-{seed}"), record)
+
+
+def table(*runs: Run) -> Table:
+    (only,) = main_tables(runs)
+    return only
+
+
+def row(tables: Table, method: str) -> dict[str, str]:
+    (found,) = (cells for cells in tables.rows if cells[0] == method)
+    return dict(zip(tables.header, found, strict=True))
+
+
+def test_mean_and_sample_deviation_over_seeds() -> None:
+    found = table(run(seed=0, old=50.0), run(seed=1, old=52.0), run(seed=2, old=57.0), run("plop", old=61.04))
+    assert found.header == ["method", "0-15", "16-20", "all", "mean over steps", "seeds"]
+    assert row(found, "FT") == {
+        "method": "FT", "0-15": "53.0 ± 3.6", "16-20": "20.0 ± 0.0", "all": "43.2 ± 0.0",
+        "mean over steps": "40.0 ± 0.0", "seeds": "3",
+    }  # fmt: skip
+    assert row(found, "PLOP")["0-15"] == "61.0"  # one seed has no deviation
+    assert row(found, "PLOP")["seeds"] == "1"
+
+
+def test_options_are_told_apart() -> None:
+    found = table(run("gsc"), run("gsc:lambda1=0.5,sg=off"), run("gsc", seed=1))
+    assert [cells[0] for cells in found.rows] == ["GSC", "GSC (lambda1=0.5,sg=off)"]
+    assert [cells[-1] for cells in found.rows] == ["2", "1"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"protocol": {"name": "mib"}},
+        {"recipe": RECIPE | {"lr": 0.01}},
+        {"recipe": RECIPE | {"backbone": "resnet18"}},
+        {"precision": "bf16"},
+        {"setting": "disjoint"},
+        {"order": "B"},
+        {"classes": ["cat", "dog"]},
+    ],
+)
+def test_runs_that_cannot_be_compared_never_share_a_table(other: dict[str, Any]) -> None:
+    tables = main_tables([run("ft"), run("plop", **other), run("ft", **other), run("plop")])
+    assert len(tables) == 2
+    assert [[cells[0] for cells in one.rows] for one in tables] == [["FT", "PLOP"], ["PLOP", "FT"]]
+    assert [cells[-1] for one in tables for cells in one.rows] == ["1"] * 4
+    assert tables[0].markdown() != tables[1].markdown()
+
+
+def test_titles_and_explanation_name_what_was_compared() -> None:
+    found = table(run(order="B", setting="disjoint", classes=["cat", "dog"]))
+    assert found.title == "voc_15-1, disjoint, order B, classes cat, dog"
+    (explanation,) = found.notes
+    assert "resnet101 (imagenet weights), crop 512, batch 24, epochs 30 + 30 per later step" in explanation
+    assert "learning rate 0.01, then 0.001" in explanation
+    assert "Protocol plop: void pixels ignored." in explanation
+    (explanation,) = table(run(recipe=RECIPE | {"first_epochs": 50})).notes
+    assert "epochs 50 + 30" in explanation
+
+
+def test_unfinished_runs_are_left_out_with_a_note() -> None:
+    found = table(run(seed=0, old=50.0), run(seed=1, complete=False), run("plop", complete=False))
+    assert row(found, "FT")["0-15"] == "50.0"
+    assert row(found, "FT")["seeds"] == "1"
+    assert set(found.rows[1][1:-1]) == {MISSING} and row(found, "PLOP")["seeds"] == "0"
+    assert found.notes[1:] == [
+        "ft, seed 1: unfinished, 1 steps done; left out.",
+        "plop, seed 0: unfinished, 1 steps done; left out.",
+    ]
+
+
+def test_a_value_that_is_missing_is_no_zero() -> None:
+    found = table(run("joint", new=None, over_steps=None))
+    assert row(found, "Joint")["16-20"] == row(found, "Joint")["mean over steps"] == MISSING
+    some = table(run(seed=0, new=None), run(seed=1, new=30.0))
+    assert row(some, "FT")["16-20"] == MISSING  # a mean over some of the seeds would mislead
+    assert row(some, "FT")["0-15"] == "50.0 ± 0.0"
+
+
+def test_markdown() -> None:
+    text = table(run(seed=0), run(seed=1, old=52.0), run("plop", complete=False)).markdown()
+    title, body, *notes = text.split("\n\n")
+    assert title == "**voc_15-1, overlapped, order natural**"
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in body.splitlines()]
+    assert lines[0] == ["method", "0-15", "16-20", "all", "mean over steps", "seeds"]
+    assert all(set(cell) <= {"-", ":"} for cell in lines[1])
+    assert lines[2] == ["FT", "51.0 ± 1.4", "20.0 ± 0.0", "43.2 ± 0.0", "40.0 ± 0.0", "2"]
+    assert lines[3] == ["PLOP", *[MISSING] * 4, "0"]
+    assert notes[0].startswith("mIoU (%) after the last step") and notes[1].startswith("plop, seed 0: unfinished")
+
+
+def test_csv() -> None:
+    text = table(run("gsc:lambda1=0.5,sg=off")).csv()
+    rows = list(csv.reader(io.StringIO(text)))
+    assert rows == [
+        ["table", "method", "0-15", "16-20", "all", "mean over steps", "seeds"],
+        ["voc_15-1, overlapped, order natural", "GSC (lambda1=0.5,sg=off)", "50.0", "20.0", "43.2", "40.0", "1"],
+    ]
+
+
+def test_no_run_no_table() -> None:
+    assert main_tables([]) == []
