@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import typer
@@ -26,8 +25,6 @@ app.command("show")(output.show)
 
 def main() -> None:
     """Run the command; an error that the user can mend is one message and its exit code, never a traceback."""
-    # Before torch loads: threads that spin while they wait stall a run as soon as it has to share its cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except KeyboardInterrupt:
