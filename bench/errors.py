@@ -9,6 +9,12 @@ class UsageError(ValueError):
     exit_code = 2
 
 
+class Interrupted(RuntimeError):
+    """Stopped by Ctrl-C or SIGTERM."""
+
+    exit_code = 130
+
+
 class RunError(RuntimeError):
     """A run that failed: a loss that is no number, weights that cannot be had."""
 

@@ -27,12 +27,9 @@ def main() -> None:
     """Run the command; an error that the user can mend is one message and its exit code, never a traceback."""
     try:
         app()
-    except KeyboardInterrupt:
-        print("interrupted; the same command resumes where it stopped", file=sys.stderr)
-        sys.exit(130)
     except Exception as error:
         code = getattr(error, "exit_code", None)
         if not isinstance(code, int):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{'' if code == 130 else 'error: '}{error}", file=sys.stderr)
         sys.exit(code)

@@ -59,7 +59,7 @@ def print_tables(runs: list[Run], format: Format) -> None:
         if format == "terminal":
             _print_terminal(part)
         else:
-            typer.echo(part.markdown() if format == "markdown" else part.csv())
+            typer.echo(part.markdown() if format == "markdown" else part.csv().rstrip())
 
 
 def _print_terminal(table: Table) -> None:

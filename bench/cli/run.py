@@ -58,6 +58,7 @@ def run(
     from rich.console import Console
 
     from bench.engine import run as run_experiments
+    from bench.errors import Interrupted
     from bench.progress import Reporter
     from results.records import load_run
 
@@ -72,14 +73,17 @@ def run(
         data,
         _overrides(recipe, settings, backbone, weights),
     )
-    run_experiments(
-        experiments,
-        out=out,
-        device=device,
-        workers=workers,
-        checkpoint_every=checkpoint_every,
-        reporter=Reporter(Console(), tensorboard),
-    )
+    try:
+        run_experiments(
+            experiments,
+            out=out,
+            device=device,
+            workers=workers,
+            checkpoint_every=checkpoint_every,
+            reporter=Reporter(Console(), tensorboard),
+        )
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; the same command resumes where it stopped") from None
     print_tables([load_run(out, experiment.run_name) for experiment in experiments], "terminal")
 
 

@@ -46,7 +46,7 @@ def test_run_table_and_show(tmp_path):
     ("arguments", "words"),
     [
         (["run", "--methods", "plob", "--scenario", "shapes_4-1"], ["plob", "did you mean plop"]),
-        (["run", "--methods", "gsc:sq=off", "--scenario", "shapes_4-1"], ["sq", "did you mean sg"]),
+        (["run", "--methods", "gsc:lamda1=1", "--scenario", "shapes_4-1"], ["lamda1", "did you mean lambda1"]),
         (["run", "--methods", "gsc:sg=maybe", "--scenario", "shapes_4-1"], ["on or off"]),
         (["run", "--methods", "gsc:lambda1=much", "--scenario", "shapes_4-1"], ["a number"]),
         (["run", "--methods", "ft", "--scenario", "shape_4-1"], ["did you mean shapes_4-1"]),

@@ -66,8 +66,9 @@ def test_workers_do_not_change_the_result(tmp_path):
 
 
 def test_seed_changes_the_result(tmp_path):
-    records = run([small("ft", seed=seed) for seed in (0, 1)], out=tmp_path)
-    assert records[0]["steps"][0]["counts"] != records[1]["steps"][0]["counts"]
+    first, second = run([small("ft", seed=seed) for seed in (0, 1)], out=tmp_path)
+    assert weights(tmp_path, first["steps"][0]["key"]) != weights(tmp_path, second["steps"][0]["key"])
+    assert first["steps"][0]["training"]["history"] != second["steps"][0]["training"]["history"]
 
 
 def test_record_is_complete(tmp_path):
