@@ -94,5 +94,5 @@ def _explanation(runs: list[Run]) -> str:
         "mIoU (%) after the last step, mean ± sample standard deviation over seeds. "
         f"{recipe['backbone']} ({recipe['weights']} weights), crop {recipe['crop']}, batch {recipe['batch']}, "
         f"epochs {first} + {recipe['epochs']} per later step, learning rate {recipe['first_lr']:g}, then "
-        f"{recipe['lr']:g}. {runs[0].record['protocol'].capitalize()}."
+        f"{recipe['lr']:g}. Evaluation {runs[0].record['protocol']}."
     )

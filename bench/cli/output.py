@@ -33,7 +33,7 @@ def table(
     if not runs:
         asked = " ".join(f"{key} {value}" for key, value in wanted.items() if value)
         raise RecordError(f"{out} holds no run{' of ' + asked if asked else ''}; `bench run` makes some")
-    print_tables(runs, format)
+    print_tables(sorted(runs, key=lambda run: run.last["groups"].get("all") or 0), format)
 
 
 def show(

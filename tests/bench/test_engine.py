@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bench import Experiment, run
+from bench.progress import Reporter
 from bench.store import Store
 from bench.training import StepTrainer
 from methods import registry
@@ -188,3 +189,11 @@ def test_loss_that_is_no_number_ends_the_run(tmp_path):
         run(experiment, out=tmp_path)
     assert error.value.exit_code == 1
     assert not any((tmp_path / "steps").glob("*/weights.safetensors"))
+
+
+def test_tensorboard_gets_terms_and_miou(tmp_path):
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run(small("mib"), out=tmp_path, reporter=Reporter(tensorboard=True))
+    folder = next((tmp_path / "runs").glob("*/tensorboard"))
+    events = accumulators.EventAccumulator(str(folder)).Reload()
+    assert {"step 1/distillation", "mIoU/0-4", "mIoU/all"} <= set(events.Tags()["scalars"])

@@ -101,7 +101,7 @@ def test_titles_and_explanation_name_what_was_compared() -> None:
     (explanation,) = found.notes
     assert "resnet101 (imagenet weights), crop 512, batch 24, epochs 30 + 30 per later step" in explanation
     assert "learning rate 0.01, then 0.001" in explanation
-    assert "Protocol plop: void pixels ignored." in explanation
+    assert "Evaluation protocol plop: void pixels ignored." in explanation
     (explanation,) = table(run(recipe=RECIPE | {"first_epochs": 50})).notes
     assert "epochs 50 + 30" in explanation
 
