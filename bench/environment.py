@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
@@ -53,9 +52,13 @@ def reset_peak_memory(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def peak_memory(device: torch.device) -> int:
-    """Peak memory in bytes: of the tensors on a GPU, or of the whole process on the CPU."""
+def peak_memory(device: torch.device) -> int | None:
+    """Peak memory in bytes: of the tensors on a GPU, or of the whole process on the CPU; None on Windows."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

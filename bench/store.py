@@ -64,7 +64,7 @@ class _replacing:
         if failed:
             self.temporary.unlink(missing_ok=True)
             return
-        with self.temporary.open("rb") as file:
+        with self.temporary.open("rb+") as file:
             os.fsync(file.fileno())
         self.temporary.replace(self.path)
 

@@ -10,7 +10,8 @@ def run_summary(run: Run) -> list[tuple[str, str]]:
     """Facts about a run as (name, value)."""
     experiment, steps = run.experiment, run.record["steps"]
     training = [step["training"] for step in steps]
-    peak = max(t["peak_memory_bytes"] for t in training)
+    peaks = [t["peak_memory_bytes"] for t in training if t["peak_memory_bytes"] is not None]
+    memory = f"{max(peaks) / 2**30:.2f} GiB" if peaks else "unknown"
     return [
         ("run", run.name),
         ("folder", str(run.path)),
@@ -22,7 +23,7 @@ def run_summary(run: Run) -> list[tuple[str, str]]:
         ("evaluation", run.record["protocol"]),
         ("finished", "yes" if run.complete else f"no, {len(steps)} steps done"),
         ("training time", f"{sum(t['seconds'] for t in training):.0f} s (shared steps included)"),
-        ("peak memory", f"{peak / 2**30:.2f} GiB on {training[-1]['device']}"),
+        ("peak memory", f"{memory} on {training[-1]['device']}"),
         ("versions", ", ".join(f"{name} {value}" for name, value in training[-1]["versions"].items())),
     ]
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.cli.output import print_tables
+
+if TYPE_CHECKING:
+    from bench.experiment import Experiment
 
 _MANY = "several, separated by commas"
 
@@ -55,6 +58,18 @@ def run(
     The first step is trained once for all methods. Finished steps are read from the run store, interrupted
     ones resume.
     """
+    experiments = _experiments(
+        methods,
+        seeds,
+        classes,
+        scenario=scenario,
+        setting=setting or "",
+        order=order,
+        protocol=protocol,
+        data=data,
+        recipe=_overrides(recipe, settings, backbone, weights),
+    )
+    # Only now, so that a wrong command is told without waiting for torch.
     from rich.console import Console
 
     from bench.engine import run as run_experiments
@@ -62,17 +77,6 @@ def run(
     from bench.progress import Reporter
     from results.records import load_run
 
-    experiments = _experiments(
-        methods,
-        scenario,
-        setting,
-        order,
-        classes,
-        seeds,
-        protocol,
-        data,
-        _overrides(recipe, settings, backbone, weights),
-    )
     try:
         run_experiments(
             experiments,
@@ -87,28 +91,23 @@ def run(
     print_tables([load_run(out, experiment.run_name) for experiment in experiments], "terminal")
 
 
-def _experiments(methods, scenario, setting, order, classes, seeds, protocol, data, recipe):
+def _experiments(methods: str, seeds: str, classes: str | None, **common: Any) -> list[Experiment]:
+    """An experiment for each seed and method; `common` is what they share."""
     from bench.errors import UsageError
     from bench.experiment import Experiment, split_methods
 
-    if data is not None and not data.is_dir():
-        raise UsageError(f"--data {data}: no such directory")
+    if common["data"] is not None and not common["data"].is_dir():
+        raise UsageError(f"--data {common['data']}: no such directory")
     numbers = [part.strip() for part in seeds.split(",") if part.strip()]
-    wrong = [part for part in numbers if not part.isdigit()]
+    wrong = [part for part in numbers if not part.isdecimal()]
     if wrong or not numbers:
         raise UsageError(f"--seeds {seeds}: {wrong[0] if wrong else 'nothing'} is no whole number ≥ 0, as in 0,1,2")
     specs = split_methods(methods)
     if not specs:
         raise UsageError("--methods names no method; see `bench list methods`")
     chosen = tuple(part.strip() for part in classes.split(",")) if classes else ()
-    return [
-        Experiment(
-            spec, scenario, setting=setting or "", order=order, classes=chosen, seed=int(number),
-            protocol=protocol, data=data, recipe=recipe,
-        )
-        for number in numbers
-        for spec in specs
-    ]  # fmt: skip
+    asked = [Experiment(spec, classes=chosen, seed=int(n), **common) for n in numbers for spec in specs]
+    return list(dict.fromkeys(asked))  # a method named twice is one run
 
 
 def _overrides(
