@@ -54,8 +54,6 @@ def _table(runs: list[Run]) -> Table:
     for run in runs:
         methods.setdefault(run.experiment["method"], []).append(run)
     groups = list(runs[0].last["groups"])
-    if len(runs[0].record["classes_per_step"]) > 1:
-        groups = max((list(run.last["groups"]) for run in runs), key=len)
     rows, notes = [], []
     for method, members in methods.items():
         finished = [run for run in members if run.complete]
