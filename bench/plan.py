@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.errors import UsageError
 from bench.experiment import Experiment
 from bench.store import hash_of
 from methods.method import Method, Step
@@ -163,7 +164,12 @@ def make_plan(experiment: Experiment, data: Data, device: torch.device) -> Plan:
         experiment.scenario, data.dataset, experiment.setting, experiment.order, experiment.classes
     )
     plan = Plan(experiment, data.dataset, scenario, data.train, data.test, device)
-    _ = plan.steps  # checks the options of the method
+    for step in plan.steps:  # their making checks the options of the method
+        if not step.data.train.ids:
+            raise UsageError(
+                f"step {step.index} of {scenario.name} has no training image in {data.dataset.name}: none holds "
+                "its classes; choose --classes that the data have, or another split"
+            )
     return plan
 
 

@@ -149,9 +149,16 @@ class Store:
             torch.save(dict(state), temporary)
 
     def load_checkpoint(self, key: str) -> dict[str, Any] | None:
-        """The step's checkpoint on the CPU, or None."""
+        """The step's checkpoint on the CPU, or None. RunError for a damaged one."""
         path = self.checkpoint_path(key)
-        return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # damaged files fail in many ways
+            raise RunError(
+                f"checkpoint {path} cannot be read ({type(error).__name__}); remove it, and its step starts anew"
+            ) from None
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.environment import peak_memory, reset_peak_memory, seed_torch, versions
-from bench.errors import RunError, UsageError
+from bench.errors import RunError
 from bench.loading import BatchOrder, Loader
 from bench.network import Network, start_new_classes, synchronise_norms
 from bench.plan import Plan, StepPlan, step_of
@@ -68,13 +68,7 @@ class StepTrainer:
     def __init__(self, plan: Plan, step: StepPlan, store: Store, loader: Loader, reporter: Reporter):
         self.plan, self.step, self.store, self.loader, self.reporter = plan, step, store, loader, reporter
         self.device = loader.device
-        rows = len(step.data.train.ids)
-        if rows == 0:
-            raise UsageError(
-                f"step {step.index} of {plan.scenario.name} has no training image in {plan.dataset.name}: none "
-                "holds its classes; choose --classes that the data have, or another split"
-            )
-        settings = step.settings
+        rows, settings = len(step.data.train.ids), step.settings
         self.order = BatchOrder(rows, settings["batch"], settings["epochs"], step.seed, step.index)
 
     def run(self, checkpoint_every: float) -> None:

@@ -133,7 +133,15 @@ def test_label_out_of_range(tmp_path, folder):
     assert str(path) in message and "7" in message and "0–2" in message
 
 
-def test_step_without_images(tmp_path):
-    (tmp_path / "order").write_text("1 2 3 4 5 6 7 8")
+def test_step_without_images(tmp_path, folder):
+    (folder / "classes.txt").write_text("background\nleft\nright\nnowhere\n")
+    message = refused(2, *run_folder(tmp_path))
+    assert "step 2" in message and "no training image" in message
+
+
+def test_order_from_a_file(tmp_path):
+    (tmp_path / "order").write_text("8 7 6 5 4 3 2 1")
     done = bench(*RUN, *SMALL, "--order", tmp_path / "order", "--out", tmp_path / "store")
     assert done.returncode == 0, done.stderr
+    shown = bench("show", "shapes", "--out", tmp_path / "store").stdout.split()
+    assert shown.index("hexagon") < shown.index("disk")

@@ -147,3 +147,12 @@ def test_hashes_depend_on_values_alone() -> None:
     different = [hash_of(v) for v in ({"a": 1}, {"a": 2}, {"b": 1}, {"a": "1"}, {"a": None}, [1], [2, 1], [1, 2])]
     assert len(set(different)) == len(different)
     assert len(hash_of(1)) == 24
+
+
+def test_a_damaged_checkpoint_is_told(store: Store) -> None:
+    store.save_checkpoint("k", {"iteration": 1})
+    path = store.checkpoint_path("k")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(RunError, match=r"k\.checkpoint cannot be read .*remove it") as info:
+        store.load_checkpoint("k")
+    assert info.value.exit_code == 1
