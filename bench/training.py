@@ -116,7 +116,7 @@ class StepTrainer:
         teacher = None
         if step.previous:
             weights = self.store.load_weights(step.previous)
-            student.load_state_dict(weights, strict=False)  # the group of the new classes is not in there
+            _load_previous(student, weights)
             old = step.channels_per_step if step.data.domain else step.channels_per_step[:-1]
             if method_class.uses_teacher:
                 teacher = make_network(step, old, "none")
@@ -252,6 +252,18 @@ def make_network(step: StepPlan, channels_per_step: tuple[int, ...], weights: st
     return Network(
         settings["backbone"], weights, settings["output_stride"], settings["aspp_channels"], channels_per_step
     )
+
+
+def _load_previous(student: Network, weights: dict[str, Tensor]) -> None:
+    """The weights of the step before; only the group of the new classes may be missing in them."""
+    missing, unexpected = student.load_state_dict(weights, strict=False)
+    new_group = f"classifier.{len(student.classifier) - 1}."
+    wrong = [*unexpected, *(name for name in missing if not name.startswith(new_group))]
+    if wrong:
+        raise RunError(
+            f"the previous step's weights do not fit the network, first {wrong[0]}; a method that changes the "
+            "architecture in `prepare` must change it back in `end`"
+        )
 
 
 @contextmanager

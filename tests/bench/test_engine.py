@@ -156,14 +156,20 @@ HOOKED = """
 """
 
 
-def test_hooks_come_in_order_and_hand_on_state(tmp_path, monkeypatch):
-    """A method with everything that EWC, SDR and RCIL need runs without a change of the engine."""
-    source = tmp_path / "hooked_method.py"
-    source.write_text(textwrap.dedent(HOOKED))
-    monkeypatch.syspath_prepend(tmp_path)
-    info = registry.MethodInfo("hooked", "hooked_method", "Hooked", "", (), source)
+def register(monkeypatch, folder: Path, source: str) -> None:
+    """Make a method of somebody's own known to the suite."""
+    path = folder / "hooked_method.py"
+    path.write_text(textwrap.dedent(source))
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "hooked_method", raising=False)
+    info = registry.MethodInfo("hooked", "hooked_method", "Hooked", "", (), path)
     known = registry.available() | {"hooked": info}
     monkeypatch.setattr(registry, "available", lambda: known)
+
+
+def test_hooks_come_in_order_and_hand_on_state(tmp_path, monkeypatch):
+    """A method with everything that EWC, SDR and RCIL need runs without a change of the engine."""
+    register(monkeypatch, tmp_path, HOOKED)
     record = run(small("hooked", "shapes_4-2"), out=tmp_path / "out")[0]
 
     calls = [c for c in sys.modules["hooked_method"].CALLS if c[0] != "after_backward"]
@@ -181,6 +187,12 @@ def test_hooks_come_in_order_and_hand_on_state(tmp_path, monkeypatch):
     assert "extra.weight" not in store.load_weights(record["steps"][1]["key"])
     assert store.load_state(record["steps"][2]["key"])["seen"] == images[2]
     assert "own" in record["steps"][1]["training"]["history"][0]
+
+
+def test_an_architecture_that_is_not_changed_back_is_told(tmp_path, monkeypatch):
+    register(monkeypatch, tmp_path, HOOKED.replace("del network.extra", "pass"))
+    with pytest.raises(RuntimeError, match=r"do not fit the network, first extra\..*change it back in `end`"):
+        run(small("hooked", "shapes_4-2"), out=tmp_path / "out")
 
 
 def test_loss_that_is_no_number_ends_the_run(tmp_path):
