@@ -33,6 +33,8 @@ class Training:
     teacher: nn.Module | None
     method: Method
     optimizer: torch.optim.Optimizer
+    plain: list[str]
+    """Names of the student's tensors before the method changed its architecture."""
     iteration: int = 0
     seconds: float = 0.0
     sums: dict[str, Tensor] = field(default_factory=dict)
@@ -87,6 +89,7 @@ class StepTrainer:
             self._loop(training, checkpoint_every, interrupted)
         training.student.eval()
         training.method.end(training.student, self._look(None, training.student))
+        _check_architecture(training.student, training.plain)
         summary = {
             "seconds": training.seconds,
             "images": len(self.order) * self.step.settings["batch"],
@@ -116,7 +119,7 @@ class StepTrainer:
         teacher = None
         if step.previous:
             weights = self.store.load_weights(step.previous)
-            _load_previous(student, weights)
+            student.load_state_dict(weights, strict=False)  # the group of the new classes is not in there
             old = step.channels_per_step if step.data.domain else step.channels_per_step[:-1]
             if method_class.uses_teacher:
                 teacher = make_network(step, old, "none")
@@ -125,6 +128,7 @@ class StepTrainer:
             if len(old) < len(step.channels_per_step):
                 start_new_classes(student, method_class.new_classifier)
         method = method_class(options, step_of(step, step.settings["aspp_channels"])).to(self.device)
+        plain = list(student.state_dict())
         method.prepare(student)
         student = synchronise_norms(student).to(self.device, memory_format=torch.channels_last)
         parameters = [p for p in (*student.parameters(), *method.parameters()) if p.requires_grad]
@@ -136,7 +140,7 @@ class StepTrainer:
             weight_decay=settings["weight_decay"],
             nesterov=settings["momentum"] > 0,
         )
-        return Training(student, teacher, method, optimizer)
+        return Training(student, teacher, method, optimizer, plain)
 
     def _loop(self, training: Training, checkpoint_every: float, interrupted: threading.Event) -> None:
         """All iterations that are left. Nothing in here waits for the device but the end of an epoch."""
@@ -254,15 +258,13 @@ def make_network(step: StepPlan, channels_per_step: tuple[int, ...], weights: st
     )
 
 
-def _load_previous(student: Network, weights: dict[str, Tensor]) -> None:
-    """The weights of the step before; only the group of the new classes may be missing in them."""
-    missing, unexpected = student.load_state_dict(weights, strict=False)
-    new_group = f"classifier.{len(student.classifier) - 1}."
-    wrong = [*unexpected, *(name for name in missing if not name.startswith(new_group))]
+def _check_architecture(student: nn.Module, names: list[str]) -> None:
+    """A finished student must have the tensors of a plain network, which the next step and the test expect."""
+    wrong = set(names) ^ set(student.state_dict())
     if wrong:
         raise RunError(
-            f"the previous step's weights do not fit the network, first {wrong[0]}; a method that changes the "
-            "architecture in `prepare` must change it back in `end`"
+            f"after the step the network differs from a plain one, first in {min(wrong)}; a method that changes "
+            "the architecture in `prepare` must change it back in `end`"
         )
 
 

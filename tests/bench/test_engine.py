@@ -191,7 +191,7 @@ def test_hooks_come_in_order_and_hand_on_state(tmp_path, monkeypatch):
 
 def test_an_architecture_that_is_not_changed_back_is_told(tmp_path, monkeypatch):
     register(monkeypatch, tmp_path, HOOKED.replace("del network.extra", "pass"))
-    with pytest.raises(RuntimeError, match=r"do not fit the network, first extra\..*change it back in `end`"):
+    with pytest.raises(RuntimeError, match=r"differs from a plain one, first in extra\..*change it back in `end`"):
         run(small("hooked", "shapes_4-2"), out=tmp_path / "out")
 
 
