@@ -1,0 +1,1 @@
+"""What came out: records of runs, tables. Reads files alone, needs neither torch nor the engine."""
