@@ -81,7 +81,7 @@ class Experiment:
 
 
 def parse_method(spec: str) -> tuple[str, dict[str, str]]:
-    """(`gsc`, {`lambda1`: `0.5`}) from `gsc:lambda1=0.5`; the method must exist."""
+    """(`gsc`, {`lambda1`: `0.5`}) from `gsc:lambda1=0.5`; the method must exist. `mib+sg+pr` is `mib+pr+sg`."""
     name, _, text = spec.partition(":")
     options = {}
     for part in filter(None, text.split(",")):
@@ -89,8 +89,7 @@ def parse_method(spec: str) -> tuple[str, dict[str, str]]:
         if not equals:
             raise OptionError(f"method {spec!r}: {part!r} is no option; write {name}:option=value")
         options[key.strip()] = value.strip()
-    method_info(name)
-    return name, options
+    return method_info(name).name, options
 
 
 def split_methods(text: str) -> list[str]:

@@ -33,7 +33,8 @@ class Network(nn.Module):
     ):
         super().__init__()
         self.backbone = make_backbone(backbone, weights, output_stride)
-        self.aspp = _make_aspp(self.backbone.feature_info.channels()[-1], output_stride, aspp_channels)
+        self.encoder_channels, self.feature_channels = self.backbone.feature_info.channels()[-1], aspp_channels
+        self.aspp = _make_aspp(self.encoder_channels, output_stride, aspp_channels)
         self.classifier = nn.ModuleList(nn.Conv2d(aspp_channels, count, 1) for count in channels_per_step)
         self._before_activation: dict[int, Tensor] = {}
         for index, name in enumerate(self.backbone.feature_info.module_name()):
@@ -46,7 +47,7 @@ class Network(nn.Module):
         self._before_activation.clear()
         features = self.aspp(maps[-1])
         logits = torch.cat([group(features) for group in self.classifier], dim=1)
-        return Output(logits, features, captured, (images.shape[2], images.shape[3]))
+        return Output(logits, features, maps[-1], captured, (images.shape[2], images.shape[3]))
 
     def _watch_last_activation(self, index: int, stage: str) -> None:
         """Keep the input of a stage's last activation, where its last block ends in one (ResNets, RegNets).

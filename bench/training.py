@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,46 +21,8 @@ from bench.plan import Plan, StepPlan, step_of
 from bench.progress import Reporter
 from bench.seeds import derive_seed
 from bench.store import Store
+from bench.update import Training, autocast, make_optimizer, update
 from methods.method import Batch, Batches, Method, NoOptions
-
-
-@dataclass
-class Training:
-    """The state of a step in training: what a checkpoint holds."""
-
-    student: nn.Module
-    teacher: nn.Module | None
-    method: Method
-    optimizer: torch.optim.Optimizer
-    plain: list[str]
-    """Names of the student's tensors before the method changed its architecture."""
-    iteration: int = 0
-    seconds: float = 0.0
-    sums: dict[str, Tensor] = field(default_factory=dict)
-    """Sums of the loss terms over the iterations of the current epoch, on the device."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    """Mean loss terms of each finished epoch."""
-
-    def state(self) -> dict[str, Any]:
-        """What a resumed step needs, as tensors and plain values."""
-        return {
-            "student": self.student.state_dict(),
-            "method": self.method.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "iteration": self.iteration,
-            "seconds": self.seconds,
-            "sums": self.sums,
-            "history": self.history,
-        }
-
-    def restore(self, state: dict[str, Any], device: torch.device) -> None:
-        """Continue where `state` was taken."""
-        self.student.load_state_dict(state["student"])
-        self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.iteration, self.seconds = state["iteration"], state["seconds"]
-        self.sums = {name: value.to(device) for name, value in state["sums"].items()}
-        self.history = list(state["history"])
 
 
 class StepTrainer:
@@ -127,20 +88,12 @@ class StepTrainer:
                 teacher.requires_grad_(False).eval().to(self.device, memory_format=torch.channels_last)
             if len(old) < len(step.channels_per_step):
                 start_new_classes(student, method_class.new_classifier)
-        method = method_class(options, step_of(step, step.settings["aspp_channels"])).to(self.device)
+        student = student.to(self.device, memory_format=torch.channels_last)
+        method = method_class(options, step_of(step, student.feature_channels, student.encoder_channels))
         plain = list(student.state_dict())
-        method.prepare(student)
-        student = synchronise_norms(student).to(self.device, memory_format=torch.channels_last)
-        parameters = [p for p in (*student.parameters(), *method.parameters()) if p.requires_grad]
-        settings = step.settings
-        optimizer = torch.optim.SGD(
-            parameters,
-            lr=settings["lr"],
-            momentum=settings["momentum"],
-            weight_decay=settings["weight_decay"],
-            nesterov=settings["momentum"] > 0,
-        )
-        return Training(student, teacher, method, optimizer, plain)
+        method.to(self.device).prepare(student)
+        student = synchronise_norms(student)
+        return Training(student, teacher, method, make_optimizer(student, method, step.settings), plain)
 
     def _loop(self, training: Training, checkpoint_every: float, interrupted: threading.Event) -> None:
         """All iterations that are left. Nothing in here waits for the device but the end of an epoch."""
@@ -172,21 +125,8 @@ class StepTrainer:
             group["lr"] = rate
         # Random branches or dropout of a method depend on the iteration alone, not on what ran before.
         seed_torch(derive_seed(self.step.seed, "noise", self.step.index, index), self.device)
-        stages = training.method.uses_stages
-        with self._autocast():
-            student = training.student(images, stages)
-            teacher = None
-            if training.teacher is not None:
-                with torch.no_grad():
-                    teacher = training.teacher(images, stages)
-            terms = training.method.loss(Batch(labels, student, teacher))
-        total = torch.stack([value.float() for value in terms.values()]).sum()
-        training.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        training.method.after_backward(training.student)
-        training.optimizer.step()
+        terms = update(training, images, labels, settings["precision"] == "bf16")
         for name, value in terms.items():
-            value = value.detach().float()
             training.sums[name] = training.sums[name] + value if name in training.sums else value
 
     def _end_epoch(self, training: Training) -> None:
@@ -226,9 +166,8 @@ class StepTrainer:
         network = make_network(first, first.channels_per_step, "none")
         network.load_state_dict(self.store.load_weights(first.key))
         network.eval().to(self.device, memory_format=torch.channels_last)
-        method = self.plan.method(self.plan.options, step_of(first, first.settings["aspp_channels"])).to(
-            self.device
-        )
+        step = step_of(first, network.feature_channels, network.encoder_channels)
+        method = self.plan.method(self.plan.options, step).to(self.device)
         self.reporter.note(f"{method.name} looks back at the first step")
         method.end(network, self._look(None, network, first))
         return method.state_dict()
@@ -239,15 +178,12 @@ class StepTrainer:
 
         def batches() -> Iterator[Batch]:
             for images, labels in self.loader.once(step.data.train):
-                with self._autocast():
+                with autocast(self.device, step.settings["precision"] == "bf16"):
                     seen = None if student is None else student(images, stages=True)
                     old = None if teacher is None else teacher(images, stages=True)
                 yield Batch(labels, seen, old)
 
         return batches
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.step.settings["precision"] == "bf16")
 
 
 def make_network(step: StepPlan, channels_per_step: tuple[int, ...], weights: str) -> Network:

@@ -22,6 +22,7 @@ class Joint(Method):
     Options = JointOptions
     uses_teacher = False
     cumulative = True
+    alone = "it learns from all data at once, so there is no old model and nothing to compensate"
 
     @classmethod
     def trains(cls, options: JointOptions, step: int, last: int) -> bool:

@@ -27,6 +27,8 @@ class Step:
     domain: bool = False
     feature_channels: int = 256
     """Channels of the ASPP output, which the classifier sees (D)."""
+    encoder_channels: int = 2048
+    """Channels of the backbone's last feature map."""
 
     @property
     def num_classes(self) -> int:
@@ -56,13 +58,14 @@ class Step:
 class Output:
     """What a network returns for a batch of images.
 
-    `low_logits` [B, C, h, w]; `stages`: the four residual stages before their last activation [B, D_i, h_i, w_i]
-    (empty unless asked for); `features` [B, 256, h, w]: the ASPP output, which the classifier sees; `size`: the
-    images' (H, W).
+    `low_logits` [B, C, h, w]; `features` [B, 256, h, w]: the ASPP output, which the classifier sees; `encoder`
+    [B, D_4, h, w]: the backbone's last feature map, which the ASPP sees; `stages`: the four residual stages before
+    their last activation [B, D_i, h_i, w_i] (empty unless asked for); `size`: the images' (H, W).
     """
 
     low_logits: Tensor
     features: Tensor
+    encoder: Tensor
     stages: tuple[Tensor, ...]
     size: tuple[int, int]
 
@@ -70,6 +73,12 @@ class Output:
     def logits(self) -> Tensor:
         """Logits at the images' resolution [B, C, H, W], float32; computed at most once."""
         return upsample(self.low_logits.float(), self.size)
+
+    @cached_property
+    def log_probabilities(self) -> Tensor:
+        """Log-softmax of `logits` over the channels [B, C, H, W]; computed at most once. Functions of `functional`
+        take it in place of the logits with `normalised=True`."""
+        return self.logits.log_softmax(dim=1)
 
 
 @dataclass
@@ -118,11 +127,18 @@ class Method(nn.Module):
     """How the classifier of new classes starts: at random, or from the background's (MiB)."""
     cumulative: ClassVar[bool] = False
     """Train on all data seen so far from the pretrained backbone (joint training), not on the step's data."""
+    alone: ClassVar[str] = ""
+    """Why no part can be put on top of the method; empty if it can."""
 
     def __init__(self, options: Any, step: Step):
         super().__init__()
         self.options = options
         self.step = step
+
+    @property
+    def num_hidden(self) -> int:
+        """How many leading channels a target 0 may stand for (`Step.num_hidden`, unless `targets` reveals them)."""
+        return self.step.num_hidden
 
     @classmethod
     def trains(cls, options: Any, step: int, last: int) -> bool:
@@ -150,7 +166,7 @@ class Method(nn.Module):
 
     def pixel_loss(self, batch: Batch, targets: Tensor) -> Tensor:
         """The classification loss of each pixel [B, H, W]; 0 where ignored."""
-        return nnf.cross_entropy(batch.student.logits, targets, ignore_index=IGNORE, reduction="none")
+        return nnf.nll_loss(batch.student.log_probabilities, targets, ignore_index=IGNORE, reduction="none")
 
     def pixel_weights(self, batch: Batch, targets: Tensor) -> Tensor | None:
         """Weights of the pixels, broadcastable to [B, H, W], or None for 1. The loss is the mean over all
@@ -168,3 +184,11 @@ class Method(nn.Module):
         """After training: undo a change of architecture, leave state for the next step. The batches have the
         student's output, with gradient, in evaluation mode, and no teacher. A method with this hook is
         asked once more after the first step, which all methods share."""
+
+
+class Part(Method):
+    """A part to put on top of any method: `METHOD+part`. It overrides hooks and calls `super()` for what the
+    method below does (`methods/composition.py`)."""
+
+    needs_teacher: ClassVar[bool] = False
+    """Whether the combination has a teacher even if the method below has none."""

@@ -26,8 +26,10 @@ class MiB(Method):
     new_classifier = "background"
 
     def pixel_loss(self, batch: Batch, targets: Tensor) -> Tensor:
-        return fn.unbiased_cross_entropy(batch.student.logits, targets, self.step.num_hidden)
+        student = batch.student.log_probabilities
+        return fn.unbiased_cross_entropy(student, targets, self.num_hidden, normalised=True)
 
     def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:
-        distance = fn.unbiased_knowledge_distillation(batch.student.logits, batch.teacher.logits)
-        return {"distillation": self.options.distillation * distance.mean()}
+        student, teacher = batch.student.log_probabilities, batch.teacher.log_probabilities
+        distance = fn.unbiased_knowledge_distillation(student, teacher, normalised=True)
+        return {**super().terms(batch, targets), "distillation": self.options.distillation * distance.mean()}

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from methods import functional as fn
-from methods.method import IGNORE, Batch, Batches, Method, Step
-from methods.statistics import streaming_medians
+from methods.background import EntropyMedians, labelled_share, released_thresholds
+from methods.maps import distilled_maps, growth
+from methods.method import Batch, Batches, Step
 
 
 @dataclass(frozen=True, kw_only=True)
 class PLOPOptions:
-    """`pod`, `pod_logits`: weights of the distillation of the feature maps and of the logits; `least_threshold`:
-    lower bound of the entropy thresholds."""
+    """`pod`, `pod_logits`: weights of the distillation of the feature maps and of the logits; `thresholds`: the
+    medians of the paper or what the released code computes; `least_threshold`: their lower bound."""
 
     pod: float = 0.01
     pod_logits: float = 0.0005
+    thresholds: Literal["paper", "released"] = "paper"
     least_threshold: float = 0.001
 
 
-class PLOP(Method):
+class PLOP(EntropyMedians):
     """PLOP: pseudo-labels where the old model is confident, and multi-scale local distillation of features."""
 
     name = "plop"
@@ -39,52 +41,33 @@ class PLOP(Method):
 
     def __init__(self, options: PLOPOptions, step: Step):
         super().__init__(options, step)
-        self.register_buffer("medians", torch.zeros(step.num_old))
+        self.register_buffer("thresholds", torch.zeros(step.num_old))
 
     def begin(self, network: nn.Module, batches: Batches, previous: Mapping[str, Tensor]) -> None:
-        if not self.step.domain:
-            self.medians = entropy_medians(batches, self.step.num_old, self.medians.device)
+        super().begin(network, batches, previous)
+        least = self.options.least_threshold
+        if self.step.domain:
+            return
+        if self.options.thresholds == "paper":
+            self.thresholds = self.medians.clamp(min=least)
+        else:
+            self.thresholds = released_thresholds(batches, self.step, least, self.thresholds.device)
 
     def targets(self, batch: Batch) -> Tensor:
         if self.step.domain:  # all labels are given: nothing hides in the background
-            return batch.labels
-        return fn.entropy_pseudo_labels(batch.labels, batch.teacher.logits, self._thresholds(), self.step.num_old)
+            return super().targets(batch)
+        teacher, old = batch.teacher.log_probabilities, self.step.num_old
+        return fn.entropy_pseudo_labels(batch.labels, teacher, self.thresholds, old, normalised=True)
 
     def pixel_weights(self, batch: Batch, targets: Tensor) -> Tensor | None:
+        """The adaptive factor of each image."""
         if self.step.domain:
-            return None
-        factor = fn.adaptive_factor(batch.labels, batch.teacher.logits, self._thresholds(), self.step.num_old)
-        return factor[:, None, None]
-
-    def _thresholds(self) -> Tensor:
-        return self.medians.clamp(min=self.options.least_threshold)
+            return super().pixel_weights(batch, targets)
+        return labelled_share(batch.labels, targets, self.step.num_old)[:, None, None]
 
     def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:
-        return {"pod": local_distillation(batch, self.step, self.options.pod, self.options.pod_logits)}
-
-
-def local_distillation(batch: Batch, step: Step, weight: float, weight_logits: float) -> Tensor:
-    """Local POD over the four stages, the ASPP output and the logits: weighted, mean over the six maps, times
-    sqrt(classes / new classes), which is 1 where a step adds none."""
-    student, teacher = batch.student, batch.teacher
-    maps = zip((*student.stages, student.features), (*teacher.stages, teacher.features), strict=True)
-    distances = [weight * fn.local_pod(new.float(), old.float()).mean() for new, old in maps]
-    folded = fn.fold_new_into_background(student.low_logits.float(), step.num_old)
-    distances.append(weight_logits * fn.local_pod(folded, teacher.low_logits.float()).mean())
-    scale = sqrt(step.num_classes / step.num_new) if step.num_new else 1.0
-    return scale * torch.stack(distances).mean()
-
-
-def entropy_medians(batches: Batches, num_old: int, device: torch.device) -> Tensor:
-    """Exact median of the old model's entropy over the background pixels that it predicts as each class."""
-
-    def entropies() -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in batches():
-            yield fn.prediction_entropy(batch.teacher.logits), predicted_background(batch, num_old)
-
-    return streaming_medians(entropies, num_old, device)
-
-
-def predicted_background(batch: Batch, num_old: int) -> Tensor:
-    """The old model's class at background pixels, 255 elsewhere: int64 [B, H, W]."""
-    return torch.where(batch.labels < num_old, batch.teacher.logits.argmax(dim=1), IGNORE)
+        """The distillation: weighted, mean over the six maps."""
+        weights = [self.options.pod] * 5 + [self.options.pod_logits]
+        pairs = zip(weights, distilled_maps(batch), strict=True)
+        distances = [weight * fn.local_pod(new, old).mean() for weight, (new, old) in pairs]
+        return {**super().terms(batch, targets), "pod": growth(self.step) * torch.stack(distances).mean()}

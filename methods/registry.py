@@ -10,11 +10,13 @@ import ast
 import difflib
 import importlib
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from methods.composition import combine, combined_info, parts_of, split
 
 if TYPE_CHECKING:
     from methods.method import Method
@@ -36,6 +38,12 @@ class MethodInfo:
     summary: str
     options: tuple[tuple[str, str], ...]
     source: Path
+    part: bool = False
+    """Whether it is a part, to be put on top of a method."""
+    parts: tuple[str, ...] = ()
+    """The parts that it is made of."""
+    alone: str = ""
+    """Why no part can be put on top of it."""
 
 
 @cache
@@ -52,12 +60,34 @@ def available() -> dict[str, MethodInfo]:
         if path is not None:
             for info in _declared(path, point.module, _classes(path), built_in):
                 if info.class_name == point.attr:
-                    found.setdefault(point.name, info)
+                    found.setdefault(point.name, replace(info, name=point.name))
     return found
 
 
 def method_info(name: str) -> MethodInfo:
-    """The declaration of a method; raises UnknownMethod with the nearest names."""
+    """The declaration of a method or combination (`rcil+gsc`); raises UnknownMethod with the nearest names, or
+    CompositionError with the reason why methods cannot be combined."""
+    base, added = split(name)
+    info, parts = _resolve(base, added)
+    return combined_info("+".join((base, *added)), info, parts) if parts else info
+
+
+def load_method(name: str) -> type[Method]:
+    """The class of a method or combination."""
+    base, added = split(name)
+    info, parts = _resolve(base, added)
+    if not parts:
+        return _load(info)
+    title = "+".join(_load(available()[each]).title for each in (base, *added))
+    return combine("+".join((base, *added)), title, _load(info), [_load(part) for part in parts])
+
+
+def _resolve(base: str, added: list[str]) -> tuple[MethodInfo, list[MethodInfo]]:
+    info = _known(base)
+    return info, parts_of(info, [_known(name) for name in added], available())
+
+
+def _known(name: str) -> MethodInfo:
     known = available()
     if name not in known:
         close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
@@ -66,9 +96,7 @@ def method_info(name: str) -> MethodInfo:
     return known[name]
 
 
-def load_method(name: str) -> type[Method]:
-    """The class of a method."""
-    info = method_info(name)
+def _load(info: MethodInfo) -> type:
     return getattr(importlib.import_module(info.module), info.class_name)
 
 
@@ -93,22 +121,41 @@ def _declared(
     """The methods that a source file declares: classes that assign a string to `name`."""
     known, found = built_in | classes, []
     for node in classes.values():
-        name = _assigned([node]).get("name")
-        if isinstance(name, ast.Constant) and isinstance(name.value, str):
-            options = _assigned(_lineage(node, known)).get("Options")
+        name = _text(_assigned([node]).get("name"))
+        if name:
+            lineage = _lineage(node, known)
+            assigned = _assigned(lineage)
+            options = assigned.get("Options")
             owner = known.get(ast.unparse(options).rpartition(".")[2]) if options else None
             fields = _assigned(_lineage(owner, known)) if owner else {}
             texts = tuple((field, ast.unparse(value).strip("'")) for field, value in fields.items())
             summary = (ast.get_docstring(node) or "").partition("\n")[0]
-            found.append(MethodInfo(name.value, module, node.name, summary, texts, path))
+            parts = tuple(_text(_assigned([c]).get("name")) or c.name for c in lineage[::-1] if _is_part(c))
+            alone = _text(assigned.get("alone"))
+            names = () if _is_part(node) else parts
+            found.append(MethodInfo(name, module, node.name, summary, texts, path, _is_part(node), names, alone))
     return found
+
+
+def _is_part(node: ast.ClassDef) -> bool:
+    """Whether a class is a part itself: `Part` stands among its bases."""
+    return "Part" in _base_names(node)
+
+
+def _text(value: ast.expr | None) -> str:
+    """The string that an expression is, or nothing."""
+    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
+
+
+def _base_names(node: ast.ClassDef) -> list[str]:
+    return [ast.unparse(base).rpartition(".")[2] for base in node.bases]
 
 
 def _lineage(node: ast.ClassDef, known: dict[str, ast.ClassDef]) -> list[ast.ClassDef]:
     """A class after those that it derives from, found by their names as far as `known` has them."""
     lineage = [node]
     for owner in lineage:
-        names = [ast.unparse(base).rpartition(".")[2] for base in owner.bases]
+        names = _base_names(owner)
         lineage += [known[name] for name in names if name in known and known[name] not in lineage]
     return lineage[::-1]
 

@@ -13,7 +13,8 @@ from methods.method import Method
 def code_of(method: type[Method]) -> list[str]:
     """Hashes of the files that define a method: its own, and those of the methods that it derives from."""
     classes = [c for c in method.__mro__ if issubclass(c, Method) and c is not Method]
-    return [_code_hash(Path(inspect.getsourcefile(c) or "")) for c in classes]
+    paths = dict.fromkeys(Path(inspect.getsourcefile(c) or "") for c in classes)
+    return [_code_hash(path) for path in paths]
 
 
 def _code_hash(path: Path) -> str:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from bench.cli import data, listing, output, run
+from bench.cli import data, listing, output, run, speed
 
 app = typer.Typer(
     name="bench",
@@ -21,6 +21,7 @@ app.add_typer(listing.app, name="list")
 app.add_typer(data.app, name="data")
 app.command("table")(output.table)
 app.command("show")(output.show)
+app.command("speed")(speed.speed)
 
 
 def main() -> None:

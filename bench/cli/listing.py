@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
+
+if TYPE_CHECKING:
+    from methods.registry import MethodInfo
 
 app = typer.Typer(help="List methods, scenarios, orders, backbones or protocols.", no_args_is_help=True)
 
@@ -11,16 +16,31 @@ _SWITCH = {"True": "on", "False": "off"}
 
 @app.command()
 def methods() -> None:
-    """Methods with their options and published defaults."""
+    """Methods with their options and published defaults, and the parts to put on top of them."""
     from methods.registry import available
 
     infos = available()
     width = max(map(len, infos))
+    typer.echo("METHODS")
+    for info in infos.values():
+        if not info.part:
+            _method(info, width)
+    typer.echo("\nPARTS, to put on top of a method: METHOD+PART, as in ft+sc or mib+sg+sr")
+    for info in infos.values():
+        if info.part:
+            _method(info, width)
     for name, info in infos.items():
-        typer.echo(f"{name:<{width}}  {info.summary}")
-        if info.options:
-            texts = (f"{key}={_SWITCH.get(value, value)}" for key, value in info.options)
-            typer.echo(" " * (width + 2) + "options: " + ", ".join(texts))
+        if info.parts:
+            typer.echo(f"METHOD+{name}, as in rcil+{name}: all parts of {name} ({', '.join(info.parts)})")
+
+
+def _method(info: MethodInfo, width: int) -> None:
+    typer.echo(f"{info.name:<{width}}  {info.summary}")
+    if info.options:
+        texts = (f"{key}={_SWITCH.get(value, value)}" for key, value in info.options)
+        typer.echo(" " * (width + 2) + "options: " + ", ".join(texts))
+    if info.alone:
+        typer.echo(" " * (width + 2) + "takes no parts")
 
 
 @app.command()

@@ -22,7 +22,7 @@ class Stub(nn.Module):
     """Its logits are the image itself at a quarter of the pixels."""
 
     def forward(self, images: Tensor, stages: bool = False) -> Output:
-        return Output(images[:, :, ::2, ::2], images, (), (images.shape[2], images.shape[3]))
+        return Output(images[:, :, ::2, ::2], images, images, (), (images.shape[2], images.shape[3]))
 
 
 def test_count_agrees_with_counting_by_hand() -> None:

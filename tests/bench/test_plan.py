@@ -48,9 +48,9 @@ def test_steps_start_from_each_other() -> None:
 
 def test_the_step_of_a_method() -> None:
     class_step, domain_step = (plan("plop", name, **how).steps[1] for name, how in STEPS.items())
-    step = step_of(class_step, 64)
+    step = step_of(class_step, 64, 128)
     assert (step.index, step.classes_per_step, step.domain, step.feature_channels) == (1, (4, 1), False, 64)
-    step = step_of(domain_step, 64)
+    step = step_of(domain_step, 64, 128)
     assert (step.index, step.classes_per_step, step.domain) == (1, (8,), True)
     assert step.num_classes == step.num_old == 9
 

@@ -21,7 +21,7 @@ VECTORS = Path(os.environ.get("ISSBENCH_CONFORMANCE") or REPOSITORY.parent / "sh
 FUNCTIONS = {
     name: function
     for name, function in inspect.getmembers(functional, inspect.isfunction)
-    if function.__module__ == functional.__name__ and not name.startswith("_")
+    if name in functional.__all__
 }
 
 

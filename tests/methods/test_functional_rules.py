@@ -35,11 +35,22 @@ def examples(dtype=torch.float64):
     target = labels()
     flat = {"values": normal(50, seed=5, dtype=dtype), "classes": labels(shape=(50,))}
     pseudo = {"target": target, "logits_old": logits_old, "thresholds": thresholds, "num_old": C_OLD}
+    cubes = {"features": features, "features_old": features_old}
     return {
+        "sigmoid_cross_entropy": {"logits": logits, "target": target},
+        "knowledge_distillation": {"logits": logits, "logits_old": logits_old, "alpha": 1.5},
+        "sigmoid_distillation": {"logits": logits, "logits_old": logits_old},
+        "pooled_cube_spatial": {**cubes, "sizes": (3, 4, 24)},
+        "pooled_cube_channel": cubes,
+        "ewc_penalty": {
+            "parameters": [normal(4, 3, seed=7, dtype=dtype), normal(5, seed=8, dtype=dtype)],
+            "anchors": [normal(4, 3, seed=9, dtype=dtype), normal(5, seed=10, dtype=dtype)],
+            "importances": [normal(4, 3, seed=11, dtype=dtype).abs(), normal(5, seed=12, dtype=dtype).abs()],
+        },
         "unbiased_cross_entropy": {"logits": logits, "target": target, "num_old": C_OLD},
         "unbiased_knowledge_distillation": {"logits": logits, "logits_old": logits_old, "alpha": 1.5},
         "fold_new_into_background": {"logits": logits, "num_old": C_OLD},
-        "local_pod": {"features": features, "features_old": features_old},
+        "local_pod": cubes,
         "prediction_entropy": {"logits": logits},
         "sharp_confidence": {"logits": logits},
         "soft_relation": {"logits": logits, "logits_old": logits_old, "target": target},
@@ -55,7 +66,7 @@ def examples(dtype=torch.float64):
     }
 
 
-DIFFERENTIABLE = list(examples())[:9]
+DIFFERENTIABLE = list(examples())[:15]
 LABELS = ["entropy_pseudo_labels", "prototypical_pseudo_labels"]
 ON_LOGITS = [name for name, arguments in examples().items() if {"logits", "logits_old"} & set(arguments)]
 
@@ -64,27 +75,36 @@ def call(name, arguments):
     return getattr(MF, name)(**arguments)
 
 
+def mapped(change, value):
+    """The value with `change` applied to the tensors in it."""
+    if isinstance(value, dict):
+        return {key: mapped(change, entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [mapped(change, entry) for entry in value]
+    return change(value) if isinstance(value, torch.Tensor) else value
+
+
 def converted(arguments, change):
     """The arguments with `change` applied to their floating-point tensors."""
-    return {
-        key: change(value) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-        for key, value in arguments.items()
-    }
+    return mapped(lambda x: change(x) if x.is_floating_point() else x, arguments)
 
 
 # Every function
 
 
+def test_every_function_is_held_to_the_rules():
+    public = {name for name in MF.__all__ if callable(getattr(MF, name))}
+    assert set(examples()) == public
+
+
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_gradient_is_the_derivative(name):
-    arguments = examples()[name]
-    first = next(iter(arguments))
-    small = {
-        key: value[:1, ..., :5].clone() if isinstance(value, torch.Tensor) and value.dim() > 2 else value
-        for key, value in arguments.items()
-    }
+    small = mapped(lambda x: x[:1, ..., :5].clone() if x.dim() > 2 else x, examples()[name])
+    first = next(iter(small))
+    many = isinstance(small[first], list)
+    inputs = [x.requires_grad_() for x in (small[first] if many else [small[first]])]
     assert torch.autograd.gradcheck(
-        lambda x: call(name, {**small, first: x}), small[first].requires_grad_(), fast_mode=False
+        lambda *x: call(name, {**small, first: list(x) if many else x[0]}), inputs, fast_mode=False
     )
 
 
@@ -92,16 +112,14 @@ def test_gradient_is_the_derivative(name):
 def test_arguments_are_left_as_they_were(name):
     arguments, before = examples()[name], examples()[name]
     call(name, arguments)
-    for key, value in before.items():
-        assert torch.equal(torch.as_tensor(arguments[key]), torch.as_tensor(value))
+    torch.testing.assert_close(arguments, before, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", examples())
 def test_shapes_do_not_depend_on_values_and_no_value_is_read(name):
     """The meta device has shapes and no values, so .item() and boolean-mask indexing raise there."""
     arguments = examples()[name]
-    meta = {key: v.to("meta") if isinstance(v, torch.Tensor) else v for key, v in arguments.items()}
-    result, expected = call(name, meta), call(name, arguments)
+    result, expected = call(name, mapped(lambda x: x.to("meta"), arguments)), call(name, arguments)
     assert result.is_meta
     assert (result.shape, result.dtype) == (expected.shape, expected.dtype)
 
@@ -110,7 +128,7 @@ def test_shapes_do_not_depend_on_values_and_no_value_is_read(name):
 @pytest.mark.parametrize("name", examples())
 def test_cuda_agrees_and_does_not_synchronise(name):
     arguments = examples(torch.float32)[name]
-    cuda = {key: v.cuda() if isinstance(v, torch.Tensor) else v for key, v in arguments.items()}
+    cuda = mapped(torch.Tensor.cuda, arguments)
     torch.cuda.set_sync_debug_mode("error")
     try:
         result = call(name, cuda)
@@ -130,12 +148,9 @@ def test_float32_agrees_with_float64(name):
 @pytest.mark.parametrize("name", examples())
 def test_memory_layout_does_not_matter(name):
     arguments = examples()[name]
-    channels_last = {
-        key: value.contiguous(memory_format=torch.channels_last)
-        if isinstance(value, torch.Tensor) and value.dim() == 4
-        else value
-        for key, value in arguments.items()
-    }
+    channels_last = mapped(
+        lambda x: x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x, arguments
+    )
     torch.testing.assert_close(call(name, channels_last), call(name, arguments))
 
 
@@ -157,7 +172,17 @@ def test_large_bf16_logits_under_autocast(name):
         assert half[next(iter(half))].grad.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["local_pod", "class_prototypes", "prototype_weights"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "local_pod",
+        "pooled_cube_spatial",
+        "pooled_cube_channel",
+        "ewc_penalty",
+        "class_prototypes",
+        "prototype_weights",
+    ],
+)
 def test_autocast_leaves_distances_and_means_in_float32(name):
     arguments = examples(torch.float32)[name]
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -1,78 +1,18 @@
-"""The methods: what each term of a loss is, identities between methods, and what they learn from a step's data."""
+"""What holds for every method and combination; fine-tuning, joint training, the first step."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as nnf
-from torch import Tensor, nn
+from method_examples import CLASSES, METHODS, SIZE, STEPS, batch, begun, labels, make, network, output
 
-from bench.network import Network, start_new_classes
-from methods import functional as fn
-from methods.method import Batch, Method, NoOptions, Output, Step
-from methods.options import parse_options
-from methods.registry import available, load_method
-
-CLASSES = Step(1, (3, 2), feature_channels=6)
-DOMAIN = Step(1, (4,), domain=True, feature_channels=6)
-STEPS = pytest.mark.parametrize("step", [CLASSES, DOMAIN], ids=["classes", "domain"])
-METHODS = [name for name, info in available().items() if info.module.startswith("methods.")]
-SIZE, LOW = (16, 12), (8, 6)
-
-
-def make(name: str, step: Step, **options: Any) -> Method:
-    method = load_method(name)
-    return method(parse_options(name, method.Options, options), step)
-
-
-def output(classes: int, seed: int) -> Output:
-    """What a network might return; its maps are leaves that collect gradients."""
-    draw = torch.Generator().manual_seed(seed)
-
-    def leaf(channels: int, scale: float = 1.0) -> Tensor:
-        return (scale * torch.randn(2, channels, *LOW, generator=draw)).requires_grad_()
-
-    return Output(leaf(classes, 3.0), leaf(6), tuple(leaf(5) for _ in range(4)), SIZE)
-
-
-def labels(step: Step, seed: int = 0) -> Tensor:
-    """Labels as the step gives them: background, new classes (in domains all classes), and ignored pixels."""
-    shown = [0, 0, 255, *range(1 if step.domain else step.num_old, step.num_classes)]
-    draw = torch.randint(len(shown), (2, *SIZE), generator=torch.Generator().manual_seed(seed))
-    return torch.tensor(shown)[draw]
-
-
-def batch(step: Step, seed: int = 0) -> Batch:
-    return Batch(labels(step, seed), output(step.num_classes, seed + 1), output(step.num_old, seed + 2))
-
-
-def looks(step: Step, count: int = 3) -> list[Batch]:
-    """The batches that `begin` sees: no student."""
-    return [Batch(labels(step, seed), None, output(step.num_old, seed + 2)) for seed in range(10, 10 + count)]
-
-
-def begun(name: str, step: Step, **options: Any) -> Method:
-    """A method that has looked at its step's data."""
-    method, seen = make(name, step, **options), looks(step)
-    with torch.no_grad():
-        method.begin(nn.Identity(), lambda: iter(seen), {})
-    return method
-
-
-def gradients(method: Method, example: Batch) -> list[Tensor | None]:
-    sum(method.loss(example).values()).backward()
-    student = example.student
-    return [leaf.grad for leaf in (student.low_logits, student.features, *student.stages)]
-
-
-def cross_entropy(example: Batch, targets: Tensor) -> Tensor:
-    """Per pixel, by torch, 0 where ignored."""
-    return nnf.cross_entropy(example.student.logits, targets, ignore_index=255, reduction="none")
-
+from bench.network import start_new_classes
+from methods.method import Batch, Method, NoOptions, Step
+from methods.registry import load_method
 
 # All methods
 
@@ -95,13 +35,12 @@ def test_a_loss_is_finite_scalars_that_reach_the_student(name: str, step: Step) 
 @STEPS
 @pytest.mark.parametrize("name", METHODS)
 def test_with_networks_the_student_learns_and_the_teacher_does_not(name: str, step: Step) -> None:
-    torch.manual_seed(0)
-    groups = (5,) if step.domain else (4, 2)
-    student = Network("tiny", "none", 16, 6, groups).train()
-    teacher = Network("tiny", "none", 16, 6, groups if step.domain else groups[:-1])
-    method = begun(name, step)
+    student = network(step).train()
+    step = replace(step, encoder_channels=student.encoder_channels)
+    teacher = network(step if step.domain else Step(0, step.classes_per_step[:1]))
     student.load_state_dict(teacher.state_dict(), strict=False)
-    start_new_classes(student, "default" if step.domain else method.new_classifier)
+    start_new_classes(student, "default" if step.domain else load_method(name).new_classifier)
+    method = begun(name, step, student)
     teacher.requires_grad_(False).eval()
     before = copy.deepcopy(teacher.state_dict())
     images = torch.randn(2, 3, 64, 64)
@@ -110,8 +49,9 @@ def test_with_networks_the_student_learns_and_the_teacher_does_not(name: str, st
         old = teacher(images, method.uses_stages)
     example = Batch(wanted, student(images, method.uses_stages), old if method.uses_teacher else None)
     sum(method.loss(example).values()).backward()
-    assert all(parameter.grad is not None for parameter in student.parameters())
-    assert all(parameter.grad.isfinite().all() for parameter in student.parameters())
+    trained = [parameter for parameter in student.parameters() if parameter.requires_grad]
+    assert trained and all(parameter.grad is not None for parameter in trained)
+    assert all(parameter.grad.isfinite().all() for parameter in trained)
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert all(torch.equal(teacher.state_dict()[key], value) for key, value in before.items())
 
@@ -129,6 +69,7 @@ def test_a_method_leaves_its_batch_alone(name: str, step: Step) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_state_comes_back_from_a_checkpoint(name: str) -> None:
     method, fresh = begun(name, CLASSES), make(name, CLASSES)
+    fresh.prepare(network(CLASSES))
     fresh.load_state_dict(method.state_dict())
     first, second = method.loss(batch(CLASSES)), fresh.loss(batch(CLASSES))
     assert {k: v.item() for k, v in first.items()} == {k: v.item() for k, v in second.items()}
@@ -148,261 +89,8 @@ def test_fine_tuning_is_cross_entropy_over_all_pixels(name: str, step: Step) -> 
 
 
 def test_the_first_step_is_cross_entropy() -> None:
-    step = Step(0, (3,), feature_channels=6)
+    step = Step(0, (3,), feature_channels=6, encoder_channels=7)
     example = Batch(torch.randint(4, (2, *SIZE)), output(4, 0), None)
     terms = Method(NoOptions(), step).loss(example)
     assert list(terms) == ["classification"]
     torch.testing.assert_close(terms["classification"], nnf.cross_entropy(example.student.logits, example.labels))
-
-
-# MiB
-
-
-def test_mib_with_nothing_hidden_is_cross_entropy() -> None:
-    for step in (DOMAIN, Step(0, (4,), feature_channels=6)):
-        example = batch(DOMAIN)
-        found = make("mib", step).pixel_loss(example, example.labels)
-        torch.testing.assert_close(found, cross_entropy(example, example.labels))
-
-
-def test_mib_hides_old_classes_in_the_background() -> None:
-    example = batch(CLASSES)
-    found = make("mib", CLASSES).pixel_loss(example, example.labels)
-    background = -example.student.logits.softmax(1)[:, :4].sum(1).log()
-    at_background = example.labels == 0
-    torch.testing.assert_close(found[at_background], background[at_background])
-    others = ~at_background
-    torch.testing.assert_close(found[others], cross_entropy(example, example.labels)[others])
-
-
-def test_mib_weighs_its_distillation() -> None:
-    example = batch(CLASSES)
-    one, four = (make("mib", CLASSES, distillation=w).loss(example) for w in (1, 4))
-    torch.testing.assert_close(four["distillation"], 4 * one["distillation"])
-    wanted = fn.unbiased_knowledge_distillation(example.student.logits, example.teacher.logits).mean()
-    torch.testing.assert_close(one["distillation"], wanted)
-    assert load_method("mib").Options().distillation == 10
-
-
-# PLOP
-
-
-def test_published_weights_of_plop() -> None:
-    def weights(dataset: str, name: str = "plop", **given: Any) -> tuple[float, float]:
-        method = load_method(name)
-        options = parse_options(name, method.Options, given, method.published.get(dataset))
-        return options.pod, options.pod_logits
-
-    assert weights("voc") == weights("shapes") == (0.01, 0.0005)
-    assert weights("ade") == (0.001, 0.00005)
-    assert weights("cityscapes") == (0.0001, 0.001)
-    assert weights("ade", pod="0.5") == (0.5, 0.00005)
-    assert [weights(dataset, "gsc")[0] for dataset in ("voc", "ade", "cityscapes")] == [0.01, 0.001, 0.0001]
-
-
-@STEPS
-def test_plop_distils_six_maps(step: Step) -> None:
-    example = batch(step)
-    student, teacher = example.student, example.teacher
-    pairs = zip((*student.stages, student.features), (*teacher.stages, teacher.features), strict=True)
-    total = sum(0.01 * fn.local_pod(new, old).mean() for new, old in pairs)
-    folded = fn.fold_new_into_background(student.low_logits, step.num_old)
-    total = total + 0.0005 * fn.local_pod(folded, teacher.low_logits).mean()
-    # 1 where a step adds no class; background, 3 old and 2 new classes are 6 / 2 = 3
-    scale = 1 if step.domain else 3**0.5
-    torch.testing.assert_close(begun("plop", step).loss(example)["pod"], scale * total / 6)
-
-
-def test_plop_learns_confident_predictions_as_much_as_it_has_of_them() -> None:
-    method, example = begun("plop", CLASSES), batch(CLASSES)
-    thresholds = method.medians.clamp(min=0.001)
-    old = example.teacher.logits
-    targets = fn.entropy_pseudo_labels(example.labels, old, thresholds, 4)
-    assert {0, 255} < set(targets.unique().tolist())
-    factor = fn.adaptive_factor(example.labels, old, thresholds, 4)
-    assert ((factor > 0) & (factor < 1)).all()
-    wanted = (factor[:, None, None] * cross_entropy(example, targets)).mean()
-    torch.testing.assert_close(method.loss(example)["classification"], wanted)
-
-
-def test_plop_thresholds_have_a_lower_bound() -> None:
-    example = batch(CLASSES)
-    strict, loose = (make("plop", CLASSES, least_threshold=least) for least in (0, 1.1))  # medians of 0
-    assert set(strict.targets(example)[example.labels == 0].tolist()) == {255}
-    predicted = example.teacher.logits.argmax(1)
-    assert torch.equal(loose.targets(example)[example.labels == 0], predicted[example.labels == 0])
-
-
-def test_plop_in_domains_learns_the_labels() -> None:
-    example = batch(DOMAIN)
-    wanted = cross_entropy(example, example.labels).mean()
-    torch.testing.assert_close(begun("plop", DOMAIN).loss(example)["classification"], wanted)
-
-
-# GSC
-
-
-OFF = {"pr": "off", "sg": "off", "sr": "off", "sc": "off"}
-
-
-@STEPS
-def test_gsc_without_its_parts_is_plop_to_the_bit(step: Step) -> None:
-    gsc, plop = begun("gsc", step, **OFF), begun("plop", step)
-    mine, theirs = gsc.loss(batch(step)), plop.loss(batch(step))
-    assert list(mine) == list(theirs)
-    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
-    pairs = zip(gradients(gsc, batch(step)), gradients(plop, batch(step)), strict=True)
-    assert all((a is None and b is None) or torch.equal(a, b) for a, b in pairs)
-
-
-@STEPS
-@pytest.mark.parametrize("part, term", [("sr", "relation"), ("sc", "confidence"), ("sg", None), ("pr", None)])
-def test_parts_of_gsc_switch_its_terms(part: str, term: str | None, step: Step) -> None:
-    extra = {"relation", "confidence"}
-    assert set(begun("gsc", step).loss(batch(step))) == {"classification", "pod"} | extra
-    without = begun("gsc", step, **{part: "off"}).loss(batch(step))
-    assert set(without) == {"classification", "pod"} | (extra - {term})
-    alone = begun("gsc", step, **OFF | {part: "on"}).loss(batch(step))
-    assert set(alone) == {"classification", "pod"} | (extra & {term})
-
-
-@pytest.mark.parametrize("part", ["sg", "pr"])
-def test_sg_and_pr_change_the_classification_alone(part: str) -> None:
-    full, without = (
-        begun("gsc", CLASSES).loss(batch(CLASSES)),
-        begun("gsc", CLASSES, **{part: "off"}).loss(batch(CLASSES)),
-    )
-    assert {name for name in full if not torch.equal(full[name], without[name])} == {"classification"}
-
-
-@STEPS
-def test_gsc_weighs_relation_and_confidence(step: Step) -> None:
-    example = batch(step)
-    student, teacher = example.student.logits, example.teacher.logits
-    terms = begun("gsc", step).loss(example)
-    relation = fn.soft_relation(student, teacher, example.labels).mean()  # of the ground truth, eq. 7
-    torch.testing.assert_close(terms["relation"], 0.3 * relation)
-    torch.testing.assert_close(terms["confidence"], 0.1 * fn.sharp_confidence(student).mean())
-    other = begun("gsc", step, lambda1="0.6", lambda2="0.05").loss(example)
-    torch.testing.assert_close(other["relation"], 2 * terms["relation"])
-    torch.testing.assert_close(other["confidence"], terms["confidence"] / 2)
-
-
-def prototypical(method: Method, example: Batch) -> Tensor:
-    weights = fn.prototype_weights(example.student.features, method.prototypes, method.options.temperature)
-    weights = nnf.interpolate(weights, SIZE, mode="bilinear", align_corners=False)
-    return fn.prototypical_pseudo_labels(example.labels, example.teacher.logits, weights, method.medians, 4)
-
-
-def test_gsc_weighs_pixels_by_steps() -> None:
-    method, example = begun("gsc", CLASSES), batch(CLASSES)
-    targets = prototypical(method, example)
-    assert set(targets.unique().tolist()) > {255, 4, 5}
-    weights = fn.step_aware_weights(example.student.logits, targets, (3, 2))
-    wanted = (weights * cross_entropy(example, targets)).mean()
-    torch.testing.assert_close(method.loss(example)["classification"], wanted)
-
-
-def test_gsc_without_sg_has_the_adaptive_factor() -> None:
-    method, example = begun("gsc", CLASSES, sg="off"), batch(CLASSES)
-    factor = fn.adaptive_factor(example.labels, example.teacher.logits, method.medians.clamp(min=0.001), 4)
-    wanted = (factor[:, None, None] * cross_entropy(example, prototypical(method, example))).mean()
-    torch.testing.assert_close(method.loss(example)["classification"], wanted)
-
-
-def test_the_temperature_reaches_the_prototype_weights() -> None:
-    cold, warm = (begun("gsc", CLASSES, temperature=t) for t in (0.01, 100))
-    example = batch(CLASSES)
-    for method in (cold, warm):
-        assert torch.equal(method.targets(example), prototypical(method, example))
-    # Where all weights are alike, PLOP's labels remain (with thresholds that have no lower bound).
-    plop = fn.entropy_pseudo_labels(example.labels, example.teacher.logits, warm.medians, 4)
-    assert (warm.targets(example) == plop).float().mean() > 0.98
-    assert (cold.targets(example) == plop).float().mean() < 0.95
-
-
-def test_gsc_in_domains_treats_class_0_like_the_others() -> None:
-    method, example = begun("gsc", DOMAIN), batch(DOMAIN)
-    labelled = example.labels != 255
-    logits = example.student.logits.detach()
-    surprise = [
-        1 - torch.sigmoid(logits[b, example.labels[b, y, x], y, x].double())
-        for b, y, x in labelled.nonzero().tolist()
-    ]
-    wanted = torch.zeros(labelled.shape, dtype=torch.float64)
-    wanted[labelled] = torch.stack(surprise) / torch.stack(surprise).mean()
-    torch.testing.assert_close(method.pixel_weights(example, example.labels).double(), wanted, rtol=1e-4, atol=1e-5)
-    loss = (wanted * cross_entropy(example, example.labels)).mean()
-    torch.testing.assert_close(method.loss(example)["classification"].double(), loss, rtol=1e-4, atol=1e-5)
-
-
-def test_no_gradient_flows_through_weights_or_labels() -> None:
-    method, example = begun("gsc", CLASSES), batch(CLASSES)
-    targets = method.targets(example)
-    assert not targets.requires_grad
-    assert not method.pixel_weights(example, targets).requires_grad
-    method.loss(example)["classification"].backward()
-    assert example.student.features.grad is None  # prototypes see the features, but do not train them
-
-
-# What methods learn from a step's data
-
-
-@pytest.mark.parametrize("name", ["plop", "gsc"])
-def test_medians_are_those_of_all_batches_together(name: str) -> None:
-    method, seen = begun(name, CLASSES), looks(CLASSES)
-    entropies = torch.cat([fn.prediction_entropy(one.teacher.logits).flatten() for one in seen])
-    predicted = torch.cat([one.teacher.logits.argmax(1).flatten() for one in seen])
-    shown = torch.cat([one.labels.flatten() for one in seen])
-    predicted[shown != 0] = 255
-    wanted = [
-        entropies[predicted == c].double().quantile(0.5) for c in range(4)
-    ]  # for an even count the mean of two
-    torch.testing.assert_close(method.medians, torch.stack(wanted).float(), rtol=1e-6, atol=0)
-    assert torch.equal(method.medians, fn.class_medians(entropies, predicted, 4))
-
-
-def test_prototypes_are_means_over_all_batches_together() -> None:
-    method, seen = begun("gsc", CLASSES), looks(CLASSES)
-    sums, counts = torch.zeros(4, 6, dtype=torch.float64), [0] * 4
-    for one in seen:
-        for b in range(2):
-            for y in range(LOW[0]):
-                for x in range(LOW[1]):
-                    # A cell covers 2 × 2 pixels; its centre is the corner between them, which goes to the last.
-                    if one.labels[b, 2 * y + 1, 2 * x + 1] == 0:
-                        c = int(one.teacher.low_logits[b, :, y, x].argmax())
-                        sums[c] += one.teacher.features[b, :, y, x].detach().double()
-                        counts[c] += 1
-    assert min(counts) > 0
-    wanted = torch.stack([total / count for total, count in zip(sums, counts, strict=True)])
-    torch.testing.assert_close(method.prototypes.double(), wanted, rtol=1e-5, atol=1e-6)
-
-
-def test_classes_that_the_old_model_never_predicts_have_zeros() -> None:
-    method, seen = make("gsc", CLASSES), looks(CLASSES)
-    with torch.no_grad():
-        for one in seen:
-            one.teacher.low_logits[:, 2] = -100
-        method.begin(nn.Identity(), lambda: iter(seen), {})
-    assert method.medians[2] == 0 and not method.prototypes[2].any()
-    assert (method.medians[[0, 1, 3]] > 0).all() and method.prototypes[[0, 1, 3]].any(dim=1).all()
-    assert all(value.isfinite() for value in method.loss(batch(CLASSES)).values())
-
-
-def unread() -> Iterator[Batch]:
-    raise AssertionError("the data were read")
-
-
-@pytest.mark.parametrize("name", ["plop", "gsc"])
-def test_domains_need_no_look_at_the_data(name: str) -> None:
-    method = make(name, DOMAIN)
-    before = copy.deepcopy(method.state_dict())
-    method.begin(nn.Identity(), unread, {})
-    assert all(torch.equal(method.state_dict()[key], value) for key, value in before.items())
-
-
-def test_gsc_without_pr_reads_no_features() -> None:
-    method = begun("gsc", CLASSES, pr="off")
-    assert not method.prototypes.any()
-    assert torch.equal(method.medians, begun("plop", CLASSES).medians)

@@ -1,0 +1,56 @@
+"""Losses against labels."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from methods.equations.common import IGNORE_INDEX, at_target, promote
+
+
+def unbiased_cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    num_old: int,
+    ignore_index: int = IGNORE_INDEX,
+    *,
+    normalised: bool = False,
+) -> Tensor:
+    """Cross-entropy in which the background stands for every old class.
+
+    A pixel labelled background may show anything that is not new, so its probability is the sum over the
+    old classes: −log Σ_{c < num_old} p_c. A pixel of a new class c costs −log p_c.
+
+    Args:
+        logits: `[B, C, H, W]`.
+        target: `[B, H, W]`, integers; `< num_old` is background, `num_old … C-1` new, else `ignore_index`.
+        num_old: `C_old`, in `1 … C`; with 1 this is the ordinary cross-entropy.
+
+    Returns: `[B, H, W]`, ≥ 0 up to rounding; 0 at ignored pixels.
+    Source: MiB, unbiased cross-entropy.
+    """
+    logits = promote(logits)
+    old, new = logits.split([num_old, logits.shape[1] - num_old], dim=1)
+    background = old.logsumexp(1)
+    loss = -torch.where(target < num_old, background, at_target(logits, target))
+    if not normalised:
+        loss = loss + torch.logaddexp(background, new.logsumexp(1))
+    return loss.masked_fill(target == ignore_index, 0)
+
+
+def sigmoid_cross_entropy(logits: Tensor, target: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:
+    """Cross-entropy of one yes-or-no question per class: is the pixel of this class?
+
+    −log σ(x_t) − Σ_{c ≠ t} log(1 − σ(x_c)) for the target class t.
+
+    Args:
+        logits: `[B, C, H, W]`.
+        target: `[B, H, W]`, integers in `0 … C-1`, or `ignore_index`.
+
+    Returns: `[B, H, W]`, ≥ 0 up to rounding, summed over the classes; 0 at ignored pixels.
+    Source: LwF-MC, as iCaRL (Rebuffi et al., CVPR 2017) trains it.
+    """
+    logits = promote(logits)
+    # −log(1 − σ(x)) = softplus(x) and −log σ(x) = softplus(x) − x: no one-hot map is needed. Beyond its
+    # default threshold of 20 softplus drops e⁻ˣ, which float64 still sees.
+    loss = F.softplus(logits, threshold=40).sum(1) - at_target(logits, target)
+    return loss.masked_fill(target == ignore_index, 0)

@@ -1,0 +1,70 @@
+"""Gradient and semantic compensation."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from methods.equations.common import IGNORE_INDEX, at_target, entropy, log_softmax, promote
+
+
+@torch.no_grad()
+def step_aware_weights(
+    logits: Tensor, target: Tensor, classes_per_step: Sequence[int], ignore_index: int = IGNORE_INDEX
+) -> Tensor:
+    """Weights that even out the gradients of the steps: |G| relative to the mean |G| of the pixel's step.
+
+    |G| = 1 − sigmoid(logit of the target class). The background is a group of its own.
+
+    Args:
+        logits: `[B, C, H, W]`.
+        target: `[B, H, W]`, (pseudo-)labels in `0 … C-1`, or `ignore_index`.
+        classes_per_step: foreground classes that each step added, the current step last; they sum to C-1.
+
+    Returns: `[B, H, W]`, ≥ 0: mean 1 over the pixels of each earlier step and of the background (0 if their
+        mean |G| is exactly 0), 1 at pixels of the current step, 0 at ignored pixels.
+    Source: GSC eq. 2–5, ψ.
+    """
+    # sigmoid(−x), because 1 − sigmoid(x) rounds to 0 long before |G| does.
+    gradient = torch.sigmoid(-promote(at_target(logits, target)))
+    weights = torch.ones_like(gradient)
+    first = 0
+    for size in (1, *classes_per_step[:-1]):
+        members = (target >= first) & (target < first + size)
+        mean = (gradient * members).sum() / members.sum().clamp(min=1)
+        weights = torch.where(members, gradient / mean.masked_fill(mean == 0, math.inf), weights)
+        first += size
+    return weights.masked_fill(target == ignore_index, 0)
+
+
+def soft_relation(logits: Tensor, logits_old: Tensor, target: Tensor, *, normalised: bool = False) -> Tensor:
+    """Cross-entropy against soft labels: the teacher's sigmoid for old classes, the truth for new ones.
+
+    −Σ_c ȳ_c·log p_c with ȳ_c = sigmoid(teacher)_c for c < C_old and ȳ_c = [target = c] for the new classes.
+
+    Args:
+        logits: student `[B, C, H, W]`.
+        logits_old: teacher `[B, C_old, H, W]`.
+        target: `[B, H, W]`, integers; a pixel that is of no new class (255 too) has the teacher's part only.
+
+    Returns: `[B, H, W]`, ≥ 0 up to rounding.
+    Source: GSC eq. 7.
+    """
+    log_p = log_softmax(logits, normalised)
+    num_old, num_classes = logits_old.shape[1], logits.shape[1]
+    soft = (promote(logits_old).sigmoid() * log_p[:, :num_old]).sum(1)
+    is_new = (target >= num_old) & (target < num_classes)
+    return -(soft + at_target(log_p, target).masked_fill(~is_new, 0))
+
+
+def sharp_confidence(logits: Tensor, *, normalised: bool = False) -> Tensor:
+    """Entropy of the prediction in nats, to be minimised.
+
+    Args:
+        logits: `[B, C, H, W]`.
+
+    Returns: `[B, H, W]` in `[0, log C]`: −Σ p·log p.
+    Source: GSC eq. 8.
+    """
+    return entropy(logits, normalised)

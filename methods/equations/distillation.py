@@ -1,0 +1,172 @@
+"""Losses against the previous step's model: its predictions, and its features."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from methods.equations.common import log_softmax, promote
+from methods.equations.windows import window_distance
+
+
+def _expectation(student: Tensor, logits_old: Tensor, alpha: float, normalised: bool) -> Tensor:
+    """`[B, H, W]`: Σ_c softmax(α·teacher)_c·student_c."""
+    # Sharpened log-probabilities are no log-probabilities any more.
+    q = log_softmax(alpha * promote(logits_old), normalised and alpha == 1).exp()
+    return (q * student).sum(1)
+
+
+def knowledge_distillation(
+    logits: Tensor, logits_old: Tensor, alpha: float = 1.0, *, normalised: bool = False
+) -> Tensor:
+    """Distillation among the classes that the teacher knows, as if there were no others.
+
+    −1/C_old · Σ_c q_c·log p_c with q = softmax(α·teacher) and p = softmax(student's first C_old logits).
+
+    Args:
+        logits: student `[B, C, H, W]`.
+        logits_old: teacher `[B, C_old, H, W]`, `C_old ≤ C`.
+        alpha: sharpness of the teacher.
+
+    Returns: `[B, H, W]`, ≥ 0 up to rounding.
+    Source: LwF (Li & Hoiem, ECCV 2016), as released with MiB and PLOP.
+    """
+    num_old = logits_old.shape[1]
+    student = promote(logits[:, :num_old])
+    # Σ q = 1 turns −Σ q·log p into the normaliser minus an expectation: no map of log p is needed.
+    return (student.logsumexp(1) - _expectation(student, logits_old, alpha, normalised)) / num_old
+
+
+def unbiased_knowledge_distillation(
+    logits: Tensor, logits_old: Tensor, alpha: float = 1.0, *, normalised: bool = False
+) -> Tensor:
+    """Distillation in which the teacher's background may be the student's background or any new class.
+
+    −1/C_old · Σ_c q_c·log p̂_c with q = softmax(α·teacher), p̂_0 = p_0 + Σ_{c ≥ C_old} p_c, and p̂_c = p_c for
+    the other old classes. With no new class p̂ = p.
+
+    Args:
+        logits: student `[B, C, H, W]`.
+        logits_old: teacher `[B, C_old, H, W]`, `C_old ≤ C`.
+        alpha: sharpness of the teacher.
+
+    Returns: `[B, H, W]`, ≥ 0 up to rounding.
+    Source: MiB, unbiased knowledge distillation.
+    """
+    logits = promote(logits)
+    num_old = logits_old.shape[1]
+    background = torch.logaddexp(logits[:, 0], logits[:, num_old:].logsumexp(1))
+    student = torch.cat([background.unsqueeze(1), logits[:, 1:num_old]], dim=1)
+    # What was added to the background is normalised as the whole was.
+    total = 0 if normalised else student.logsumexp(1)
+    return (total - _expectation(student, logits_old, alpha, normalised)) / num_old
+
+
+def sigmoid_distillation(logits: Tensor, logits_old: Tensor) -> Tensor:
+    """Distillation of one yes-or-no question per old class, with the teacher's answers σ(teacher) as labels.
+
+    −Σ_c [q_c·log p_c + (1 − q_c)·log(1 − p_c)] over the old classes, q = σ(teacher) and p = σ(student).
+
+    Args:
+        logits: student `[B, C, H, W]`.
+        logits_old: teacher `[B, C_old, H, W]`, `C_old ≤ C`.
+
+    Returns: scalar, ≥ 0, the mean over all pixels of the sum over the old classes.
+    Source: LwF-MC, as iCaRL (Rebuffi et al., CVPR 2017) distils.
+    """
+    num_old = logits_old.shape[1]
+    student = promote(logits[:, :num_old])
+    return num_old * F.binary_cross_entropy_with_logits(student, promote(logits_old).sigmoid())
+
+
+def fold_new_into_background(logits: Tensor, num_old: int) -> Tensor:
+    """The student's logits over the teacher's channels, new classes added to the background.
+
+    Args:
+        logits: `[B, C, H, W]`.
+        num_old: `C_old`, in `1 … C`.
+
+    Returns: `[B, C_old, H, W]`, unbounded.
+    Source: PLOP and RCIL, how logits enter their feature distillation.
+    """
+    logits = promote(logits)
+    background = logits[:, :1] + logits[:, num_old:].sum(1, keepdim=True)
+    return torch.cat([background, logits[:, 1:num_old]], dim=1)
+
+
+def _difference_of_squares(features: Tensor, features_old: Tensor) -> Tensor:
+    """Pooling is linear: one pooled difference instead of the difference of two poolings."""
+    return promote(features).square() - promote(features_old).square()
+
+
+def local_pod(features: Tensor, features_old: Tensor, scales: Sequence[int] = (1, 2, 4)) -> Tensor:
+    """Distance between multi-scale strip poolings of two feature maps.
+
+    At scale s the squared map is cut into s×s regions of side k = W // s, each described by the means of its
+    rows and of its columns. Regions end where the map ends; what lies beyond the s×s regions is unused.
+
+    Args:
+        features: student `[B, D, H, W]`.
+        features_old: teacher, same shape.
+        scales: each s needs `W ≥ s` and `H > (s-1)·(W // s)`.
+
+    Returns: `[B]`, the L2 distance of the two descriptions, ≥ 0; its gradient is 0 where it is 0.
+    Source: PLOP, local POD.
+    """
+    height, width = features.shape[-2:]
+    difference = _difference_of_squares(features, features_old)
+    descriptions = []
+    for s in scales:
+        k = width // s
+        if k == 0 or height <= (s - 1) * k:
+            raise ValueError(f"local_pod: a {height}×{width} map has no {s}×{s} regions of side W // {s}")
+        regions = difference[..., : s * k, : s * k]
+        over_width = F.avg_pool2d(regions, (1, k))
+        # The lowest regions may be cut off by the map: ceil_mode keeps them and averages what exists.
+        over_height = F.avg_pool2d(regions, (k, 1), ceil_mode=True)
+        descriptions += [over_width.flatten(1), over_height.flatten(1)]
+    return torch.linalg.vector_norm(torch.cat(descriptions, dim=1), dim=1)
+
+
+def pooled_cube_spatial(
+    features: Tensor, features_old: Tensor, sizes: Sequence[int] = (4, 8, 12, 16, 20, 24)
+) -> Tensor:
+    """Distance between the means of two squared feature maps over windows of several sizes.
+
+    For each size: average pooling with stride 1 and zero padding size // 2, which counts in the mean; the
+    L2 distance of the pooled maps of each sample.
+
+    Args:
+        features: student `[B, D, H, W]`.
+        features_old: teacher, same shape.
+        sizes: sides of the windows, ≥ 1, odd or even; may exceed the map.
+
+    Returns: scalar, ≥ 0, the mean over the batch and the sizes; a distance that is 0 has gradient 0.
+    Source: RCIL (Zhang et al., CVPR 2022), pooled cube distillation, spatial.
+    """
+    return window_distance(_difference_of_squares(features, features_old), sizes)
+
+
+def pooled_cube_channel(features: Tensor, features_old: Tensor, size: int = 3) -> Tensor:
+    """Distance between the means of two squared feature maps over neighbouring channels.
+
+    Average pooling along the channels with stride 1 and zero padding size // 2, which counts in the mean;
+    the L2 distance of the pooled maps of each sample.
+
+    Args:
+        features: student `[B, D, H, W]`.
+        features_old: teacher, same shape.
+        size: channels in a window, ≥ 1, odd or even; small, because the cost is proportional to it.
+
+    Returns: scalar, ≥ 0, the mean over the batch; a distance that is 0 has gradient 0.
+    Source: RCIL (Zhang et al., CVPR 2022), pooled cube distillation, channel.
+    """
+    padding = size // 2
+    padded = F.pad(_difference_of_squares(features, features_old), (0, 0, 0, 0, padding, padding))
+    count = padded.shape[1] - size + 1
+    # Shifted sums are several times faster than avg_pool2d or avg_pool3d over so few channels.
+    sums = padded[:, :count]
+    for shift in range(1, size):
+        sums = sums + padded[:, shift : shift + count]
+    return torch.linalg.vector_norm(sums, dim=(1, 2, 3)).mean() / size

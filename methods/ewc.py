@@ -1,0 +1,47 @@
+"""EWC: Kirkpatrick et al., Overcoming catastrophic forgetting in neural networks, PNAS 2017, as the code of MiB
+released it for segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from methods.importance import ImportancePenalty, ParameterTable, normalised
+from methods.method import Batches
+
+
+@dataclass(frozen=True, kw_only=True)
+class EWCOptions:
+    """`penalty`: its weight; `alpha`: weight of the newest squared gradient in the running average."""
+
+    penalty: float = 100.0
+    alpha: float = 0.9
+
+
+class EWC(ImportancePenalty):
+    """EWC: important parameters are held by a running average of their squared gradient (Fisher information)."""
+
+    name = "ewc"
+    title = "EWC"
+    Options = EWCOptions
+    kept = ("fisher",)
+
+    def make_tables(self, named: Mapping[str, Tensor]) -> None:
+        self.fisher = ParameterTable({name: torch.ones_like(value) for name, value in named.items()})
+
+    def begin(self, network: nn.Module, batches: Batches, previous: Mapping[str, Tensor]) -> None:
+        super().begin(network, batches, previous)
+        self.importances.take(previous, "fisher", normalised)
+        self.fisher.take(previous, "fisher", lambda fisher: fisher)
+
+    def watch(self, gradients: list[Tensor]) -> None:
+        fisher = self.fisher.tensors
+        torch._foreach_mul_(fisher, 1 - self.options.alpha)
+        torch._foreach_addcmul_(fisher, gradients, gradients, value=self.options.alpha)
+
+    def look_back(self, batches: Batches) -> None:
+        for batch in batches():
+            self.watch(self.gradients(batch))

@@ -1,0 +1,30 @@
+"""ILT: Michieli and Zanuttigh, Incremental Learning Techniques for Semantic Segmentation, ICCV Workshops 2019."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from methods.lwf import LwF, LwFOptions
+from methods.method import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class ILTOptions(LwFOptions):
+    """`encoder`: weight of the distance between the encoders' features."""
+
+    encoder: float = 100.0
+
+
+class ILT(LwF):
+    """ILT: LwF, and the mean squared distance to the old encoder's features."""
+
+    name = "ilt"
+    title = "ILT"
+    Options = ILTOptions
+
+    def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:
+        distance = nnf.mse_loss(batch.student.encoder.float(), batch.teacher.encoder.float())
+        return {**super().terms(batch, targets), "encoder": self.options.encoder * distance}

@@ -1,0 +1,33 @@
+"""LwF-MC: Rebuffi et al., iCaRL: Incremental Classifier and Representation Learning, CVPR 2017 (its baseline
+without exemplars), as the code of MiB released it for segmentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from methods import functional as fn
+from methods.method import Batch, Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class LwFMCOptions:
+    """`distillation`: weight of the distillation term."""
+
+    distillation: float = 10.0
+
+
+class LwFMC(Method):
+    """LwF-MC: a sigmoid for each class, learned and distilled by binary cross-entropy."""
+
+    name = "lwf-mc"
+    title = "LwF-MC"
+    Options = LwFMCOptions
+
+    def pixel_loss(self, batch: Batch, targets: Tensor) -> Tensor:
+        return fn.sigmoid_cross_entropy(batch.student.logits, targets)
+
+    def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:
+        distance = fn.sigmoid_distillation(batch.student.logits, batch.teacher.logits)
+        return {**super().terms(batch, targets), "distillation": self.options.distillation * distance}

@@ -1,0 +1,80 @@
+"""What a method might be given: steps, labels, networks' outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from bench.network import Network
+from methods.method import Batch, Method, Output, Step
+from methods.options import parse_options
+from methods.registry import available, load_method
+
+CLASSES = Step(1, (3, 2), feature_channels=6, encoder_channels=7)
+DOMAIN = Step(1, (4,), domain=True, feature_channels=6, encoder_channels=7)
+STEPS = pytest.mark.parametrize("step", [CLASSES, DOMAIN], ids=["classes", "domain"])
+BUILT_IN = [name for name, info in available().items() if info.module.startswith("methods.") and not info.part]
+METHODS = [*BUILT_IN, "rcil+gsc", "mib+gsc", "lwf+sc", "ft+pr+sr", "lwf-mc+gsc"]
+SIZE, LOW = (16, 12), (8, 6)
+
+
+def make(name: str, step: Step, **options: Any) -> Method:
+    method = load_method(name)
+    return method(parse_options(name, method.Options, options), step)
+
+
+def output(classes: int, seed: int) -> Output:
+    """What a network might return; its maps are leaves that collect gradients."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def leaf(channels: int, scale: float = 1.0) -> Tensor:
+        return (scale * torch.randn(2, channels, *LOW, generator=draw)).requires_grad_()
+
+    return Output(leaf(classes, 3.0), leaf(6), leaf(7), tuple(leaf(5) for _ in range(4)), SIZE)
+
+
+def labels(step: Step, seed: int = 0) -> Tensor:
+    """Labels as the step gives them: background, new classes (in domains all classes), and ignored pixels."""
+    shown = [0, 0, 255, *range(1 if step.domain else step.num_old, step.num_classes)]
+    draw = torch.randint(len(shown), (2, *SIZE), generator=torch.Generator().manual_seed(seed))
+    return torch.tensor(shown)[draw]
+
+
+def batch(step: Step, seed: int = 0) -> Batch:
+    return Batch(labels(step, seed), output(step.num_classes, seed + 1), output(step.num_old, seed + 2))
+
+
+def looks(step: Step, count: int = 3) -> list[Batch]:
+    """The batches that `begin` sees: no student."""
+    return [Batch(labels(step, seed), None, output(step.num_old, seed + 2)) for seed in range(10, 10 + count)]
+
+
+def network(step: Step) -> Network:
+    """A network of the step's classes."""
+    torch.manual_seed(0)
+    groups = (step.num_classes,) if step.domain else (1 + step.classes_per_step[0], *step.classes_per_step[1:])
+    return Network("tiny", "none", 16, 6, groups)
+
+
+def begun(name: str, step: Step, student: Network | None = None, **options: Any) -> Method:
+    """A method that has prepared its student and looked at its step's data."""
+    method, seen, student = make(name, step, **options), looks(step), student or network(step)
+    method.prepare(student)
+    with torch.no_grad():
+        method.begin(student, lambda: iter(seen), {})
+    return method
+
+
+def gradients(method: Method, example: Batch) -> list[Tensor | None]:
+    sum(method.loss(example).values()).backward()
+    student = example.student
+    return [leaf.grad for leaf in (student.low_logits, student.features, *student.stages)]
+
+
+def cross_entropy(example: Batch, targets: Tensor) -> Tensor:
+    """Per pixel, by torch, 0 where ignored."""
+    return nnf.cross_entropy(example.student.logits, targets, ignore_index=255, reduction="none")
