@@ -19,7 +19,7 @@ from bench.plan import Data, Plan, StepPlan, make_plan, open_data
 from bench.progress import Reporter
 from bench.record import run_record, step_record
 from bench.store import Store, read_json, write_json
-from bench.training import StepTrainer, make_network
+from bench.training import StepTrainer, make_network, try_architecture
 
 
 def run(
@@ -43,6 +43,9 @@ def run(
     torch_device = choose_device(device)
     plans = _make_plans(experiments, torch_device, reporter)
     store = Store(out)
+    for plan in plans:
+        if not store.has_step(plan.steps[-1].key):
+            try_architecture(plan)
     records = []
     with arithmetic(torch_device), reporter.running(plans):
         for plan in plans:

@@ -27,6 +27,11 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bf16 faster than in float32."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def seed_torch(seed: int, device: torch.device) -> None:
     """Seed the generators of the CPU and of `device` (torch.manual_seed formats a stack trace at each call when
     CUDA is there but not in use)."""

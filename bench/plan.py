@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.environment import has_bf16
 from bench.errors import UsageError
 from bench.experiment import Experiment
 from bench.store import hash_of
@@ -108,7 +109,7 @@ class Plan:
         # Joint training starts afresh, so it follows the recipe of a first step.
         settings = experiment.recipe.for_step(0 if cumulative else index)
         if settings["precision"] == "auto":
-            settings["precision"] = "bf16" if _has_bf16(self.device) else "fp32"
+            settings["precision"] = "bf16" if has_bf16(self.device) else "fp32"
         identity = {
             "numerics": NUMERICS,
             "previous": previous,
@@ -187,7 +188,3 @@ def _content(weights: str) -> str:
 
 def _view_identity(view: View) -> str:
     return hash_of([list(view.ids), np.asarray(view.table).tolist()])
-
-
-def _has_bf16(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)

@@ -21,10 +21,9 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from bench.engine import arithmetic
-from bench.environment import peak_memory, reset_peak_memory, seed_torch
+from bench.environment import has_bf16, peak_memory, reset_peak_memory, seed_torch
 from bench.experiment import parse_method
 from bench.network import Network, start_new_classes
-from bench.plan import _has_bf16
 from bench.recipe import Recipe
 from bench.seeds import derive_seed
 from bench.update import Training, autocast, make_optimizer, update
@@ -56,7 +55,7 @@ class Workload:
     def bf16(self) -> bool:
         """Whether the forward pass is in half precision."""
         precision = self.recipe.precision
-        return _has_bf16(self.device) if precision == "auto" else precision == "bf16"
+        return has_bf16(self.device) if precision == "auto" else precision == "bf16"
 
     def step(self, index: int, network: Network) -> Step:
         """The base step (0) or the measured one (1)."""

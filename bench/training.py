@@ -194,6 +194,16 @@ def make_network(step: StepPlan, channels_per_step: tuple[int, ...], weights: st
     )
 
 
+def try_architecture(plan: Plan) -> None:
+    """Let the method change a network as it will at its second step, so that one with which it cannot work is
+    refused before the first step trains."""
+    if len(plan.steps) > 1 and plan.method.prepare is not Method.prepare:
+        step = plan.steps[1]
+        network = make_network(step, step.channels_per_step, "none")
+        method = plan.method(plan.options, step_of(step, network.feature_channels, network.encoder_channels))
+        method.prepare(network)
+
+
 def _check_architecture(student: nn.Module, names: list[str]) -> None:
     """A finished student must have the tensors of a plain network, which the next step and the test expect."""
     wrong = set(names) ^ set(student.state_dict())

@@ -24,9 +24,14 @@ class EntropyMedians(Method):
         super().__init__(options, step)
         self.register_buffer("medians", torch.zeros(step.num_old))
 
+    @property
+    def needs_medians(self) -> bool:
+        """Whether the options ask for pseudo-labels that rest on the medians."""
+        return False
+
     def begin(self, network: nn.Module, batches: Batches, previous: Mapping[str, Tensor]) -> None:
         super().begin(network, batches, previous)
-        if not self.step.domain:
+        if self.needs_medians and not self.step.domain:
             self.medians = entropy_medians(batches, self.step.num_old, self.medians.device)
 
 

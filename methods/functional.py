@@ -8,8 +8,8 @@ from, in this notation:
   are the old classes. The ignore index is never a class.
 - A pixel loss is a map `[B, H, W]`, non-negative unless said otherwise; the caller reduces it. The student
   comes first and the teacher second, and gradients flow to the student.
-- Half precision is promoted to float32 before any logarithm, square or sum, and nothing here is a matrix
-  product, so all of it may be called inside autocast.
+- Half precision is promoted to float32 before any logarithm, square, sum or matrix product, so all of it may be
+  called inside autocast.
 
 - `normalised=True` says that the logits are log-probabilities already (log-softmax over the channels), which
   spares their normalisation where several functions see the same ones. It changes no value; functions of

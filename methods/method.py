@@ -119,7 +119,7 @@ class Method(nn.Module):
     Options: ClassVar[type] = NoOptions
     """A frozen dataclass; its defaults are the published settings."""
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Published settings that differ from the defaults, by dataset name."""
+    """Settings that differ from the defaults, by dataset name: published ones, and ours for `shapes`."""
     uses_teacher: ClassVar[bool] = True
     uses_stages: ClassVar[bool] = False
     """Whether `loss` reads `Output.stages`."""

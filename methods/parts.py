@@ -42,6 +42,10 @@ class PR(Part, EntropyMedians):
     def num_hidden(self) -> int:
         return 1 if self._relabels else super().num_hidden
 
+    @property
+    def needs_medians(self) -> bool:
+        return self.options.pr or super().needs_medians
+
     def begin(self, network: nn.Module, batches: Batches, previous: Mapping[str, Tensor]) -> None:
         super().begin(network, batches, previous)
         if self._relabels:

@@ -43,6 +43,10 @@ class PLOP(EntropyMedians):
         super().__init__(options, step)
         self.register_buffer("thresholds", torch.zeros(step.num_old))
 
+    @property
+    def needs_medians(self) -> bool:
+        return self.options.thresholds == "paper"
+
     def begin(self, network: nn.Module, batches: Batches, previous: Mapping[str, Tensor]) -> None:
         super().begin(network, batches, previous)
         least = self.options.least_threshold

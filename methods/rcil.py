@@ -34,7 +34,13 @@ class RCIL(MiB):
     Options = RCILOptions
     published = {
         "ade": {"spatial": 5e-6, "spatial_logits": 5e-7, "channel": 5e-6, "channel_aspp": 5e-7},
-        "cityscapes": {"spatial": 5e-4, "spatial_logits": 1e-4, "channel": 1e-4, "channel_aspp": 0.0},
+        "cityscapes": {
+            "distillation": 0.0,
+            "spatial": 5e-4,
+            "spatial_logits": 1e-4,
+            "channel": 1e-4,
+            "channel_aspp": 0.0,
+        },
     }
     uses_stages = True
 

@@ -30,6 +30,8 @@ class RW(EWC):
     name = "rw"
     title = "RW"
     Options = RWOptions
+    # The sum of two importances reaches 2, which halves the penalty that a learning rate allows (importance.py).
+    published = {"shapes": {"penalty": 10.0}, "ade": {"penalty": 50.0}, "cityscapes": {"penalty": 50.0}}
     kept = ("fisher", "score")
 
     def __init__(self, options: RWOptions, step: Step):

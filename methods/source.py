@@ -5,16 +5,32 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+from importlib.util import find_spec
 from pathlib import Path
 
 from methods.method import Method
 
+SHARED = ("methods.method", "methods.functional", "methods.statistics")
+"""What all methods share is no part of a method's code; where it changes, `NUMERICS` in bench/plan.py is raised."""
+
 
 def code_of(method: type[Method]) -> list[str]:
-    """Hashes of the files that define a method: its own, and those of the methods that it derives from."""
-    classes = [c for c in method.__mro__ if issubclass(c, Method) and c is not Method]
-    paths = dict.fromkeys(Path(inspect.getsourcefile(c) or "") for c in classes)
+    """Hashes of the files that define a method: its own, those of the methods that it derives from, and what
+    these import from this folder and do not share with all."""
+    classes = [c for c in method.__mro__ if issubclass(c, Method) and c.__module__ not in SHARED]
+    paths = list(dict.fromkeys(Path(inspect.getsourcefile(c) or "") for c in classes))
+    for path in paths:
+        paths += [found for found in _imported(path) if found not in paths]
     return [_code_hash(path) for path in paths]
+
+
+def _imported(path: Path) -> list[Path]:
+    """The files of this folder that a file imports, but those that all methods share."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    specs = [find_spec(name) for name in names if name and name.startswith("methods.") and name not in SHARED]
+    return [Path(spec.origin) for spec in specs if spec and spec.origin]
 
 
 def _code_hash(path: Path) -> str:

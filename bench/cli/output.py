@@ -48,7 +48,7 @@ def show(
     for name, value in run_summary(found):
         typer.echo(f"{name + ':':<15} {value}")
     for part in (step_table(found), class_table(found)):
-        _print_terminal(part)
+        print_table(part)
 
 
 def print_tables(runs: list[Run], format: Format) -> None:
@@ -56,10 +56,15 @@ def print_tables(runs: list[Run], format: Format) -> None:
     from results.table import main_tables
 
     for part in main_tables(runs):
-        if format == "terminal":
-            _print_terminal(part)
-        else:
-            typer.echo(part.markdown() if format == "markdown" else part.csv().rstrip())
+        print_table(part, format)
+
+
+def print_table(table: Table, format: Format = "terminal") -> None:
+    """Print a table."""
+    if format == "terminal":
+        _print_terminal(table)
+    else:
+        typer.echo(table.markdown() if format == "markdown" else table.csv().rstrip())
 
 
 def _print_terminal(table: Table) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli.output import Format, _print_terminal
+from bench.cli.output import Format, print_table
 
 if TYPE_CHECKING:
     from bench.speed import Speed, Workload
@@ -64,10 +64,7 @@ def speed(
     chosen = {spec: resolve(spec) for spec in specs}  # so the last one's options are checked before the first runs
     rows = _measure(chosen, workload, rounds, profile)
     for table in (_table(rows, workload), *(_operations(row, workload) for row in rows if profile)):
-        if format == "terminal":
-            _print_terminal(table)
-        else:
-            typer.echo(table.markdown() if format == "markdown" else table.csv().rstrip())
+        print_table(table, format)
 
 
 def _specs(methods: str | None) -> list[str]:

@@ -7,7 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from methods.equations.common import log_softmax, promote
-from methods.equations.windows import window_distance
+from methods.equations.windows import channel_distance, window_distance
+
+
+class MapTooSmall(ValueError):
+    """A feature map that cannot be cut into as many regions as a distance needs."""
+
+    exit_code = 2
 
 
 def _expectation(student: Tensor, logits_old: Tensor, alpha: float, normalised: bool) -> Tensor:
@@ -116,17 +122,21 @@ def local_pod(features: Tensor, features_old: Tensor, scales: Sequence[int] = (1
     """
     height, width = features.shape[-2:]
     difference = _difference_of_squares(features, features_old)
-    descriptions = []
+    norms = []
     for s in scales:
         k = width // s
         if k == 0 or height <= (s - 1) * k:
-            raise ValueError(f"local_pod: a {height}×{width} map has no {s}×{s} regions of side W // {s}")
+            raise MapTooSmall(
+                f"local POD: a feature map of {height}×{width} cannot be cut into {s}×{s} regions; raise the crop "
+                "(--set crop=…) or lower the output stride"
+            )
         regions = difference[..., : s * k, : s * k]
         over_width = F.avg_pool2d(regions, (1, k))
         # The lowest regions may be cut off by the map: ceil_mode keeps them and averages what exists.
         over_height = F.avg_pool2d(regions, (k, 1), ceil_mode=True)
-        descriptions += [over_width.flatten(1), over_height.flatten(1)]
-    return torch.linalg.vector_norm(torch.cat(descriptions, dim=1), dim=1)
+        norms += [torch.linalg.vector_norm(part, dim=(1, 2, 3)) for part in (over_width, over_height)]
+    # The norm of the norms is that of all entries; to line them up would copy every map to another layout.
+    return torch.linalg.vector_norm(torch.stack(norms, dim=1), dim=1)
 
 
 def pooled_cube_spatial(
@@ -162,11 +172,4 @@ def pooled_cube_channel(features: Tensor, features_old: Tensor, size: int = 3) -
     Returns: scalar, ≥ 0, the mean over the batch; a distance that is 0 has gradient 0.
     Source: RCIL (Zhang et al., CVPR 2022), pooled cube distillation, channel.
     """
-    padding = size // 2
-    padded = F.pad(_difference_of_squares(features, features_old), (0, 0, 0, 0, padding, padding))
-    count = padded.shape[1] - size + 1
-    # Shifted sums are several times faster than avg_pool2d or avg_pool3d over so few channels.
-    sums = padded[:, :count]
-    for shift in range(1, size):
-        sums = sums + padded[:, shift : shift + count]
-    return torch.linalg.vector_norm(sums, dim=(1, 2, 3)).mean() / size
+    return channel_distance(_difference_of_squares(features, features_old), size)

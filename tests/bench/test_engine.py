@@ -175,6 +175,7 @@ def test_hooks_come_in_order_and_hand_on_state(tmp_path, monkeypatch):
     calls = [c for c in sys.modules["hooked_method"].CALLS if c[0] != "after_backward"]
     images = [step["training"]["train_images"] for step in record["steps"]]
     assert calls == [
+        ("prepare", 1),  # on trial, before anything trains
         ("prepare", 1),
         ("end", 0, images[0]),  # the shared first step, looked at once more for the method's state
         ("begin", 1, images[1], images[0]),

@@ -55,7 +55,7 @@ def test_options_as_read_are_those_of_the_class(name: str) -> None:
     assert list(available()[name].options) == wanted
 
 
-@pytest.mark.parametrize("name", ["rcil+gsc", "mib+sr+sc", "ft+pr"])
+@pytest.mark.parametrize("name", ["rcil+gsc", "mib+sc+sr", "ft+pr"])
 def test_options_of_a_combination_are_those_of_the_class(name: str) -> None:
     wanted = [(field.name, str(field.default)) for field in fields(load_method(name).Options)]
     assert list(method_info(name).options) == wanted
@@ -232,7 +232,8 @@ def test_methods_of_other_packages(packages: Path) -> None:
     module, class_name, summary, options, part, parts = found["mine"]
     assert (module, class_name, summary) == ("their_methods", "Mine", "Mine, in one line.")
     assert options == [
-        ["pod", "7.0"], ["pod_logits", "0.0005"], ["thresholds", "paper"], ["least_threshold", "0.001"], ["mine", "a"]
+        ["pod", "7.0"], ["pod_logits", "0.0005"], ["thresholds", "paper"], ["least_threshold", "0.001"],
+        ["mine", "a"],
     ]  # fmt: skip
     assert (part, parts) == (False, [])
     assert found["heir"][3] == found["gsc"][3]
