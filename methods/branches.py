@@ -30,9 +30,9 @@ class TwoBranches(nn.Module):
     def __init__(self, conv: nn.Conv2d, norm: _BatchNorm):
         super().__init__()
         self.trained = copy.deepcopy(conv)
-        self.trained_norm = nn.BatchNorm2d(norm.num_features, norm.eps, norm.momentum)
+        device = conv.weight.device
+        self.trained_norm = nn.BatchNorm2d(norm.num_features, norm.eps, norm.momentum, device=device)
         self.trained_norm.load_state_dict(norm.state_dict())
-        self.trained_norm.to(conv.weight.device)
         self.norm = norm.requires_grad_(False)  # not called: it has the statistics for the merge
         self.biased = conv.bias is not None
         # The frozen branch never changes, so its norm is folded into its kernel.

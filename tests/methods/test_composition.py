@@ -131,7 +131,12 @@ def test_parts_and_methods_do_not_take_each_others_names(base: str) -> None:
     method = load_method(base)
     for part in available()["gsc"].parts:
         (top,) = [each for each in load_method("gsc").__mro__ if each.__dict__.get("name") == part]
-        own = {name for name in vars(top) if not name.startswith("__")} - {*dir(Part), "name", "title", "needs_medians"}
+        own = {name for name in vars(top) if not name.startswith("__")} - {
+            *dir(Part),
+            "name",
+            "title",
+            "needs_medians",
+        }
         assert not {name for name in own if hasattr(method, name)}, part
         assert not {f.name for f in fields(top.Options)} & {f.name for f in fields(method.Options)}, part
     state = begun(base, CLASSES).state_dict()

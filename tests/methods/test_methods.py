@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as nnf
 from method_examples import CLASSES, METHODS, SIZE, STEPS, batch, begun, labels, make, network, output
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.network import start_new_classes
 from methods.method import Batch, Method, NoOptions, Step
@@ -94,3 +96,42 @@ def test_the_first_step_is_cross_entropy() -> None:
     terms = Method(NoOptions(), step).loss(example)
     assert list(terms) == ["classification"]
     torch.testing.assert_close(terms["classification"], nnf.cross_entropy(example.student.logits, example.labels))
+
+
+# What a step may cost
+
+
+class Softmaxes(TorchDispatchMode):
+    """Counts the softmax maps at the resolution of the images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        kinds = (torch.ops.aten._softmax.default, torch.ops.aten._log_softmax.default)
+        if func in kinds and tuple(result.shape[-2:]) == SIZE:
+            self.count += 1
+        return result
+
+
+@STEPS
+@pytest.mark.parametrize("name", METHODS)
+def test_softmax_at_full_resolution_is_made_at_most_once_per_network(name: str, step: Step) -> None:
+    method, example = begun(name, step), batch(step)
+    with Softmaxes() as made:
+        sum(method.loss(example).values()).backward()
+    assert made.count <= 1 + method.uses_teacher
+
+
+@STEPS
+@pytest.mark.parametrize("name", METHODS)
+def test_a_loss_reads_no_value(name: str, step: Step) -> None:
+    """The meta device has shapes and no values, so whatever would wait for a device raises there."""
+    method, example = begun(name, step, network(step).to("meta")).to("meta"), batch(step)
+    for seen in (example.student, example.teacher):
+        seen.low_logits, seen.features = seen.low_logits.to("meta"), seen.features.to("meta")
+        seen.encoder, seen.stages = seen.encoder.to("meta"), tuple(stage.to("meta") for stage in seen.stages)
+    example.labels = example.labels.to("meta")
+    assert all(value.is_meta for value in method.loss(example).values())
