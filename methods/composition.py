@@ -31,7 +31,9 @@ def split(name: str) -> tuple[str, list[str]]:
 
 def parts_of(base: MethodInfo, added: Sequence[MethodInfo], known: Mapping[str, MethodInfo]) -> list[MethodInfo]:
     """The parts that `added` puts on top of `base`; raises CompositionError with the reason where it cannot be."""
-    loose = [name for name, info in known.items() if info.part]
+    # In the order of the methods that are made of them, so that plop+gsc adds up its terms as gsc does.
+    listed = [name for info in known.values() for name in info.parts] + list(known)
+    loose = [name for name in dict.fromkeys(listed) if name in known and known[name].part]
     if base.part:
         raise CompositionError(
             f"{base.name} is a part, not a method; write METHOD+{base.name}, as in ft+{base.name}"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from methods.parts import PR, SC, SG, SR, PROptions, SCOptions, SGOptions, SROptions
 from methods.plop import PLOP, PLOPOptions
+from methods.pr import PR, PROptions
+from methods.sc import SC, SCOptions
+from methods.sg import SG, SGOptions
+from methods.sr import SR, SROptions
 
 
 @dataclass(frozen=True, kw_only=True)

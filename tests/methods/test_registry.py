@@ -16,7 +16,7 @@ from methods.method import Method, Part
 from methods.registry import UnknownMethod, available, load_method, method_info
 
 METHODS = ["ewc", "ft", "gsc", "ilt", "joint", "lwf", "lwf-mc", "mib", "pi", "plop", "rcil", "rw", "sdr"]
-PARTS = ["pr", "sg", "sr", "sc"]
+PARTS = ["pr", "sc", "sg", "sr"]
 BUILT_IN = [*METHODS, *PARTS]
 
 
@@ -28,7 +28,7 @@ def declared_class(name: str) -> type[Method]:
 
 def test_the_built_in_methods() -> None:
     assert sorted(available()) == sorted(BUILT_IN)
-    assert [name for name, info in available().items() if info.part] == PARTS  # in the order of their hooks
+    assert [name for name, info in available().items() if info.part] == PARTS
     for name, info in available().items():
         method = declared_class(name)
         assert info.name == method.name == name
