@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,16 +53,40 @@ class Run:
         return json.dumps([rest, self.last["recipe"]["precision"]], sort_keys=True)
 
 
-def load_runs(out: Path) -> list[Run]:
-    """All runs of a store, sorted by name. Raises RecordError where the store or a record cannot be read."""
+_BRIEF = ("step", "iou", "groups", "miou")
+
+
+def load_runs(out: Path, brief: bool = False) -> list[Run]:
+    """All runs of a store, sorted by name. Raises RecordError where the store or a record cannot be read.
+
+    `brief`: without what tables do not need of a step (counts, training); thousands of records then fit in memory.
+    """
+    # A collection of garbage would go through all that was read so far, again and again, and find none.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return [_brief(_load(folder)) if brief else _load(folder) for folder in _folders(out)]
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _folders(out: Path) -> list[Path]:
+    """The folders of a store's runs that have a record, sorted."""
     if not (out / "runs").is_dir():
         raise RecordError(f"{out} is no run store (it has no folder runs/); pass --out DIR as to `bench run`")
-    return [_load(path.parent) for path in sorted((out / "runs").glob("*/run.json"))]
+    return [path.parent for path in sorted((out / "runs").glob("*/run.json"))]
+
+
+def _brief(run: Run) -> Run:
+    steps = [{key: step[key] for key in _BRIEF if key in step} for step in run.record["steps"]]
+    steps[-1]["recipe"] = run.last.get("recipe")
+    return Run(run.path, run.record | {"steps": steps})
 
 
 def load_run(out: Path, name: str) -> Run:
     """The run with this name, or with this unambiguous beginning of a name or of its hash at the end."""
-    names = [run.name for run in load_runs(out)]
+    names = [folder.name for folder in _folders(out)]
     found = [n for n in names if n == name] or [n for n in names if n.startswith(name) or n.endswith(name)]
     if len(found) == 1:
         return _load(out / "runs" / found[0])

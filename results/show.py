@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from results.records import Run
-from results.table import MISSING, Table
+from results.table import MISSING, Table, text_table
 
 
 def run_summary(run: Run) -> list[tuple[str, str]]:
@@ -45,7 +45,7 @@ def step_table(run: Run) -> Table:
             ]
         )
     header = ["step", *groups, "pixel accuracy", "train images", "seconds", "key"]
-    return Table("mIoU (%) after each step", header, rows)
+    return text_table("mIoU (%) after each step", header, rows)
 
 
 def class_table(run: Run) -> Table:
@@ -60,7 +60,7 @@ def class_table(run: Run) -> Table:
         ]
         for c, name in enumerate(run.record["class_names"][: len(run.last["iou"])])
     ]
-    return Table("IoU (%) of each class", ["class", *(f"step {s['step']}" for s in steps), "forgotten"], rows)
+    return text_table("IoU (%) of each class", ["class", *(f"step {s['step']}" for s in steps), "forgotten"], rows)
 
 
 def _number(value: float | None) -> str:

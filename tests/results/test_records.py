@@ -145,7 +145,7 @@ def test_comparable_runs_differ_in_method_and_seed_alone(
 
 def test_results_start_without_torch() -> None:
     code = (
-        "import sys, results.records, results.table, results.show; "
+        "import sys, results.records, results.tables, results.show, results.render.latex; "
         "loaded = {name.partition('.')[0] for name in sys.modules}; "
         "assert not loaded & {'torch', 'numpy', 'bench', 'methods', 'scenarios'}, loaded"
     )
