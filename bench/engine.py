@@ -12,14 +12,18 @@ import torch
 from filelock import Timeout
 
 from bench.environment import choose_device
-from bench.evaluation import count
+from bench.evaluation import count, pack, totals
 from bench.experiment import Experiment
+from bench.files import read_json, write_arrays, write_json
 from bench.loading import Loader
 from bench.plan import Data, Plan, StepPlan, make_plan, open_data
 from bench.progress import Reporter
 from bench.record import run_record, step_record
-from bench.store import Store, read_json, write_json
+from bench.store import Store
 from bench.training import StepTrainer, make_network, try_architecture
+
+EVALUATION = 2
+"""Format of a stored evaluation; 1, which did not say so, had no counts of single images."""
 
 
 def run(
@@ -94,9 +98,13 @@ def _run(
 
 
 def _evaluated(plan: Plan, step: StepPlan, store: Store, loader: Loader, reporter: Reporter) -> dict[str, Any]:
-    """The counts of a step's evaluation, from the store or made now."""
+    """The counts of a step's evaluation, from the store or made now.
+
+    One of an older version, which kept no counts of single images, is made anew.
+    """
     path = store.step_dir(step.key) / f"{plan.evaluation_name(step)}.json"
-    if not path.is_file():
+    single = path.with_suffix(".npz")
+    if not (path.is_file() and single.is_file() and read_json(path).get("format") == EVALUATION):
         reporter.note(f"testing step {step.index} on {len(step.data.test.ids)} images")
         network = make_network(step, step.channels_per_step, "none")
         network.load_state_dict(store.load_weights(step.key))
@@ -104,9 +112,11 @@ def _evaluated(plan: Plan, step: StepPlan, store: Store, loader: Loader, reporte
         channels = sum(step.channels_per_step)
         started = time.monotonic()
         with torch.autocast(loader.device.type, torch.bfloat16, enabled=step.settings["precision"] == "bf16"):
-            counts = count(network, loader.once(step.data.test), channels)
+            images = count(network, loader.once(step.data.test), channels)
         seconds = time.monotonic() - started
-        write_json(path, counts | {"images": len(step.data.test.ids), "seconds": seconds})
+        path.unlink(missing_ok=True)  # so that no crash leaves the counts of two evaluations side by side
+        write_arrays(single, pack(images))
+        write_json(path, {"format": EVALUATION, **totals(images), "images": len(images), "seconds": seconds})
     return read_json(path)
 
 

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-KNOWN_FORMATS = (1,)
+KNOWN_FORMATS = (1, 2)
+"""The last one is what this version writes; older ones are read as if they were of that format."""
 
 
 class RecordError(ValueError):
@@ -31,6 +32,11 @@ class Run:
         return self.path.name
 
     @property
+    def store(self) -> Path:
+        """The run store, to which the paths in the record are relative."""
+        return self.path.parent.parent
+
+    @property
     def experiment(self) -> dict[str, Any]:
         """The experiment as plain values."""
         return self.record["experiment"]
@@ -41,19 +47,33 @@ class Run:
         return self.record["complete"]
 
     @property
+    def imported(self) -> bool:
+        """Whether the numbers come from another code base: recipe and training figures are then unknown (None)."""
+        return self.record.get("source") is not None
+
+    @property
     def last(self) -> dict[str, Any]:
         """The record of the last finished step."""
         return self.record["steps"][-1]
 
     @cached_property
+    def cell(self) -> str:
+        """Equal for runs that answer the same question: all of the experiment but method, recipe and seed."""
+        return self._key("method", "seed", "recipe")
+
+    @cached_property
     def comparable(self) -> str:
         """Equal for runs that may stand in one table: all of the experiment but method and seed, and the
-        arithmetic in which `precision=auto` ended."""
-        rest = {k: v for k, v in self.experiment.items() if k not in ("method", "seed", "data")}
-        return json.dumps([rest, self.last["recipe"]["precision"]], sort_keys=True)
+        arithmetic in which `precision=auto` ended. An imported run's recipe is unknown, so its table tells."""
+        precision = None if self.imported else self.last["recipe"]["precision"]
+        return json.dumps([self._key("method", "seed"), precision])
+
+    def _key(self, *without: str) -> str:
+        rest = {k: v for k, v in self.experiment.items() if k not in (*without, "data")}
+        return json.dumps(rest, sort_keys=True)
 
 
-_BRIEF = ("step", "iou", "groups", "miou")
+_BRIEF = ("step", "groups")
 
 
 def load_runs(out: Path, brief: bool = False) -> list[Run]:
@@ -99,10 +119,34 @@ def _load(folder: Path) -> Run:
     path = folder / "run.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise RecordError(f"record {path} cannot be read ({error}); remove the folder and run again") from None
-    if record.get("format") not in KNOWN_FORMATS:
+    return Run(folder, _migrated(record, path))
+
+
+def _migrated(record: Any, path: Path) -> dict[str, Any]:
+    """A record of any known format as one of the newest; RecordError for what would be misread."""
+    found = record.get("format") if isinstance(record, dict) else None
+    if type(found) is int and found > KNOWN_FORMATS[-1]:
         raise RecordError(
-            f"record {path} has format {record.get('format')!r}; this version reads {KNOWN_FORMATS}; update it"
+            f"record {path} has format {found}, newer than this version reads {KNOWN_FORMATS}; update issbench"
         )
-    return Run(folder, record)
+    if type(found) is not int or found not in KNOWN_FORMATS:
+        raise RecordError(
+            f"record {path} has format {found!r}; this version reads {KNOWN_FORMATS}; remove it and run again"
+        )
+    missing = [
+        key
+        for key, kind in (("experiment", dict), ("complete", bool), ("steps", list))
+        if not isinstance(record.get(key), kind)
+    ]
+    if missing or not record["steps"]:
+        lacks = ", ".join(missing) or "a finished step"
+        raise RecordError(f"record {path} lacks {lacks}: it is damaged; remove the folder and run again")
+    return _from_1(record) if found == 1 else record
+
+
+def _from_1(record: dict[str, Any]) -> dict[str, Any]:
+    """Format 1 knew only measured runs, and kept neither counts of single images nor the spans of the groups."""
+    steps = [{"evaluation": None} | step for step in record["steps"]]
+    return {"source": None, "group_spans": None} | record | {"format": 2, "steps": steps}
