@@ -62,7 +62,8 @@ class Wilcoxon:
 
     def sentence(self, a: str, b: str) -> str:
         """What this says about the methods named `a` and `b`."""
-        start = f"{a} is above {b} in {self.wins} of {self.pairs} matched cells and below in {self.losses}"
+        cells = f"{self.pairs} matched cell{'s' * (self.pairs > 1)}"
+        start = f"{a} is above {b} in {self.wins} of {cells} and below in {self.losses}"
         median = f"median difference {self.median:+.2f} points"
         decided = self.wins + self.losses
         if decided < FEWEST_PAIRS:
