@@ -167,13 +167,6 @@ def _lambda_values(run: Run) -> Values:
     return {(f"λ1 = {_lambda(Spec.of(run), 'lambda1')}",): all_value(run)}
 
 
-def order_name(run: Run) -> str:
-    """The natural order of VOC's classes is the paper's A."""
-    experiment = run.experiment
-    natural = experiment["dataset"] == "voc" and not experiment["classes"] and experiment["order"] == "natural"
-    return "A" if natural else experiment["order"]
-
-
 def _descending(texts: Row) -> float:
     return -float(texts[0].rpartition(" ")[2])
 
@@ -183,7 +176,7 @@ _CLASS_ORDER = Definition(
     "mIoU (%) over all classes after the last step, by class order",
     ("VI",),
     varies=("scenario", "setting", "order"),
-    values=lambda run: {(order_name(run),): all_value(run)},
+    values=lambda run: {(run.order,): all_value(run)},
     printed_tail=lambda number: (AVERAGE if number.order == "average" else number.order,),
     tail_order=lambda tail: (tail[0] == AVERAGE, tail[0]),
     average=True,

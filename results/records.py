@@ -65,11 +65,24 @@ class Run:
     def comparable(self) -> str:
         """Equal for runs that may stand in one table: all of the experiment but method and seed, and the
         arithmetic in which `precision=auto` ended. An imported run's recipe is unknown, so its table tells."""
+        return self.comparable_but()
+
+    def comparable_but(self, *varied: str) -> str:
+        """`comparable`, for tables whose rows or columns tell these entries of the experiment apart."""
         precision = None if self.imported else self.last["recipe"]["precision"]
-        return json.dumps([self._key("method", "seed"), precision])
+        return json.dumps([self._key("method", "seed", *varied), precision])
+
+    @property
+    def order(self) -> str:
+        """The class order; the natural one of all classes of VOC is the paper's A."""
+        experiment = self.experiment
+        natural = experiment["order"] == "natural" and experiment["scenario"].startswith("voc_")
+        return "A" if natural and not experiment["classes"] else experiment["order"]
 
     def _key(self, *without: str) -> str:
         rest = {k: v for k, v in self.experiment.items() if k not in (*without, "data")}
+        if "order" in rest:
+            rest["order"] = self.order
         return json.dumps(rest, sort_keys=True)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from results.definitions import METHODS, Definition, Spec, chosen, definition, order_name
+from results.definitions import METHODS, Definition, Spec, chosen, definition
 from results.grid import Grid, joined, mark_counts, measured_grid, printed_grid, run_head
 from results.published import Number, published
 from results.records import Run
@@ -128,16 +127,8 @@ def _sets(table: Definition, runs: Iterable[Run]) -> list[list[Run]]:
     """The runs that belong in the table, in sets that may share one."""
     sets: dict[str, list[Run]] = {}
     for run in chosen(table, list(runs)):
-        sets.setdefault(_shared(run, table.varies), []).append(run)
+        sets.setdefault(run.comparable_but(*table.varies), []).append(run)
     return list(sets.values())
-
-
-def _shared(run: Run, varies: Sequence[str]) -> str:
-    """`Run.comparable`, but for what the table's columns tell apart. The dataset is always one."""
-    facts = run.experiment | {"order": order_name(run)}
-    kept = {k: v for k, v in facts.items() if k not in ("method", "seed", "data", *varies)}
-    recipe = run.last["recipe"]
-    return json.dumps([kept, recipe and recipe["precision"]], sort_keys=True)
 
 
 def _as_printed(run: Run, table: Definition) -> bool:
@@ -156,7 +147,7 @@ def _title(runs: Sequence[Run], table: Definition) -> str:
     what = _common([e["scenario"] for e in experiments], [e["setting"] for e in experiments], first["dataset"])
     what += [] if "order" in table.varies else [f"order {first['order']}"]
     what += [f"classes {', '.join(first['classes'])}"] if first["classes"] else []
-    return ", ".join(what)
+    return ("" if table.name == "main" else f"{table.name}: ") + ", ".join(what)
 
 
 def _extras(grid: Grid, runs: Sequence[Run]) -> list[str]:

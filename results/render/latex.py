@@ -12,7 +12,8 @@ PACKAGES = ("booktabs", "xcolor", "amssymb")
 _RANKS = {"colour": (r"\textcolor{red}{%s}", r"\textcolor{blue}{%s}"), "plain": (r"\textbf{%s}", r"\underline{%s}")}
 _SIGNS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "−": "$-$", "±": r"$\pm$", "×": r"$\times$",
+    "[": "{[}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "–": "--", "−": "$-$", "±": r"$\pm$", "×": r"$\times$",
     "λ1": r"$\lambda_1$", "λ2": r"$\lambda_2$", "λ": r"$\lambda$", "✓": r"$\checkmark$",
 }  # fmt: skip
 _ANY = re.compile("|".join(re.escape(sign) for sign in sorted(_SIGNS, key=len, reverse=True)))

@@ -112,8 +112,15 @@ def test_no_store_and_an_empty_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        '{"format": 99}', '{"experiment": {}}', '{"format": "2"}', '{"format": true}', "[1]", "{", "",
-        '{"format": 2, "experiment": {}, "complete": true, "steps": []}', '{"format": 1, "experiment": {}}',
+        '{"format": 99}',
+        '{"experiment": {}}',
+        '{"format": "2"}',
+        '{"format": true}',
+        "[1]",
+        "{",
+        "",
+        '{"format": 2, "experiment": {}, "complete": true, "steps": []}',
+        '{"format": 1, "experiment": {}}',
     ],
 )
 def test_records_that_cannot_be_read(out: Path, content: str) -> None:
@@ -147,6 +154,33 @@ def test_comparable_runs_differ_in_method_and_seed_alone(
     write(tmp_path, "b", **changed)
     one, other = load_runs(tmp_path)
     assert (one.comparable == other.comparable) == comparable
+
+
+def test_comparable_but_for_what_a_table_tells_apart(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    write(tmp_path, "b", order="B", setting="disjoint", method="plop")
+    one, other = load_runs(tmp_path)
+    assert one.comparable_but("order", "setting") == other.comparable_but("order", "setting")
+    assert one.comparable_but("order") != other.comparable_but("order")
+
+
+def test_the_natural_order_of_voc_is_the_papers_a(tmp_path: Path) -> None:
+    for name, changed in (
+        ("a", {}),
+        ("b", {"order": "A"}),
+        ("c", {"classes": ["cat"]}),
+        ("d", {"scenario": "ade_100-50"}),
+    ):
+        write(tmp_path, name, **changed)
+    runs = load_runs(tmp_path)
+    assert [run.order for run in runs] == ["A", "A", "natural", "natural"]
+    assert runs[0].comparable == runs[1].comparable
+
+
+def test_brief_records_are_whole_but_for_the_steps(out: Path) -> None:
+    for whole, brief in zip(load_runs(out), load_runs(out, brief=True), strict=True):
+        assert brief.record | {"steps": None} == whole.record | {"steps": None}
+        assert brief.last == {"step": 1, "recipe": {"precision": "fp32"}}
 
 
 def test_results_start_without_torch() -> None:
