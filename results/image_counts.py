@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from results.records import RecordError, Run
 
 COUNTS = ("tp", "fp", "fn")
 _FORMAT = 1
+_DAMAGED = (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile, zlib.error)
 _AGAIN = "the same `bench run` makes it, and trains nothing again"
 
 
@@ -40,7 +42,7 @@ def load_image_counts(run: Run) -> ImageCounts:
         counts = _unpacked(arrays)
     except FileNotFoundError:
         raise RecordError(f"{path}, the counts of single images, is missing: {_AGAIN}") from None
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise RecordError(f"{path} cannot be read ({error}); remove it: {_AGAIN}") from None
     total = counts.sum(axis=0)
     if total.tolist() != [run.last["counts"][name] for name in COUNTS]:

@@ -168,6 +168,8 @@ def test_runs_without_counts_of_images_say_what_to_do(tmp_path: Path) -> None:
     wrong = write(tmp_path, "wrong", counts(), counts=totals(counts(seed=1)))
     broken = write(tmp_path, "broken", counts())
     (tmp_path / broken.last["evaluation"]["images"]).write_bytes(b"PK half")
+    empty = write(tmp_path, "empty", counts())
+    (tmp_path / empty.last["evaluation"]["images"]).write_bytes(b"")
     newer = write(tmp_path, "newer", counts())
     path = tmp_path / newer.last["evaluation"]["images"]
     np.savez_compressed(path, **pack(counts()) | {"format": np.array(9)})
@@ -177,6 +179,7 @@ def test_runs_without_counts_of_images_say_what_to_do(tmp_path: Path) -> None:
         (lost, r"none\.npz, .* is missing: the same `bench run`"),
         (wrong, "does not add up to the counts in the record of wrong"),
         (broken, "cannot be read .*remove it"),
+        (empty, "cannot be read .*remove it"),
         (newer, "format 9, this version reads 1"),
     ):
         with pytest.raises(RecordError, match=words) as info:
