@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from bench.cli import compare, data, importing, listing, output, run, speed
+from bench.cli import compare, data, importing, listing, output, report, run, speed
 
 app = typer.Typer(
     name="bench",
@@ -22,6 +22,7 @@ app.add_typer(data.app, name="data")
 app.command("table")(output.table)
 app.command("show")(output.show)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.command("import")(importing.import_results)
 app.command("speed")(speed.speed)
 

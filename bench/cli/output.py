@@ -53,7 +53,7 @@ def table(
     if published:
         tables = published_tables(name, scenario, setting)
     else:
-        runs = _runs(out, scenario, setting)
+        runs = runs_asked_for(out, scenario, setting)
         tables = joined_tables(name, runs, scenario, setting) if both else measured_tables(name, runs)
     if not tables:
         raise TableError(f"none of the {len(runs)} runs in {out} belongs in table {name}; see docs/results.md")
@@ -87,7 +87,7 @@ def print_table(table: Table, format: Format = "terminal") -> None:
     _deliver([table], format)
 
 
-def _runs(out: Path, scenario: str | None, setting: str | None) -> list[Run]:
+def runs_asked_for(out: Path, scenario: str | None, setting: str | None, brief: bool = True) -> list[Run]:
     """The runs of a store that are asked for, as the paper lists methods."""
     from results.records import RecordError, load_runs
     from results.tables import paper_order
@@ -95,7 +95,7 @@ def _runs(out: Path, scenario: str | None, setting: str | None) -> list[Run]:
     wanted = {"scenario": scenario, "setting": setting}
     runs = [
         run
-        for run in load_runs(out, brief=True)
+        for run in load_runs(out, brief=brief)
         if all(value is None or run.experiment[key] == value for key, value in wanted.items())
     ]
     if not runs:

@@ -14,19 +14,26 @@ _STYLES = {
 
 def render(table: Table, style: str = "colour") -> str:
     """One `<table>`; numbers carry their value unrounded in `data-value`, for sorting."""
-    width = len(table.heads)
-    lines = ['<table class="bench">', f"<caption>{escape(table.title)}</caption>", "<thead>"]
-    lines += _heads(table)
-    lines += ["</thead>", "<tbody>"]
+    lines = ['<table class="bench">', *body(table, style)]
+    found = notes(table)
+    if found:
+        lines.append(f'<tfoot><tr><td colspan="{len(table.heads)}">{"<br>".join(found)}</td></tr></tfoot>')
+    return "\n".join([*lines, "</table>"])
+
+
+def body(table: Table, style: str) -> list[str]:
+    """What a `<table>` holds, without the notes."""
+    lines = [f"<caption>{escape(table.title)}</caption>", "<thead>", *_heads(table), "</thead>", "<tbody>"]
     for row in table.cells:
         cells = "".join(_cell(cell, table, style, i < table.stubs) for i, cell in enumerate(row))
         lines.append(f"<tr>{cells}</tr>")
-    lines.append("</tbody>")
-    notes = [escape(note) for note in table.notes]
-    notes += [f"<sup>{mark}</sup> {escape(text)}" for text, mark in table.footnotes.items()]
-    if notes:
-        lines.append(f'<tfoot><tr><td colspan="{width}">{"<br>".join(notes)}</td></tr></tfoot>')
-    return "\n".join([*lines, "</table>"])
+    return [*lines, "</tbody>"]
+
+
+def notes(table: Table) -> list[str]:
+    """Notes and footnotes, as markup."""
+    marked = [f"<sup>{mark}</sup> {escape(text)}" for text, mark in table.footnotes.items()]
+    return [escape(note) for note in table.notes] + marked
 
 
 def _heads(table: Table) -> list[str]:
