@@ -27,7 +27,7 @@ class Cell:
         """Scenario, setting, order and seed."""
         experiment = self.runs[0].experiment
         classes = f" ({', '.join(experiment['classes'])})" if experiment["classes"] else ""
-        return experiment["scenario"] + classes, experiment["setting"], experiment["order"], str(experiment["seed"])
+        return experiment["scenario"] + classes, experiment["setting"], self.runs[0].order, str(experiment["seed"])
 
     def scores(self, group: str) -> list[float | None]:
         """mIoU (%) of a group after the last step, for each method."""
@@ -99,7 +99,11 @@ def _cells(members: list[Run], methods: Sequence[str]) -> tuple[list[Cell], str]
     cells = []
     for recipe in recipes:
         # An imported run's recipe is unknown; it goes with every recipe of ours.
-        fitting = {run.experiment["method"]: run for run in members if run.imported or _recipe(run) == recipe}
+        chosen = [run for run in members if run.imported or _recipe(run) == recipe]
+        fitting = {run.experiment["method"]: run for run in chosen}
+        # Order A of VOC is the natural one: two runs with the same steps are one.
+        if any(run.last["key"] != fitting[run.experiment["method"]].last["key"] for run in chosen):
+            return [], "several runs of one method"
         if len(fitting) == len(methods):
             cells.append(Cell(tuple(fitting[method] for method in methods)))
     return cells, "" if cells else "trained by different recipes"

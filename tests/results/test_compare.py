@@ -30,6 +30,7 @@ def run(
         "seed": seed, "protocol": {"name": "plop"}, "recipe": None if imported else {"lr": 0.1}, "data": None,
     }  # fmt: skip
     step = {
+        "key": None if imported else f"{method} {score}",
         "miou": {"base": 60.0, "all": score},
         "groups": {"0-15": 60.0, "all": score},
         "recipe": None if imported else {"precision": "fp32"},
@@ -50,7 +51,7 @@ def test_runs_that_differ_in_the_method_alone_are_matched() -> None:
     cells, notes = match(runs, ["gsc", "plop"])
     assert methods(cells) == [("gsc", "plop")] * 4 and notes == []
     assert {cell.facts for cell in cells} == {
-        ("voc_15-1", "overlapped", order, seed) for order in ("natural", "B") for seed in ("0", "1")
+        ("voc_15-1", "overlapped", order, seed) for order in ("A", "B") for seed in ("0", "1")
     }
 
 
@@ -85,6 +86,14 @@ def test_an_imported_run_goes_with_any_recipe() -> None:
     assert len(match(alone, ["a-imported", "b-imported"])[0]) == 1
 
 
+def test_the_natural_order_of_voc_is_order_a() -> None:
+    runs = [run("gsc"), run("gsc", order="A"), run("plop", order="A")]
+    cells, notes = match(runs, ["gsc", "plop"])
+    assert methods(cells) == [("gsc", "plop")] and notes == []
+    cells, notes = match([run("gsc", 51.0), *runs[1:]], ["gsc", "plop"])
+    assert cells == [] and "several runs of one method" in notes[0]
+
+
 @pytest.mark.parametrize("asked, words", [("plob", "did you mean plop"), ("x", "it has gsc, plop")])
 def test_an_unknown_method(asked: str, words: str) -> None:
     with pytest.raises(RecordError, match=words) as info:
@@ -113,7 +122,7 @@ def test_differences_and_the_test_over_cells() -> None:
     assert "gsc is above plop in 6 of 6 matched cells and below in 0" in words
     assert "Significant in favour of gsc (Wilcoxon test, p = 0.031)" in words
     sample = np.std([a - b for a, b in scores], ddof=1)
-    assert f"voc_15-1, overlapped, natural: +4.75 ± {sample:.2f} points" in words
+    assert f"voc_15-1, overlapped, A: +4.75 ± {sample:.2f} points" in words
     assert "no independent data sets" in words
     assert "No interval for 6 of 6 cells, such as: gsc-0" in words
 
