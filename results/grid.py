@@ -86,14 +86,14 @@ def measured_grid(definition: Definition, runs: Sequence[Run]) -> Grid:
     A cell stays missing, with the reason as its footnote, where runs contradict each other or some lack the number.
     """
     found: dict[tuple[Row, Head], list[tuple[Run, float | None]]] = {}
-    rows: dict[Row, None] = {}
+    rows: dict[Row, str] = {}
     for run in runs:
         row, scenario = definition.row(Spec.of(run)), run_head(run)
-        rows[row] = None
+        rows[row] = "imported: trained and tested by other code, whose recipe is not known" if run.imported else ""
         for tail, value in definition.values(run).items():
             found.setdefault((row, scenario + tail), []).extend([(run, value)] if run.complete else [])
     heads = sorted(dict.fromkeys(head for _, head in found), key=lambda head: _place(definition, head))
-    grid = Grid(list(rows), heads, remarks=dict.fromkeys(rows, ""))
+    grid = Grid(list(rows), heads, remarks=rows)
     for place, values in found.items():
         grid.cells[place] = pooled(values)
     if definition.average:

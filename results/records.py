@@ -64,13 +64,17 @@ class Run:
     @cached_property
     def comparable(self) -> str:
         """Equal for runs that may stand in one table: all of the experiment but method and seed, and the
-        arithmetic in which `precision=auto` ended. An imported run's recipe is unknown, so its table tells."""
+        arithmetic in which `precision=auto` ended. An imported run's recipe is unknown: see `agrees`."""
         return self.comparable_but()
 
     def comparable_but(self, *varied: str) -> str:
         """`comparable`, for tables whose rows or columns tell these entries of the experiment apart."""
         precision = None if self.imported else self.last["recipe"]["precision"]
         return json.dumps([self._key("method", "seed", *varied), precision])
+
+    def agrees(self, other: Run, *varied: str) -> bool:
+        """Whether two runs differ in nothing but method, seed, recipe, and what a table tells apart."""
+        return self._key("method", "seed", "recipe", *varied) == other._key("method", "seed", "recipe", *varied)
 
     @property
     def order(self) -> str:

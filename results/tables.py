@@ -124,11 +124,21 @@ def _printed_notes(table: Definition, numbers: Sequence[Number]) -> list[str]:
 
 
 def _sets(table: Definition, runs: Iterable[Run]) -> list[list[Run]]:
-    """The runs that belong in the table, in sets that may share one."""
+    """The runs that belong in the table, in sets that may share one. An imported run's recipe is unknown, so it
+    stands beside those of every recipe, and says so; alone where there are none."""
+    wanted = chosen(table, list(runs))
     sets: dict[str, list[Run]] = {}
-    for run in chosen(table, list(runs)):
-        sets.setdefault(run.comparable_but(*table.varies), []).append(run)
-    return list(sets.values())
+    for run in wanted:
+        if not run.imported:
+            sets.setdefault(run.comparable_but(*table.varies), []).append(run)
+    measured = list(sets.values())
+    for run in wanted:
+        if run.imported:
+            beside = [members for members in measured if run.agrees(members[0], *table.varies)]
+            for members in beside or [sets.setdefault(run.comparable_but(*table.varies), [])]:
+                members.append(run)
+    place = {id(run): number for number, run in enumerate(wanted)}
+    return [sorted(members, key=lambda run: place[id(run)]) for members in sets.values()]
 
 
 def _as_printed(run: Run, table: Definition) -> bool:
@@ -180,7 +190,7 @@ def _unfinished(runs: Sequence[Run]) -> list[str]:
 
 def _explanation(table: Definition, runs: Sequence[Run], counts: str) -> str:
     """What the numbers are, and under which recipe and protocol they came about."""
-    recipe = runs[0].experiment["recipe"]
+    recipe = next((run.experiment["recipe"] for run in runs if not run.imported), {})
     text = f"{table.measures}, {_SEEDS}{f' ({counts})' if counts else ''}. " + f"{_ORDERS} " * table.average
     evaluation = f"Evaluation {runs[0].record['protocol']}."
     if not recipe:

@@ -179,3 +179,24 @@ def test_methods_in_the_papers_order() -> None:
     assert [r.experiment["method"] for r in sorted(runs, key=paper_order)] == [
         "ft", "mib", "rcil+gsc", "gsc", "gsc:sg=off",
     ]  # fmt: skip
+
+
+def imported(all: float, **changed: Any) -> Run:
+    """RCIL's released numbers: another code's recipe, which no record knows."""
+    given = run("rcil", all=all, name="imported", recipe={}, **changed)
+    record = given.record | {"source": {"format": "plop"}, "title": "RCIL (imported)"}
+    return Run(given.path, record)
+
+
+def test_an_imported_run_stands_beside_those_of_every_recipe_and_says_so() -> None:
+    short = RECIPE | {"epochs": 3}
+    ours, other = run("gsc", all=5.0), run("gsc", all=7.0, recipe=short, name="short")
+    tables = measured_tables("main", [imported(6.0), ours, other])
+    assert [[row[3] for row in table.rows] for table in tables] == [["6.0", "5.0"], ["6.0", "7.0"]]
+    assert all("the recipe is not known" not in table.notes[0] for table in tables)
+    assert all("imported" in table.cells[0][0].footnote and not table.cells[1][0].footnote for table in tables)
+
+
+def test_an_imported_run_of_another_protocol_stands_alone() -> None:
+    tables = measured_tables("main", [imported(6.0, protocol={"name": "mib"}), run("gsc", all=5.0)])
+    assert [[row[3] for row in table.rows] for table in tables] == [["5.0"], ["6.0"]]
