@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from bench.cli import compare, data, importing, listing, output, report, run, speed
+from bench.cli import compare, data, figure, importing, listing, output, predict, report, run, speed
 
 app = typer.Typer(
     name="bench",
@@ -21,6 +21,8 @@ app.add_typer(listing.app, name="list")
 app.add_typer(data.app, name="data")
 app.command("table")(output.table)
 app.command("show")(output.show)
+app.command("figure")(figure.figure)
+app.command("predict")(predict.predict)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.command("import")(importing.import_results)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from results.figures.canvas import SUFFIXES, FigureError, save_figure
+from results.figures.canvas import SUFFIXES, FigureError, check_output, save_figure
 from results.figures.classes import class_steps, forgetting
 from results.figures.lines import class_order, steps
 from results.figures.ranks import critical_difference
@@ -23,4 +23,4 @@ FIGURES: dict[str, Callable[..., Figure]] = {
 }
 """The figures that records alone suffice for, by name; each may be called with runs alone."""
 
-__all__ = ["FIGURES", "SUFFIXES", "FigureError", "save_figure"]
+__all__ = ["FIGURES", "SUFFIXES", "FigureError", "check_output", "save_figure"]

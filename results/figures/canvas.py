@@ -77,15 +77,19 @@ def tidy(axis: Axes, grid: Literal["both", "y"] = "both") -> None:
     axis.title.set_size(_TEXT + 1)
 
 
+def check_output(path: Path) -> None:
+    """FigureError for a name that says no format; to be told before anything is computed."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise FigureError(f"--output {path}: the name must end in {', '.join(SUFFIXES)}")
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure; the name's end says the format. FigureError for another end, or a place without access."""
     import matplotlib
 
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise FigureError(f"--output {path}: the name must end in {', '.join(SUFFIXES)}")
+    check_output(path)
     # No time of writing, so that equal figures are equal files; type 42 is what publishers accept.
-    metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}[suffix]
+    metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}[path.suffix.lower()]
     with matplotlib.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "issbench"}):
         try:
             figure.savefig(path, dpi=_DPI, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
