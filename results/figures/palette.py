@@ -41,7 +41,7 @@ _KNOWN = {
 }
 """The paper's methods look the same in every figure."""
 _FREE_COLORS = (_SKY, _PURPLE, _GREEN, _ORANGE, _BLUE, _BLACK)
-_FREE_MARKERS = ("h", "d", "X", "p", "1", "H", "2", "|", "3", "4", "+")
+_FREE_MARKERS = ("h", "d", "X", "p", "1", "H", "2", "_", "|", "3", "4", "+")
 _FREE_DASHES = ("-.", "--", "-", ":")
 
 

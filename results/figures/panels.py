@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from results.definitions import Spec, method_row
+from results.definitions import SCENARIOS, SETTINGS, Spec, method_row
 from results.figures.canvas import FigureError
 from results.records import Run
 from results.tables import paper_order
@@ -42,7 +42,7 @@ def panels(runs: Sequence[Run], *varies: str) -> tuple[list[Panel], list[str]]:
     places: dict[str, list[Run]] = {}
     for run in finished:
         places.setdefault(json.dumps(_place(run, varies), sort_keys=True), []).append(run)
-    sets = [members for place in places.values() for members in _by_recipe(place)]
+    sets = [members for place in sorted(places.values(), key=_paper_place) for members in _by_recipe(place)]
     titles = _titles([members[0] for members in map(_ours_first, sets)], varies)
     return [Panel(title, tuple(members)) for title, members in zip(titles, sets, strict=True)], notes
 
@@ -58,6 +58,14 @@ def _place(run: Run, varies: Sequence[str]) -> dict[str, Any]:
     left_out = ("method", "seed", "recipe", "data", *varies)
     facts = run.experiment | {"order": run.order}
     return {key: value for key, value in facts.items() if key not in left_out}
+
+
+def _paper_place(runs: Sequence[Run]) -> tuple:
+    """Sorts places as the paper has its scenarios and settings, others after them."""
+    e = runs[0].experiment
+    split = e["scenario"].rpartition("_")[2]
+    rank = SCENARIOS.index(split) if split in SCENARIOS else len(SCENARIOS)
+    return rank, e["scenario"], SETTINGS.index(e["setting"]), runs[0].order
 
 
 def _recipe(run: Run) -> dict[str, Any] | None:
