@@ -40,10 +40,13 @@ def hash_of(value: Any) -> str:
 
 
 class Store:
-    """The steps and runs under one directory. Raises RunError where it cannot be written."""
+    """The steps and runs under one directory. Raises RunError where it cannot be written; `look` leaves a
+    directory that is not there alone, for those who only ask what is done."""
 
-    def __init__(self, root: str | Path):
+    def __init__(self, root: str | Path, look: bool = False):
         self.root = Path(root)
+        if look:
+            return
         try:
             (self.root / "steps").mkdir(parents=True, exist_ok=True)
             (self.root / "runs").mkdir(exist_ok=True)

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from bench.cli import compare, data, figure, importing, listing, output, predict, report, run, speed
+from bench.cli import compare, data, figure, importing, listing, output, predict, report, run, speed, sweep
 
 app = typer.Typer(
     name="bench",
@@ -17,6 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("sweep")(sweep.sweep)
 app.add_typer(listing.app, name="list")
 app.add_typer(data.app, name="data")
 app.command("table")(output.table)
