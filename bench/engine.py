@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,21 @@ import torch
 from filelock import Timeout
 
 from bench.environment import choose_device
-from bench.evaluation import count
+from bench.errors import RunError
+from bench.evaluation import count, pack, totals
 from bench.experiment import Experiment
+from bench.files import read_json, write_arrays, write_json
 from bench.loading import Loader
 from bench.plan import Data, Plan, StepPlan, make_plan, open_data
 from bench.progress import Reporter
 from bench.record import run_record, step_record
-from bench.store import Store, read_json, write_json
+from bench.store import Store
 from bench.training import StepTrainer, make_network, try_architecture
+
+EVALUATION = 2
+"""Format of a stored evaluation; 1, which did not say so, had no counts of single images."""
+
+OnFailure = Callable[[Experiment, Exception], None]
 
 
 def run(
@@ -41,19 +48,58 @@ def run(
     experiments = [experiments] if isinstance(experiments, Experiment) else list(experiments)
     reporter = reporter or Reporter()
     torch_device = choose_device(device)
-    plans = _make_plans(experiments, torch_device, reporter)
+    plans = make_plans(experiments, torch_device, reporter)
     store = Store(out)
     for plan in plans:
         if not store.has_step(plan.steps[-1].key):
             try_architecture(plan)
-    records = []
-    with arithmetic(torch_device), reporter.running(plans):
+    return carry_out(plans, store, workers, checkpoint_every, reporter)
+
+
+def try_networks(plans: Sequence[Plan], store: Store, load_weights: bool) -> None:
+    """Raise before anything trains for a network that cannot be made, or with which a method cannot work: each
+    recipe's first one, with its first weights if asked, and the second step's of each method."""
+    tried: set[object] = set()
+    for plan in plans:
+        first, settings = plan.steps[0], plan.steps[0].settings
+        recipe = plan.experiment.recipe
+        if recipe not in tried and not store.has_step(first.key):
+            tried.add(recipe)
+            make_network(first, first.channels_per_step, settings["weights"] if load_weights else "none")
+        method = (plan.experiment.method, recipe, plan.experiment.setting)
+        if method not in tried and not store.has_step(plan.steps[-1].key):
+            tried.add(method)
+            try_architecture(plan)
+
+
+def carry_out(
+    plans: Sequence[Plan],
+    store: Store,
+    workers: int | None,
+    checkpoint_every: float,
+    reporter: Reporter,
+    on_failure: OnFailure | None = None,
+) -> list[dict[str, Any]]:
+    """Carry out plans for one device and return the records of the runs that came to their end.
+
+    A run that fails ends everything, unless there is `on_failure`: it is told, and the others go on. A step that
+    failed is not tried again for the next run that needs it; that run fails, too.
+    """
+    records: list[dict[str, Any]] = []
+    failed: dict[str, str] = {}
+    with arithmetic(plans[0].device if plans else torch.device("cpu")), reporter.running(plans):
         for plan in plans:
-            records.append(_run(plan, store, torch_device, workers, checkpoint_every, reporter))
+            try:
+                records.append(_run(plan, store, workers, checkpoint_every, reporter, failed))
+            except Exception as error:
+                if on_failure is None:
+                    raise
+                reporter.fail_run(error)
+                on_failure(plan.experiment, error)
     return records
 
 
-def _make_plans(experiments: Sequence[Experiment], device: torch.device, reporter: Reporter) -> list[Plan]:
+def make_plans(experiments: Sequence[Experiment], device: torch.device, reporter: Reporter) -> list[Plan]:
     """The plans of all experiments; what they read from the same directory is opened once."""
     opened: dict[tuple[str, str | None, bool], Data] = {}
     plans = []
@@ -68,35 +114,53 @@ def _make_plans(experiments: Sequence[Experiment], device: torch.device, reporte
 def _run(
     plan: Plan,
     store: Store,
-    device: torch.device,
     workers: int | None,
     checkpoint_every: float,
     reporter: Reporter,
+    failed: dict[str, str],
 ) -> dict[str, Any]:
-    """One run: its record is rewritten after every step, so that what is done can be seen."""
+    """One run: its record is rewritten after every step, so that what is done can be seen. `failed` has the steps
+    that failed before, by key, and why; it is added to."""
     experiment = plan.experiment
     folder = store.run_dir(experiment.run_name)
     folder.mkdir(parents=True, exist_ok=True)
     reporter.start_run(plan, folder)
     records: list[dict[str, Any]] = []
     for step in plan.steps:
-        loader = Loader(plan.dataset, step.settings, device, workers)
-        with _locked(store, step.key, reporter):
-            if not store.has_step(step.key):
-                StepTrainer(plan, step, store, loader, reporter).run(checkpoint_every)
-            counts = _evaluated(plan, step, store, loader, reporter)
-        training = read_json(store.step_dir(step.key) / "training.json")
-        records.append(step_record(plan, step, training, counts))
+        if step.key in failed:
+            raise RunError(f"it needs step {step.index}, which failed for another run: {failed[step.key]}")
+        try:
+            records.append(_step(plan, step, store, workers, checkpoint_every, reporter))
+        except Exception as error:
+            failed[step.key] = str(error)
+            raise
         write_json(folder / "run.json", run_record(plan, records))
         reporter.end_step(records[-1])
     reporter.end_run()
     return read_json(folder / "run.json")
 
 
+def _step(
+    plan: Plan, step: StepPlan, store: Store, workers: int | None, checkpoint_every: float, reporter: Reporter
+) -> dict[str, Any]:
+    """The record of a step, which is trained and tested where the store lacks that."""
+    loader = Loader(plan.dataset, step.settings, plan.device, workers)
+    with _locked(store, step.key, reporter):
+        if not store.has_step(step.key):
+            StepTrainer(plan, step, store, loader, reporter).run(checkpoint_every)
+        counts = _evaluated(plan, step, store, loader, reporter)
+    training = read_json(store.step_dir(step.key) / "training.json")
+    return step_record(plan, step, training, counts)
+
+
 def _evaluated(plan: Plan, step: StepPlan, store: Store, loader: Loader, reporter: Reporter) -> dict[str, Any]:
-    """The counts of a step's evaluation, from the store or made now."""
+    """The counts of a step's evaluation, from the store or made now.
+
+    One of an older version, which kept no counts of single images, is made anew.
+    """
     path = store.step_dir(step.key) / f"{plan.evaluation_name(step)}.json"
-    if not path.is_file():
+    single = path.with_suffix(".npz")
+    if not (path.is_file() and single.is_file() and read_json(path).get("format") == EVALUATION):
         reporter.note(f"testing step {step.index} on {len(step.data.test.ids)} images")
         network = make_network(step, step.channels_per_step, "none")
         network.load_state_dict(store.load_weights(step.key))
@@ -104,9 +168,11 @@ def _evaluated(plan: Plan, step: StepPlan, store: Store, loader: Loader, reporte
         channels = sum(step.channels_per_step)
         started = time.monotonic()
         with torch.autocast(loader.device.type, torch.bfloat16, enabled=step.settings["precision"] == "bf16"):
-            counts = count(network, loader.once(step.data.test), channels)
+            images = count(network, loader.once(step.data.test), channels)
         seconds = time.monotonic() - started
-        write_json(path, counts | {"images": len(step.data.test.ids), "seconds": seconds})
+        path.unlink(missing_ok=True)  # so that no crash leaves the counts of two evaluations side by side
+        write_arrays(single, pack(images))
+        write_json(path, {"format": EVALUATION, **totals(images), "images": len(images), "seconds": seconds})
     return read_json(path)
 
 

@@ -9,28 +9,66 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from methods.functional import confusion_matrix
 from scenarios.protocol import Protocol
+
+COUNTS = ("tp", "fp", "fn")
+"""What is counted for each class: true positives, false positives and false negatives, in pixels."""
+
+STORED = 1
+"""Format of the counts of single images in the store; readers refuse what they do not know."""
 
 
 @torch.no_grad()
-def count(network: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], num_classes: int) -> dict[str, Any]:
-    """True positives, false positives and false negatives of each class over the test images.
+def count(network: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], num_classes: int) -> np.ndarray:
+    """COUNTS of each class in each test image: int64 `[images, 3, num_classes]`, in the order of the batches.
 
-    The confusion matrix stays on the device until the last batch is through.
+    The counts stay on the device until the last batch is through.
     """
-    total: Tensor | None = None
-    for images, labels in batches:
-        prediction = network(images).logits.argmax(dim=1)
-        confusion = confusion_matrix(prediction, labels, num_classes)
-        total = confusion if total is None else total + confusion
-    if total is None:
-        total = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-    hits = total.diagonal()
+    found = [count_batch(network(images).logits.argmax(dim=1), labels, num_classes) for images, labels in batches]
+    if not found:
+        return np.zeros((0, len(COUNTS), num_classes), np.int64)
+    return torch.cat(found).cpu().numpy().astype(np.int64)
+
+
+def count_batch(prediction: Tensor, target: Tensor, num_classes: int) -> Tensor:
+    """COUNTS of each image of a batch: `[B, 3, num_classes]`, int32 (an image has fewer than 2³¹ pixels).
+
+    `prediction` `[B, H, W]` lies in `0 … num_classes-1`; a pixel whose `target` does not is dropped.
+    """
+    batch = len(target)
+    prediction, target = prediction.flatten(1).long(), target.flatten(1).long()
+    kept = (target >= 0) & (target < num_classes)
+    # A confusion matrix for each image; dropped pixels are counted in one cell more, which is cut off.
+    cells = batch * num_classes**2
+    row = torch.arange(batch, device=target.device)[:, None] * num_classes
+    index = ((row + target) * num_classes + prediction).masked_fill(~kept, cells).flatten()
+    ones = torch.ones_like(index, dtype=torch.int32)
+    confusion = ones.new_zeros(cells + 1).index_add(0, index, ones)[:-1]
+    confusion = confusion.reshape(batch, num_classes, num_classes)
+    hits = confusion.diagonal(dim1=1, dim2=2)
+    missed = confusion.sum(dim=2, dtype=torch.int32) - hits
+    return torch.stack([hits, confusion.sum(dim=1, dtype=torch.int32) - hits, missed], dim=1)
+
+
+def totals(images: np.ndarray) -> dict[str, list[int]]:
+    """COUNTS over all images `[images, 3, classes]`, as plain values."""
+    return dict(zip(COUNTS, images.sum(axis=0, dtype=np.int64).tolist(), strict=True))
+
+
+def pack(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Counts of images `[images, 3, classes]` as sparse arrays: an image holds few of the classes.
+
+    `entries[i]` is the number of classes that occur in image i, labelled or predicted; `classes`, `tp`, `fp` and
+    `fn` have an entry for each of these, image after image. `shape` is (images, classes), `format` STORED.
+    """
+    row, channel = images.any(axis=1).nonzero()
+    size = (len(images), images.shape[2])
     return {
-        "tp": hits.tolist(),
-        "fp": (total.sum(dim=0) - hits).tolist(),
-        "fn": (total.sum(dim=1) - hits).tolist(),
+        "format": np.array(STORED, np.uint16),
+        "shape": np.array(size, np.uint32),
+        "entries": np.bincount(row, minlength=size[0]).astype(np.uint16),
+        "classes": channel.astype(np.uint16),
+        **{name: images[row, place, channel].astype(np.uint32) for place, name in enumerate(COUNTS)},
     }
 
 
@@ -43,7 +81,7 @@ def metrics(
     absent, predicted or not: the protocol leaves it out of the means or counts it as 0. A group of which no
     class counts has no mIoU (None).
     """
-    tp, fp, fn = (np.asarray(counts[name], dtype=np.float64) for name in ("tp", "fp", "fn"))
+    tp, fp, fn = (np.asarray(counts[name], dtype=np.float64) for name in COUNTS)
     union = tp + fp + fn
     iou = np.divide(tp, union, out=np.full_like(tp, np.nan), where=union > 0) * 100
     counted = np.where(tp + fn > 0, iou, 0.0 if protocol.absent == "zero" else np.nan)

@@ -20,7 +20,7 @@ from scenarios.errors import DataError
 from scenarios.transforms import Pair, evaluation_pair, training_pair
 from scenarios.views import View
 
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as its weights expect
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as its weights expect
 
 
 class _Samples(TorchDataset[Pair]):
@@ -92,8 +92,8 @@ class Loader:
     def __init__(self, dataset: Dataset, settings: dict[str, Any], device: torch.device, workers: int | None):
         self.dataset, self.settings, self.device = dataset, settings, device
         self.workers = default_workers(dataset) if workers is None else workers
-        self._mean = torch.tensor(_MEAN, device=device).view(1, 3, 1, 1) * 255
-        self._std = torch.tensor(_STD, device=device).view(1, 3, 1, 1) * 255
+        self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1) * 255
+        self._std = torch.tensor(STD, device=device).view(1, 3, 1, 1) * 255
 
     def training(self, view: View, order: BatchOrder, start: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of a step from iteration `start` on, augmented."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -121,6 +122,17 @@ class Reporter:
         if self._board:
             self._board.close()
         self._log = self._board = None
+
+    def fail_run(self, error: Exception) -> None:
+        """The run ended in an error, and another one begins; one that no user can mend is logged with its place."""
+        known = hasattr(error, "exit_code")
+        self.note(f"failed: {error if known else f'{type(error).__name__}: {error}'}")
+        if self._log and not known:
+            with self._log.open("a", encoding="utf-8") as file:
+                traceback.print_exception(error, file=file)
+        if "training" in self._tasks:
+            self.end_training()
+        self.end_run()
 
     def note(self, text: str, epoch: bool = False) -> None:
         """A line; lines of single epochs are left to the bars on a terminal."""

@@ -6,10 +6,11 @@ from typing import Any
 
 from bench.evaluation import forgetting, metrics
 from bench.plan import Plan, StepPlan
-from scenarios.groups import class_groups
+from scenarios.groups import channel_names, class_groups
 
-FORMAT = 1
-"""Raised when the meaning of a record changes; readers refuse what they do not know."""
+FORMAT = 2
+"""Raised when the meaning of a record changes; readers refuse what they do not know. results/schema.json says what
+a record holds. 2 added `source`, `group_spans`, and `evaluation` of each step."""
 
 
 def step_record(plan: Plan, step: StepPlan, training: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
@@ -20,11 +21,19 @@ def step_record(plan: Plan, step: StepPlan, training: dict[str, Any], counts: di
         "key": step.key,
         **metrics(counts, groups, plan.experiment.protocol),
         "counts": {name: counts[name] for name in ("tp", "fp", "fn")},
+        "evaluation": _evaluation(plan, step),
         "test_images": counts["images"],
         "test_seconds": counts["seconds"],
         "recipe": step.settings,
         "training": training,
     }
+
+
+def _evaluation(plan: Plan, step: StepPlan) -> dict[str, str]:
+    """Where the counts of single images lie, relative to the run store. Evaluations of one name have the same test
+    images in the same order with the same labels, so that runs can be compared image by image."""
+    name = plan.evaluation_name(step)
+    return {"name": name, "images": f"steps/{step.key}/{name}.npz"}
 
 
 def run_record(plan: Plan, steps: list[dict[str, Any]]) -> dict[str, Any]:
@@ -34,10 +43,12 @@ def run_record(plan: Plan, steps: list[dict[str, Any]]) -> dict[str, Any]:
     complete = done == wanted
     return {
         "format": FORMAT,
+        "source": None,
         "experiment": plan.experiment.describe(),
         "title": plan.method.title,
         "protocol": plan.experiment.protocol.summary(),
-        "class_names": _channel_names(plan),
+        "class_names": channel_names(plan.scenario, plan.dataset),
+        "group_spans": class_groups(plan.scenario, plan.dataset, plan.experiment.protocol),
         "classes_per_step": [len(items) for items in plan.scenario.steps],
         "num_steps": len(plan.scenario.steps),
         "complete": complete,
@@ -60,15 +71,3 @@ def _first_learned(plan: Plan, steps: list[dict[str, Any]]) -> list[int]:
     """For each channel the position of the first record whose network has it."""
     sizes = [len(record["iou"]) for record in steps]
     return [next(i for i, size in enumerate(sizes) if channel < size) for channel in range(sizes[-1])]
-
-
-def _channel_names(plan: Plan) -> list[str]:
-    """Names of the classifier's channels, in learning order."""
-    dataset = plan.dataset
-    background = [] if dataset.background is None else [dataset.background]
-    if plan.scenario.setting == "domain":
-        return [*background, *dataset.classes]
-    return [
-        *(background or ["(not yet learned)"]),
-        *(dataset.classes[label - 1] for label in plan.scenario.learned),
-    ]

@@ -8,6 +8,7 @@ OUT/steps/KEY/                   written once, atomically:
     weights.safetensors          the network after the step
     method.safetensors           the method's state after the step
     evaluation-HASH.json         counts of the confusion matrix, one file per evaluation protocol
+    evaluation-HASH.npz          the same counts image by image
     state-HASH.safetensors       a method's state after a first step that it shares
 OUT/steps/KEY.checkpoint         the state inside an unfinished step
 OUT/steps/KEY.lock               held by the process that computes the step
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -30,6 +30,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bench.errors import RunError
+from bench.files import replacing, write_json
 
 
 def hash_of(value: Any) -> str:
@@ -38,42 +39,14 @@ def hash_of(value: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file so that a reader, or a crash, never meets half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-class _replacing:
-    """A temporary file beside `path` that takes its place, durable, when the block ends without an error."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-
-    def __enter__(self) -> Path:
-        return self.temporary
-
-    def __exit__(self, failed: type | None, *_: object) -> None:
-        if failed:
-            self.temporary.unlink(missing_ok=True)
-            return
-        with self.temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        self.temporary.replace(self.path)
-
-
 class Store:
-    """The steps and runs under one directory. Raises RunError where it cannot be written."""
+    """The steps and runs under one directory. Raises RunError where it cannot be written; `look` leaves a
+    directory that is not there alone, for those who only ask what is done."""
 
-    def __init__(self, root: str | Path):
+    def __init__(self, root: str | Path, look: bool = False):
         self.root = Path(root)
+        if look:
+            return
         try:
             (self.root / "steps").mkdir(parents=True, exist_ok=True)
             (self.root / "runs").mkdir(exist_ok=True)
@@ -145,7 +118,7 @@ class Store:
 
     def save_checkpoint(self, key: str, state: Mapping[str, Any]) -> None:
         """Replace the step's checkpoint; a crash leaves the old or the new one, never half of one."""
-        with _replacing(self.checkpoint_path(key)) as temporary:
+        with replacing(self.checkpoint_path(key)) as temporary:
             torch.save(dict(state), temporary)
 
     def load_checkpoint(self, key: str) -> dict[str, Any] | None:
@@ -163,5 +136,5 @@ class Store:
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         save_file(plain, temporary)

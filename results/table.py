@@ -1,96 +1,129 @@
-"""Tables of methods × groups of classes, one for each set of comparable runs."""
+"""What a table is: heads of several levels, and typed cells. How it looks is the business of `results/render/`."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from statistics import mean, stdev
-
-from results.records import Run
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 MISSING = "–"
+CHECK = "✓"
+_MARKS = "abcdefghijklmnopqrstuvwxyz"
+
+
+class TableError(ValueError):
+    """A table that cannot be made of what there is."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number (mIoU in %, or points) with its deviation, or a text; with neither it is missing (–).
+
+    `count`: seeds that went into the number, 0 where it is none of ours. `footnote`: what the reader must know of
+    this cell. `rank`: 1 for the best of its column, 2 for the second, else 0. `signed`: printed with its sign.
+    """
+
+    value: float | None = None
+    std: float | None = None
+    text: str | None = None
+    count: int = 0
+    footnote: str = ""
+    rank: int = 0
+    signed: bool = False
+
+    @property
+    def number(self) -> str:
+        """The number as printed, without its deviation; – where there is none."""
+        return MISSING if self.value is None else f"{self.value:{'+' * self.signed}.1f}".replace("-", "−")
+
+    @property
+    def deviation(self) -> str:
+        """The deviation as printed, or nothing."""
+        return "" if self.std is None else f"{self.std:.1f}"
+
+    def __str__(self) -> str:
+        if self.text is not None:
+            return self.text
+        return f"{self.number} ± {self.deviation}" if self.deviation else self.number
+
+
+Head = tuple[str, ...]
+"""The heads above a column from the outermost to its own: ("15-1 (6 steps)", "Disjoint", "0-15")."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A rendered table: `rows` are texts, the first of each row names the method."""
+    """Rows of cells under `heads`, one for each column; the first `stubs` columns say what a row is."""
 
     title: str
-    header: list[str]
-    rows: list[list[str]]
+    heads: list[Head]
+    cells: list[list[Cell]]
     notes: list[str] = field(default_factory=list)
+    stubs: int = 1
 
-    def markdown(self) -> str:
-        """GitHub's Markdown."""
-        from tabulate import tabulate
+    @property
+    def header(self) -> list[str]:
+        """The heads of each column in one text."""
+        return [" / ".join(head) for head in self.heads]
 
-        align = ["left", *["right"] * (len(self.header) - 1)]
-        body = tabulate(self.rows, self.header, tablefmt="github", disable_numparse=True, colalign=align)
-        return "\n\n".join([f"**{self.title}**", body, *self.notes])
+    @property
+    def rows(self) -> list[list[str]]:
+        """The cells as plain text, without marks."""
+        return [[str(cell) for cell in row] for row in self.cells]
 
-    def csv(self) -> str:
-        """Comma-separated values with a column for the title; notes are left out."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["table", *self.header])
-        writer.writerows([self.title, *row] for row in self.rows)
-        return text.getvalue()
+    def levels(self) -> list[list[tuple[str, int]]]:
+        """The heads line by line from the outermost, as (text, columns that it spans). A column with fewer heads
+        has empty ones above its own."""
+        depth = max(len(head) for head in self.heads)
+        padded = [("",) * (depth - len(head)) + head for head in self.heads]
+        return [_spans(padded, level) for level in range(depth)]
 
-
-def main_tables(runs: Iterable[Run]) -> list[Table]:
-    """mIoU (%) after the last step, methods × groups. Runs that differ in more than method and seed, such as in
-    protocol or recipe, never share a table."""
-    sets: dict[str, list[Run]] = {}
-    for run in runs:
-        sets.setdefault(run.comparable, []).append(run)
-    return [_table(members) for members in sets.values()]
-
-
-def _table(runs: list[Run]) -> Table:
-    experiment = runs[0].experiment
-    methods: dict[str, list[Run]] = {}
-    for run in runs:
-        methods.setdefault(run.experiment["method"], []).append(run)
-    groups = list(runs[0].last["groups"])
-    rows, notes = [], []
-    for method, members in methods.items():
-        finished = [run for run in members if run.complete]
-        for run in members:
-            if not run.complete:
-                done = len(run.record["steps"])
-                notes.append(f"{method}, seed {run.experiment['seed']}: unfinished, {done} steps done; left out.")
-        values = [_cell([run.last["groups"].get(group) for run in finished]) for group in groups]
-        over_steps = _cell([run.record["mean_over_steps"] for run in finished])
-        rows.append([_title(members[0], method), *values, over_steps, str(len(finished))])
-    order, classes = experiment["order"], experiment["classes"]
-    title = f"{experiment['scenario']}, {experiment['setting']}, order {order}"
-    if classes:
-        title += f", classes {', '.join(classes)}"
-    return Table(title, ["method", *groups, "mean over steps", "seeds"], rows, [_explanation(runs), *notes])
+    @property
+    def footnotes(self) -> dict[str, str]:
+        """The mark of each footnote, in the order in which a reader meets them."""
+        texts = dict.fromkeys(cell.footnote for row in self.cells for cell in row if cell.footnote)
+        return {text: _mark(position) for position, text in enumerate(texts)}
 
 
-def _title(run: Run, method: str) -> str:
-    """A method's title in tables, with the options that the user gave."""
-    _, colon, options = method.partition(":")
-    return run.record["title"] + (f" ({options})" if colon else "")
+def _mark(position: int) -> str:
+    """a … z, aa, ab …"""
+    before, letter = divmod(position, len(_MARKS))
+    return (_mark(before - 1) if before else "") + _MARKS[letter]
 
 
-def _cell(values: list[float | None]) -> str:
-    """Mean over seeds, with the sample standard deviation where there are several."""
-    known = [value for value in values if value is not None]
-    if not known or len(known) < len(values):
-        return MISSING
-    return f"{mean(known):.1f}" + (f" ± {stdev(known):.1f}" if len(known) > 1 else "")
+def _spans(heads: Sequence[Head], level: int) -> list[tuple[str, int]]:
+    """A head spans neighbours with the same heads above; an empty one stands alone."""
+    keys = [head[: level + 1] if head[level] else position for position, head in enumerate(heads)]
+    groups = (list(members) for _, members in groupby(range(len(heads)), key=lambda i: keys[i]))
+    return [(heads[members[0]][level], len(members)) for members in groups]
 
 
-def _explanation(runs: list[Run]) -> str:
-    recipe = runs[0].experiment["recipe"]
-    first = recipe["first_epochs"] or recipe["epochs"]
-    return (
-        "mIoU (%) after the last step, mean ± sample standard deviation over seeds. "
-        f"{recipe['backbone']} ({recipe['weights']} weights), crop {recipe['crop']}, batch {recipe['batch']}, "
-        f"epochs {first} + {recipe['epochs']} per later step, learning rate {recipe['first_lr']:g}, then "
-        f"{recipe['lr']:g}. Evaluation {runs[0].record['protocol']}."
-    )
+def text_table(
+    title: str, header: Sequence[str], rows: Iterable[Sequence[str]], notes: Sequence[str] = ()
+) -> Table:
+    """A table of plain texts with one line of heads."""
+    return Table(title, [(name,) for name in header], [[Cell(text=t) for t in row] for row in rows], list(notes))
+
+
+def without_common_heads(heads: Sequence[Head]) -> list[Head]:
+    """Heads of equal depth without the levels on which all columns agree; the innermost is kept if nothing else
+    is."""
+    depth = len(heads[0]) if heads else 0
+    told = [level for level in range(depth) if len({head[level] for head in heads}) > 1] or [depth - 1]
+    return [tuple(head[level] for level in told) for head in heads]
+
+
+def ranked(column: Sequence[Cell], ranks: int, lower: bool = False, out: Sequence[bool] = ()) -> list[Cell]:
+    """The cells of a column with the best `ranks` marked, as the reader compares them: by the printed number, so
+    that equal ones share a rank. `lower`: less is better. `out`: cells that do not compete (an upper bound)."""
+    competing = [cell for i, cell in enumerate(column) if cell.value is not None and not (out and out[i])]
+    values = sorted({round(cell.value, 1) for cell in competing}, reverse=not lower)[:ranks]
+    if len(competing) < 2:
+        return list(column)
+    places = {value: place for place, value in enumerate(values, start=1)}
+    return [
+        cell if cell.value is None or (out and out[i]) else replace(cell, rank=places.get(round(cell.value, 1), 0))
+        for i, cell in enumerate(column)
+    ]

@@ -1,4 +1,4 @@
-"""Groups of classes over which mIoU is printed, named by their positions in learning order."""
+"""Groups of classes over which mIoU is printed, and the names of the channels, in learning order."""
 
 from __future__ import annotations
 
@@ -31,6 +31,17 @@ def class_groups(scenario: Scenario, dataset: Dataset, protocol: Protocol) -> di
         spans += _step_spans(sizes) if dataset.groups_per_step else [named["new"]]
     printed = {(f"{a}-{b}" if a < b else f"{a}"): (a, b) for a, b in spans}
     return {"named": named, "printed": printed | {"all": named["all"]}}
+
+
+def channel_names(scenario: Scenario, dataset: Dataset) -> list[str]:
+    """Names of the classifier's channels, in learning order."""
+    background = [] if dataset.background is None else [dataset.background]
+    if scenario.setting == "domain":
+        return [*background, *dataset.classes]
+    return [
+        *(background or ["(not yet learned)"]),
+        *(dataset.classes[label - 1] for label in scenario.learned),
+    ]
 
 
 def _step_spans(sizes: list[int]) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from bench.cli import data, listing, output, run, speed
+from bench.cli import compare, data, figure, importing, listing, output, predict, report, run, speed, sweep
 
 app = typer.Typer(
     name="bench",
@@ -17,10 +17,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("sweep")(sweep.sweep)
 app.add_typer(listing.app, name="list")
 app.add_typer(data.app, name="data")
 app.command("table")(output.table)
 app.command("show")(output.show)
+app.command("figure")(figure.figure)
+app.command("predict")(predict.predict)
+app.command("compare")(compare.compare)
+app.command("report")(report.report)
+app.command("import")(importing.import_results)
 app.command("speed")(speed.speed)
 
 

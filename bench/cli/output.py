@@ -1,4 +1,4 @@
-"""`bench table` and `bench show`: what the run store holds."""
+"""`bench table` and `bench show`: what the run store holds, and what the paper prints."""
 
 from __future__ import annotations
 
@@ -11,29 +11,53 @@ if TYPE_CHECKING:
     from results.records import Run
     from results.table import Table
 
-Format = Literal["terminal", "markdown", "csv"]
+Format = Literal["terminal", "latex", "markdown", "csv", "html"]
+Style = Literal["colour", "plain"]
 _OUT = typer.Option(help="The run store.")
 
 
 def table(
-    scenario: Annotated[str | None, typer.Option(help="Only runs of this scenario.")] = None,
-    setting: Annotated[str | None, typer.Option(help="Only runs of this setting.")] = None,
-    format: Annotated[Format, typer.Option(help="How to print.")] = "terminal",
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="main, domain, ablation, class-order, hyperparameters, combination, steps or forgetting."
+        ),
+    ] = "main",
+    published: Annotated[bool, typer.Option("--published", help="The paper's numbers alone.")] = False,
+    both: Annotated[
+        bool, typer.Option("--both", help="Runs beside the paper's numbers, with the difference.")
+    ] = False,
+    scenario: Annotated[str | None, typer.Option(help="Only this scenario.")] = None,
+    setting: Annotated[str | None, typer.Option(help="Only this setting.")] = None,
+    format: Annotated[
+        Format | None, typer.Option(help="How to print.  [default: terminal, or as --output ends]")
+    ] = None,
+    style: Annotated[
+        Style, typer.Option(help="Best and second in red and blue, or bold and underlined (latex, html, terminal).")
+    ] = "colour",
+    output: Annotated[
+        Path | None, typer.Option(help="Write to this file (.tex, .md, .csv, .html); a .bib beside LaTeX.")
+    ] = None,
+    standalone: Annotated[bool, typer.Option("--standalone", help="A whole LaTeX document to compile.")] = False,
     out: Annotated[Path, _OUT] = Path("runs"),
 ) -> None:
-    """Print mIoU after the last step, methods × groups of classes."""
-    from results.records import RecordError, load_runs
+    """Print a table: methods × scenarios × settings × groups of classes, or another one by its NAME.
 
-    wanted = {"scenario": scenario, "setting": setting}
-    runs = [
-        run
-        for run in load_runs(out)
-        if all(value is None or run.experiment[key] == value for key, value in wanted.items())
-    ]
-    if not runs:
-        asked = " ".join(f"{key} {value}" for key, value in wanted.items() if value)
-        raise RecordError(f"{out} holds no run{' of ' + asked if asked else ''}; `bench run` makes some")
-    print_tables(sorted(runs, key=lambda run: run.last["groups"].get("all") or 0), format)
+    Runs are averaged over seeds. Those that differ in recipe, protocol or classes never share a table.
+    """
+    from results.table import TableError
+    from results.tables import joined_tables, measured_tables, published_tables
+
+    if published and both:
+        raise TableError("--published is the paper alone, --both is runs beside it; give one of them")
+    if published:
+        tables = published_tables(name, scenario, setting)
+    else:
+        runs = runs_asked_for(out, scenario, setting)
+        tables = joined_tables(name, runs, scenario, setting) if both else measured_tables(name, runs)
+    if not tables:
+        raise TableError(f"none of the {len(runs)} runs in {out} belongs in table {name}; see docs/results.md")
+    _deliver(tables, format, style, output, standalone)
 
 
 def show(
@@ -53,30 +77,81 @@ def show(
 
 def print_tables(runs: list[Run], format: Format) -> None:
     """Print the main tables of runs."""
-    from results.table import main_tables
+    from results.tables import main_tables
 
-    for part in main_tables(runs):
-        print_table(part, format)
+    _deliver(main_tables(runs), format)
 
 
 def print_table(table: Table, format: Format = "terminal") -> None:
     """Print a table."""
-    if format == "terminal":
-        _print_terminal(table)
+    _deliver([table], format)
+
+
+def runs_asked_for(out: Path, scenario: str | None, setting: str | None, brief: bool = True) -> list[Run]:
+    """The runs of a store that are asked for, as the paper lists methods."""
+    from results.records import RecordError, load_runs
+    from results.tables import paper_order
+
+    wanted = {"scenario": scenario, "setting": setting}
+    runs = [
+        run
+        for run in load_runs(out, brief=brief)
+        if all(value is None or run.experiment[key] == value for key, value in wanted.items())
+    ]
+    if not runs:
+        asked = " ".join(f"{key} {value}" for key, value in wanted.items() if value)
+        raise RecordError(f"{out} holds no run{' of ' + asked if asked else ''}; `bench run` makes some")
+    return sorted(runs, key=paper_order)
+
+
+def _deliver(
+    tables: list[Table],
+    format: Format | None,
+    style: Style = "colour",
+    output: Path | None = None,
+    standalone: bool = False,
+) -> None:
+    """Print tables, or write them to a file."""
+    from results.render import SUFFIXES, render
+    from results.table import TableError
+
+    format = format or (SUFFIXES.get(output.suffix, "terminal") if output else "terminal")
+    if standalone and format != "latex":
+        raise TableError(f"--standalone is a LaTeX document, not {format}; add --format latex")
+    if output is None and format == "terminal":
+        _print_terminal(tables, style)
+        return
+    text = render(tables, format, style)
+    if standalone:
+        from results.render.latex import document
+
+        text = document(text, output.stem if output else "references")
+    if output is None:
+        typer.echo(text.rstrip("\n"))
     else:
-        typer.echo(table.markdown() if format == "markdown" else table.csv().rstrip())
+        _write(output, text, tables, format)
 
 
-def _print_terminal(table: Table) -> None:
-    from rich.console import Console
-    from rich.table import Table as RichTable
+def _write(output: Path, text: str, tables: list[Table], format: Format) -> None:
+    from results.citations import bibliography
+    from results.table import TableError
 
-    rich = RichTable(title=table.title, title_justify="left", title_style="bold")
-    for number, name in enumerate(table.header):
-        rich.add_column(name, justify="right" if number else "left")
-    for row in table.rows:
-        rich.add_row(*row)
-    console = Console()
-    console.print(rich)
-    for note in table.notes:
-        console.print(note, style="dim", highlight=False, markup=False, soft_wrap=not console.is_terminal)
+    try:
+        output.write_text(text, encoding="utf-8")
+        if format == "latex":
+            output.with_suffix(".bib").write_text(bibliography(tables), encoding="utf-8")
+    except OSError as error:
+        raise TableError(f"--output {output} cannot be written ({error.strerror}); choose another place") from None
+    typer.echo(f"wrote {output}" + (f" and {output.with_suffix('.bib').name}" if format == "latex" else ""))
+
+
+def _print_terminal(tables: list[Table], style: Style) -> None:
+    """With colours and folded to the width of the terminal if it is one."""
+    import shutil
+    import sys
+
+    from results.render.terminal import render
+
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else None
+    typer.echo("\n".join(render(table, style, width, terminal) for table in tables).rstrip("\n"))

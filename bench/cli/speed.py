@@ -102,7 +102,7 @@ def _measure(chosen: dict[str, tuple], workload: Workload, rounds: int | None, p
 def _table(rows: list[Speed], workload: Workload) -> Table:
     from statistics import median
 
-    from results.table import MISSING, Table
+    from results.table import MISSING, text_table
 
     cells = []
     for row in rows:
@@ -119,12 +119,12 @@ def _table(rows: list[Speed], workload: Workload) -> Table:
         + ".",
         "MiB: peak memory of the tensors during an iteration, weights and optimiser state included.",
     ]
-    return Table(_title(workload), list(_COLUMNS), cells, notes)
+    return text_table(_title(workload), list(_COLUMNS), cells, notes)
 
 
 def _operations(row: Speed, workload: Workload) -> Table:
     """The operations that take longest beyond the floor."""
-    from results.table import Table
+    from results.table import text_table
 
     top = row.operations[:_TOP]
     times = [(op.name, op.floor, op.step) for op in top]
@@ -138,7 +138,7 @@ def _operations(row: Speed, workload: Workload) -> Table:
         f"Self time on the {where} under torch.profiler, forward, backward and update together: only what a call "
         "does itself, not what it calls."
     )
-    return Table(title, ["operation", "beyond ms", "floor ms", "step ms"], cells, [note])
+    return text_table(title, ["operation", "beyond ms", "floor ms", "step ms"], cells, [note])
 
 
 def _title(workload: Workload) -> str:

@@ -40,6 +40,10 @@ def test_run_table_and_show(tmp_path):
     run = next((tmp_path / "store" / "runs").glob("*-mib-*")).name
     shown = bench("show", run[-8:], *out)
     assert shown.returncode == 0 and "hexagon" in shown.stdout and "forgotten" in shown.stdout
+    compared = bench("compare", "ft", "mib:distillation=5", *out, "--format", "csv")
+    assert compared.returncode == 0, compared.stderr
+    assert "95% interval" in compared.stdout and " to " in compared.stdout
+    assert compared.stdout.splitlines()[1].split(",")[1:5] == ["shapes_4-4", "overlapped", "natural", "0"]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +75,7 @@ def test_run_table_and_show(tmp_path):
         (["run", "--scenario", "shapes_4-1"], ["--methods"]),
         (["data", "check", "vok"], ["did you mean voc"]),
         (["table", "--out", "/no/such/store"], ["no run store"]),
+        (["compare", "gsc", "plop", "--out", "/no/such/store"], ["no run store"]),
     ],
 )
 def test_wrong_command(arguments, words, tmp_path):

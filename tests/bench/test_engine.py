@@ -5,6 +5,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import jsonschema
+import numpy as np
 import pytest
 import torch
 
@@ -88,6 +90,41 @@ def test_record_is_complete(tmp_path):
     assert (
         training["peak_memory_bytes"] > 0 and training["versions"]["torch"] == torch.__version__.partition("+")[0]
     )
+
+
+def test_record_fits_its_schema_and_the_counts_of_images_add_up(tmp_path):
+    schema = json.loads((Path(__file__).parents[2] / "results" / "schema.json").read_text())
+    records = run([small("ft"), small("ft", "shapes_3-2", setting="domain")], out=tmp_path)
+    for record in records:
+        jsonschema.validate(record, schema, jsonschema.Draft202012Validator)
+        for step in record["steps"]:
+            with np.load(tmp_path / step["evaluation"]["images"]) as stored:
+                images, classes = stored["shape"].tolist()
+                assert images == step["test_images"] and classes == len(step["iou"])
+                for name, total in step["counts"].items():
+                    found = np.bincount(stored["classes"], stored[name], minlength=classes)
+                    assert found.tolist() == total
+            assert step["evaluation"]["images"] == f"steps/{step['key']}/{step['evaluation']['name']}.npz"
+
+
+def test_an_evaluation_without_counts_of_images_is_made_anew_without_training(tmp_path, trained):
+    record = run(small("ft"), out=tmp_path)[0]
+    step = record["steps"][-1]
+    single = tmp_path / step["evaluation"]["images"]
+    stored, bytes_before = single.with_suffix(".json"), single.read_bytes()
+    for spoil in (
+        single.unlink,
+        lambda: stored.write_text(json.dumps({"tp": [0], "fp": [0], "fn": [0], "images": 1, "seconds": 0.1})),
+    ):
+        spoil()
+        trained.clear()
+        again = run(small("ft"), out=tmp_path)[0]["steps"][-1]
+        assert trained == []
+        assert again["counts"] == step["counts"] and again["miou"] == step["miou"]
+        assert single.read_bytes() == bytes_before
+    untouched = single.stat().st_mtime_ns
+    run(small("ft"), out=tmp_path)
+    assert single.stat().st_mtime_ns == untouched
 
 
 def test_domain_steps_keep_all_classes(tmp_path):

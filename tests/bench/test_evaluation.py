@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.evaluation import count, forgetting, metrics
+from bench.evaluation import count, count_batch, forgetting, metrics, pack, totals
+from methods.functional import confusion_matrix
 from methods.method import Output
 from scenarios.protocol import PROTOCOLS
 
@@ -35,26 +36,53 @@ def test_count_agrees_with_counting_by_hand() -> None:
         )
         for size in (2, 2, 1)
     ]
-    tp, fp, fn = (np.zeros(3, int) for _ in range(3))
+    expected = np.zeros((5, 3, 3), int)  # images, (tp, fp, fn), classes
+    image = 0
     for images, labels in batches:
         small = images[:, :, ::2, ::2]
         large = nn.functional.interpolate(small, (8, 6), mode="bilinear", align_corners=False).numpy()
-        for index, true in np.ndenumerate(labels.numpy()):
-            said = large[index[0], :, index[1], index[2]].argmax()
+        for (row, *pixel), true in np.ndenumerate(labels.numpy()):
+            said = large[(row, slice(None), *pixel)].argmax()
             if true > 2:
                 continue
             if said == true:
-                tp[true] += 1
+                expected[image + row, 0, true] += 1
             else:
-                fp[said] += 1
-                fn[true] += 1
-    counts = count(Stub(), iter(batches), 3)
-    assert counts == {"tp": tp.tolist(), "fp": fp.tolist(), "fn": fn.tolist()}
-    assert min(tp) > 0 and min(fp) > 0
+                expected[image + row, 1, said] += 1
+                expected[image + row, 2, true] += 1
+        image += len(images)
+    found = count(Stub(), iter(batches), 3)
+    assert found.tolist() == expected.tolist()
+    assert expected[:, :2].sum(axis=0).min() > 0
+    assert totals(found) == dict(zip(("tp", "fp", "fn"), expected.sum(axis=0).tolist(), strict=True))
+
+
+def test_counts_of_images_add_up_to_the_confusion_matrix() -> None:
+    generator = torch.Generator().manual_seed(1)
+    target = torch.tensor([0, 1, 2, 3, 6, 255])[torch.randint(6, (4, 9, 7), generator=generator)]
+    prediction = torch.randint(5, (4, 9, 7), generator=generator)
+    confusion = confusion_matrix(prediction, target, 5)
+    hits = confusion.diagonal()
+    found = totals(count_batch(prediction, target, 5).numpy())
+    assert found["tp"] == hits.tolist()
+    assert found["fp"] == (confusion.sum(dim=0) - hits).tolist()
+    assert found["fn"] == (confusion.sum(dim=1) - hits).tolist()
 
 
 def test_count_of_no_image() -> None:
-    assert count(Stub(), iter(()), 2) == {"tp": [0, 0], "fp": [0, 0], "fn": [0, 0]}
+    assert totals(count(Stub(), iter(()), 2)) == {"tp": [0, 0], "fp": [0, 0], "fn": [0, 0]}
+
+
+def test_packed_counts_hold_the_classes_that_occur() -> None:
+    images = np.zeros((3, 3, 4), np.int64)
+    images[0, :, 1] = 5, 0, 2
+    images[0, :, 3] = 0, 7, 0
+    images[2, :, 0] = 9, 0, 0
+    packed = {name: values.tolist() for name, values in pack(images).items()}
+    assert packed == {
+        "format": 1, "shape": [3, 4], "entries": [2, 0, 1], "classes": [1, 3, 0],
+        "tp": [5, 0, 9], "fp": [0, 7, 0], "fn": [2, 0, 0],
+    }  # fmt: skip
 
 
 COUNTS = {"tp": [60, 10, 30, 0], "fp": [20, 10, 0, 0], "fn": [20, 0, 10, 0]}

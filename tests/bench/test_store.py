@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from filelock import Timeout
 
 import bench.store
 from bench.errors import RunError
-from bench.store import Store, hash_of, read_json, write_json
+from bench.files import read_json, write_arrays, write_json
+from bench.store import Store, hash_of
 
 WEIGHTS = {
     "conv": torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0)).to(
@@ -140,6 +142,18 @@ def test_json_is_replaced_whole(tmp_path: Path) -> None:
     write_json(path, {"b": "ä"})
     assert json.loads(path.read_text(encoding="utf-8")) == {"b": "ä"}
     assert [p.name for p in path.parent.iterdir()] == ["run.json"]
+
+
+def test_arrays_are_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "counts.npz"
+    write_arrays(path, {"tp": np.arange(3, dtype=np.uint32)})
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez_compressed", lambda file, **_: file.write(b"half") and 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write_arrays(path, {})
+    with np.load(path) as stored:
+        assert stored["tp"].tolist() == [0, 1, 2] and stored["tp"].dtype == np.uint32
+    assert [p.name for p in tmp_path.iterdir()] == ["counts.npz"]
 
 
 def test_hashes_depend_on_values_alone() -> None:

@@ -57,14 +57,14 @@ def out(tmp_path: Path) -> Path:
 
 
 def test_this_version_reads_its_own_records() -> None:
-    assert FORMAT in KNOWN_FORMATS
+    assert KNOWN_FORMATS[-1] == FORMAT  # what it writes is what older records are migrated to
 
 
 def test_all_runs_by_name(out: Path) -> None:
     runs = load_runs(out)
     assert [run.name for run in runs] == list(NAMES)
     assert runs[0].experiment == EXPERIMENT
-    assert runs[0].complete and runs[0].last == {"step": 1, "recipe": {"precision": "fp32"}}
+    assert runs[0].complete and runs[0].last == {"step": 1, "recipe": {"precision": "fp32"}, "evaluation": None}
     assert runs[0].path == out / "runs" / NAMES[0]
 
 
@@ -109,15 +109,28 @@ def test_no_store_and_an_empty_one(tmp_path: Path) -> None:
         load_run(tmp_path, "x")
 
 
-@pytest.mark.parametrize("content", ['{"format": 99}', '{"experiment": {}}', "{", ""])
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"format": 99}',
+        '{"experiment": {}}',
+        '{"format": "2"}',
+        '{"format": true}',
+        "[1]",
+        "{",
+        "",
+        '{"format": 2, "experiment": {}, "complete": true, "steps": []}',
+        '{"format": 1, "experiment": {}}',
+    ],
+)
 def test_records_that_cannot_be_read(out: Path, content: str) -> None:
     path = out / "runs" / NAMES[1] / "run.json"
     path.write_text(content)
     with pytest.raises(RecordError, match=str(path)) as info:
         load_runs(out)
     assert info.value.exit_code == 2
-    if "format" in content:
-        assert "has format 99; this version reads (1,)" in str(info.value)
+    if "99" in content:
+        assert "has format 99, newer than this version reads (1, 2); update issbench" in str(info.value)
 
 
 @pytest.mark.parametrize(
@@ -143,9 +156,36 @@ def test_comparable_runs_differ_in_method_and_seed_alone(
     assert (one.comparable == other.comparable) == comparable
 
 
+def test_comparable_but_for_what_a_table_tells_apart(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    write(tmp_path, "b", order="B", setting="disjoint", method="plop")
+    one, other = load_runs(tmp_path)
+    assert one.comparable_but("order", "setting") == other.comparable_but("order", "setting")
+    assert one.comparable_but("order") != other.comparable_but("order")
+
+
+def test_the_natural_order_of_voc_is_the_papers_a(tmp_path: Path) -> None:
+    for name, changed in (
+        ("a", {}),
+        ("b", {"order": "A"}),
+        ("c", {"classes": ["cat"]}),
+        ("d", {"scenario": "ade_100-50"}),
+    ):
+        write(tmp_path, name, **changed)
+    runs = load_runs(tmp_path)
+    assert [run.order for run in runs] == ["A", "A", "natural", "natural"]
+    assert runs[0].comparable == runs[1].comparable
+
+
+def test_brief_records_are_whole_but_for_the_steps(out: Path) -> None:
+    for whole, brief in zip(load_runs(out), load_runs(out, brief=True), strict=True):
+        assert brief.record | {"steps": None} == whole.record | {"steps": None}
+        assert brief.last == {"step": 1, "recipe": {"precision": "fp32"}}
+
+
 def test_results_start_without_torch() -> None:
     code = (
-        "import sys, results.records, results.table, results.show; "
+        "import sys, results.records, results.tables, results.show, results.render.latex; "
         "loaded = {name.partition('.')[0] for name in sys.modules}; "
         "assert not loaded & {'torch', 'numpy', 'bench', 'methods', 'scenarios'}, loaded"
     )

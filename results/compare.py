@@ -1,0 +1,205 @@
+"""Which runs of several methods may be compared, and what the comparison says, as a table with sentences."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+import numpy as np
+
+from results.bootstrap import Interval, paired_interval
+from results.records import RecordError, Run
+from results.statistics import friedman_test, spread, wilcoxon_test
+from results.table import MISSING, Table, text_table
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Runs that differ in nothing but the method: one for each method, in the order asked for."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def facts(self) -> tuple[str, str, str, str]:
+        """Scenario, setting, order and seed."""
+        experiment = self.runs[0].experiment
+        classes = f" ({', '.join(experiment['classes'])})" if experiment["classes"] else ""
+        return experiment["scenario"] + classes, experiment["setting"], self.runs[0].order, str(experiment["seed"])
+
+    def scores(self, group: str) -> list[float | None]:
+        """mIoU (%) of a group after the last step, for each method."""
+        found = []
+        for run in self.runs:
+            scores = run.last["miou"] | run.last["groups"]
+            if group not in scores:
+                raise RecordError(f"{run.name} has no group {group!r}; it has {', '.join(scores)}")
+            found.append(scores[group])
+        return found
+
+
+def compare(runs: Sequence[Run], methods: Sequence[str], group: str = "all") -> Table:
+    """Two methods: differences of mIoU (%) with their intervals, cell by cell. More: their mean ranks.
+
+    The notes say in words what is significant. Raises RecordError where there is nothing to compare.
+    """
+    methods = [canonical(method) for method in methods]
+    cells, notes = match(runs, methods)
+    known = [cell for cell in cells if None not in cell.scores(group)]
+    if len(known) < len(cells):
+        notes.append(f"Left out: {len(cells) - len(known)} cells in which group {group} has no mIoU.")
+    if not known:
+        raise RecordError(f"no runs of {' and '.join(methods)} can be compared. {' '.join(notes)}")
+    repeated = len({cell.facts for cell in known}) < len(known)
+    if repeated:
+        notes.append("Several runs of one cell differ in recipe or protocol: no test is made over all of them.")
+    table = _pairs if len(methods) == 2 else _ranks
+    return table(known, methods, group, notes, repeated)
+
+
+def canonical(method: str) -> str:
+    """A method with its options in the order in which records have them."""
+    name, colon, options = method.partition(":")
+    return name.strip() + colon + ",".join(sorted(part.strip() for part in options.split(",")))
+
+
+def match(runs: Sequence[Run], methods: Sequence[str]) -> tuple[list[Cell], list[str]]:
+    """The cells that all methods have, and notes about what is left out. RecordError for an unknown method."""
+    if len(set(methods)) < max(2, len(methods)):
+        raise RecordError(f"compare takes two methods or more, each once; got {', '.join(methods)}")
+    there = sorted({run.experiment["method"] for run in runs})
+    for method in methods:
+        if method not in there:
+            close = difflib.get_close_matches(method, there, n=3)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"it has {', '.join(there) or 'none'}"
+            raise RecordError(f"no run of {method} in the run store; {hint}")
+    asked = [run for run in runs if run.experiment["method"] in methods]
+    places: dict[tuple[str, int], list[Run]] = {}
+    for run in asked:
+        if run.complete:
+            places.setdefault((run.cell, run.experiment["seed"]), []).append(run)
+    notes = [f"Left out, unfinished: {run.name}." for run in asked if not run.complete]
+    cells = []
+    for members in places.values():
+        found, why = _cells(members, methods)
+        cells += found
+        if why:
+            notes.append(f"Left out, {why}: {', '.join(run.name for run in members)}.")
+    return cells, notes
+
+
+def _cells(members: list[Run], methods: Sequence[str]) -> tuple[list[Cell], str]:
+    """Cells of one scenario, order and seed, one for each recipe; or why there is none."""
+    lacking = [m for m in methods if all(run.experiment["method"] != m for run in members)]
+    if lacking:
+        return [], f"no run of {', '.join(lacking)} beside"
+    recipes = dict.fromkeys(_recipe(run) for run in members if not run.imported) or {"": None}
+    cells = []
+    for recipe in recipes:
+        # An imported run's recipe is unknown; it goes with every recipe of ours.
+        chosen = [run for run in members if run.imported or _recipe(run) == recipe]
+        fitting = {run.experiment["method"]: run for run in chosen}
+        # Order A of VOC is the natural one: two runs with the same steps are one.
+        if any(run.last["key"] != fitting[run.experiment["method"]].last["key"] for run in chosen):
+            return [], "several runs of one method"
+        if len(fitting) == len(methods):
+            cells.append(Cell(tuple(fitting[method] for method in methods)))
+    return cells, "" if cells else "trained by different recipes"
+
+
+def _recipe(run: Run) -> str:
+    return json.dumps([run.experiment["recipe"], run.last["recipe"]["precision"]], sort_keys=True)
+
+
+def _pairs(cells: list[Cell], methods: list[str], group: str, notes: list[str], repeated: bool) -> Table:
+    a, b = methods
+    rows, intervals, scores, errors = [], [], [], []
+    for cell in cells:
+        one, other = cell.scores(group)
+        scores.append((one, other))
+        try:
+            found = paired_interval(*cell.runs, group)
+            intervals.append(found)
+            told = [f"{found.low:+.2f} to {found.high:+.2f}", _verdict(found, a, b)]
+        except RecordError as error:
+            errors.append(str(error))
+            told = [MISSING, MISSING]
+        which = [cell.runs[0].name[-8:]] if repeated else []
+        rows.append([*cell.facts, *which, f"{one:.2f}", f"{other:.2f}", f"{one - other:+.2f}", *told])
+    header = ["scenario", "setting", "order", "seed", *(["run"] if repeated else []), a, b]
+    header += ["difference", "95% interval", "better"]
+    if errors:
+        notes.append(f"No interval for {len(errors)} of {len(cells)} cells, such as: {errors[0]}.")
+    said = [_over_images(intervals, a, b)] if intervals else []
+    if not repeated:
+        said += [_over_cells(scores, a, b), *_over_seeds(cells, scores), *_dependence(cells)]
+    return text_table(f"{a} − {b}: mIoU (%) of {group} after the last step", header, rows, [*said, *notes])
+
+
+def _verdict(found: Interval, a: str, b: str) -> str:
+    return (a if found.low > 0 else b) if found.significant else "neither"
+
+
+def _over_images(intervals: list[Interval], a: str, b: str) -> str:
+    if len(intervals) == 1:
+        start = intervals[0].sentence(a, b)
+    else:
+        wins, losses = sum(i.low > 0 for i in intervals), sum(i.high < 0 for i in intervals)
+        start = (
+            f"On {wins} of {len(intervals)} cells {a} is better than {b} (the interval of the difference excludes "
+            f"0), on {losses} it is worse, on {len(intervals) - wins - losses} the interval includes 0."
+        )
+    resamples = intervals[0].resamples
+    return (
+        f"{start} Intervals: paired bootstrap over test images, {resamples} resamples; they do not hold what "
+        "another seed would change."
+    )
+
+
+def _over_cells(scores: list[tuple[float, float]], a: str, b: str) -> str:
+    one, other = zip(*scores, strict=True)
+    return wilcoxon_test(one, other).sentence(a, b)
+
+
+def _over_seeds(cells: list[Cell], scores: list[tuple[float, float]]) -> list[str]:
+    """Mean difference of each scenario, setting and order that has several seeds."""
+    places: dict[tuple[str, ...], list[float]] = {}
+    for cell, (one, other) in zip(cells, scores, strict=True):
+        places.setdefault(cell.facts[:3], []).append(one - other)
+    return [
+        f"{', '.join(place)}: {found.mean:+.2f} ± {found.sample:.2f} points (mean and sample standard deviation "
+        f"over {found.count} seeds)."
+        for place, differences in places.items()
+        if (found := spread(differences)).sample is not None
+    ]
+
+
+def _dependence(cells: list[Cell]) -> list[str]:
+    """A caution where cells repeat a scenario."""
+    scenarios = {cell.facts[0] for cell in cells}
+    if len(scenarios) == len(cells):
+        return []
+    return [
+        f"The {len(cells)} cells come from {len(scenarios)} scenario{'s' * (len(scenarios) > 1)}; seeds and orders "
+        "of one scenario are no independent data sets, so a p-value is smaller than other scenarios would give."
+    ]
+
+
+def _ranks(cells: list[Cell], methods: list[str], group: str, notes: list[str], repeated: bool) -> Table:
+    scores = np.array([cell.scores(group) for cell in cells], float)
+    if repeated or len(cells) < 2:
+        why = "several runs of one cell differ in recipe" if repeated else "all share only 1 cell"
+        raise RecordError(
+            f"no ranks of {', '.join(methods)}: {why}; the test takes 2 cells or more. {' '.join(notes)}"
+        )
+    found = friedman_test(methods, scores)
+    means = dict(zip(methods, scores.T.tolist(), strict=True))
+    rows = [
+        [name, f"{rank:.2f}", f"{mean(means[name]):.2f}"]
+        for name, rank in zip(found.methods, found.ranks, strict=True)
+    ]
+    title = f"Mean ranks by mIoU (%) of {group} after the last step, {len(cells)} cells"
+    said = [found.sentence(), *_dependence(cells), *notes]
+    return text_table(title, ["method", "mean rank", "mean mIoU"], rows, said)

@@ -1,0 +1,99 @@
+"""What all figures share: a blank figure, notes below it, writing it to a file. matplotlib loads on first use."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".pdf", ".png", ".svg")
+MOST_PANELS = 12
+_TEXT, _SMALL = 8, 7
+_DPI = 200
+
+
+class FigureError(ValueError):
+    """A figure that cannot be made of what there is."""
+
+    exit_code = 2
+
+
+def blank(width: float, height: float) -> Figure:
+    """An empty figure, in inches. It belongs to no window and no global list, so nothing has to be closed."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def row_of_panels(count: int, width: float, height: float, columns: int = 3) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` axes of the given size in inches, row by row. FigureError where they are too many."""
+    if count > MOST_PANELS:
+        raise FigureError(
+            f"{count} panels do not fit in one figure (at most {MOST_PANELS}); choose with --scenario, --setting, "
+            "--methods or --run"
+        )
+    columns = min(columns, count)
+    rows = ceil(count / columns)
+    figure = blank(width * columns, height * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for unused in axes[count:]:
+        unused.remove()
+    return figure, axes[:count]
+
+
+def write_notes(figure: Figure, notes: Sequence[str]) -> None:
+    """Small lines below everything: what was left out, and why."""
+    if notes:
+        letters = int(figure.get_size_inches()[0] * 17)
+        lines = [line for note in dict.fromkeys(notes) for line in textwrap.wrap(note, letters)]
+        # The layout makes room for this label; for a free text it would not.
+        figure.supxlabel("\n".join(lines), fontsize=_SMALL, color="0.35", x=0.01, ha="left")
+
+
+def shared_legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One legend to the right of all panels, each name once; the figure grows by what it takes."""
+    entries = {}
+    for axis in axes:
+        handles, names = axis.get_legend_handles_labels()
+        entries |= {name: handle for name, handle in zip(names, handles, strict=True) if name not in entries}
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width + 0.7 + 0.075 * max(map(len, entries)), max(height, 0.5 + 0.17 * len(entries)))
+    figure.legend(entries.values(), entries, loc="outside right center", frameon=False, fontsize=_TEXT)
+
+
+def tidy(axis: Axes, grid: Literal["both", "y"] = "both") -> None:
+    """The look that charts share: no frame above and to the right, a faint grid, small text."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis=grid, alpha=0.3)
+    axis.tick_params(labelsize=_TEXT)
+    axis.xaxis.label.set_size(_TEXT + 1)
+    axis.yaxis.label.set_size(_TEXT + 1)
+    axis.title.set_size(_TEXT + 1)
+
+
+def check_output(path: Path) -> None:
+    """FigureError for a name that says no format; to be told before anything is computed."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise FigureError(f"--output {path}: the name must end in {', '.join(SUFFIXES)}")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure; the name's end says the format. FigureError for another end, or a place without access."""
+    import matplotlib
+
+    check_output(path)
+    # No time of writing, so that equal figures are equal files; type 42 is what publishers accept.
+    metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}[path.suffix.lower()]
+    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "issbench"}):
+        try:
+            figure.savefig(path, dpi=_DPI, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
+        except OSError as error:
+            raise FigureError(
+                f"--output {path} cannot be written ({error.strerror}); choose another place"
+            ) from None

@@ -1,0 +1,98 @@
+"""LaTeX with booktabs: heads over their columns, \\cite after methods, notes below the table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from results.citations import citation
+from results.table import Cell, Table
+
+PACKAGES = ("booktabs", "xcolor", "amssymb")
+_RANKS = {"colour": (r"\textcolor{red}{%s}", r"\textcolor{blue}{%s}"), "plain": (r"\textbf{%s}", r"\underline{%s}")}
+_SIGNS = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "[": "{[}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "–": "--", "−": "$-$", "±": r"$\pm$", "×": r"$\times$",
+    "λ1": r"$\lambda_1$", "λ2": r"$\lambda_2$", "λ": r"$\lambda$", "✓": r"$\checkmark$",
+}  # fmt: skip
+_ANY = re.compile("|".join(re.escape(sign) for sign in sorted(_SIGNS, key=len, reverse=True)))
+_SIZES = ((9, "small"), (13, "footnotesize"), (19, "scriptsize"))  # columns that fit on a page
+
+
+def render(table: Table, style: str = "colour") -> str:
+    """A `table*` for a document with PACKAGES."""
+    size = next((name for columns, name in _SIZES if len(table.heads) <= columns), "tiny")
+    columns = "l" * table.stubs + "r" * (len(table.heads) - table.stubs)
+    notes = [escape(note) for note in table.notes]
+    notes += [f"$^{{{mark}}}$ {escape(text)}" for text, mark in table.footnotes.items()]
+    lines = [
+        f"% needs \\usepackage{{{','.join(PACKAGES)}}}",
+        r"\begin{table*}[t]",
+        r"\centering",
+        rf"\caption{{{escape(table.title)}}}",
+        rf"\{size}",
+        r"\setlength{\tabcolsep}{3pt}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        *_heads(table),
+        r"\midrule",
+        *(" & ".join(_cell(cell, table, style, i) for i, cell in enumerate(row)) + r" \\" for row in table.cells),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    if notes:
+        lines += [
+            "",
+            r"\smallskip",
+            r"\begin{minipage}{\textwidth}\footnotesize",
+            "\\par\n".join(notes),
+            r"\end{minipage}",
+        ]
+    return "\n".join([*lines, r"\end{table*}"])
+
+
+def document(body: str, bibliography: str | None) -> str:
+    """A whole document around rendered tables; `bibliography` is the name of the .bib file without its suffix."""
+    lines = [r"\documentclass[10pt]{article}", r"\usepackage[utf8]{inputenc}"]
+    lines += [r"\usepackage[a4paper,landscape,margin=1.5cm]{geometry}"]
+    lines += [rf"\usepackage{{{','.join(PACKAGES)}}}", r"\begin{document}", body.rstrip("\n")]
+    if bibliography and r"\cite{" in body:
+        lines += [r"\clearpage", r"\bibliographystyle{plain}", rf"\bibliography{{{bibliography}}}"]
+    return "\n".join([*lines, r"\end{document}"]) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text with what is special to LaTeX written out."""
+    return _ANY.sub(lambda found: _SIGNS[found[0]], text)
+
+
+def _heads(table: Table) -> list[str]:
+    """The lines of heads, each but the last with a rule under what spans columns."""
+    levels, lines = table.levels(), []
+    for depth, level in enumerate(levels):
+        fields, rules, start = [], [], 1
+        for text, span in level:
+            shown = escape(text) + (_cited(text) if start <= table.stubs else "")
+            single = start <= table.stubs or (span == 1 and depth + 1 == len(levels))
+            fields.append(shown if single else rf"\multicolumn{{{span}}}{{c}}{{{shown}}}")
+            if text and depth + 1 < len(levels):
+                rules.append(rf"\cmidrule(lr){{{start}-{start + span - 1}}}")
+            start += span
+        lines.append(" & ".join(fields) + r" \\" + " ".join(rules))
+    return lines
+
+
+def _cell(cell: Cell, table: Table, style: str, column: int) -> str:
+    text = escape(str(cell))
+    if cell.rank:
+        text = _RANKS[style][cell.rank - 1] % text
+    if column < table.stubs:
+        text += _cited(str(cell))
+    mark = table.footnotes.get(cell.footnote)
+    return text + (rf"\rlap{{$^{{{mark}}}$}}" if mark else "")
+
+
+def _cited(text: str) -> str:
+    keys: Sequence[str] = citation(text)
+    return rf"~\cite{{{','.join(keys)}}}" if keys else ""

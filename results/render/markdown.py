@@ -1,0 +1,28 @@
+"""GitHub's Markdown: heads of several levels stand in one cell, the best is bold, the second underlined."""
+
+from __future__ import annotations
+
+from results.render.marks import superscript
+from results.table import Cell, Table
+
+
+def render(table: Table, style: str = "plain") -> str:
+    """The title, the table, and its notes, as paragraphs. Markdown has no colours: `style` makes no difference."""
+    lines = ["| " + " | ".join(_escape("\n".join(head)) for head in table.heads) + " |"]
+    lines.append("|" + "|".join(":--" if i < table.stubs else "--:" for i in range(len(table.heads))) + "|")
+    lines += ["| " + " | ".join(_cell(cell, table) for cell in row) + " |" for row in table.cells]
+    notes = [f"{superscript(mark)} {text}" for text, mark in table.footnotes.items()]
+    return "\n\n".join([f"**{table.title}**", "\n".join(lines), *table.notes, *notes])
+
+
+def _cell(cell: Cell, table: Table) -> str:
+    text = _escape(str(cell))
+    if cell.rank:
+        text = f"**{text}**" if cell.rank == 1 else f"<u>{text}</u>"
+    return text + superscript(table.footnotes.get(cell.footnote, ""))
+
+
+def _escape(text: str) -> str:
+    for sign in "\\|*_":
+        text = text.replace(sign, "\\" + sign)
+    return text.replace("\n", "<br>")

@@ -1,0 +1,104 @@
+"""The report: one HTML file of all that a run store holds. It needs no network and no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from results.records import Run
+from results.report.cost import cost_table
+from results.report.details import run_details
+from results.report.figures import Figures
+from results.report.markup import Html, joined, listing, section, tag
+from results.report.overview import overview
+from results.report.settings import recipe_table, version_table
+from results.report.tables import table_box, table_boxes
+from results.report.words import statistics
+from results.table import TableError
+from results.tables import joined_tables, measured_tables, paper_order
+
+_HERE = Path(__file__).parent
+_PARTS = ("ablation", "class-order", "hyperparameters", "combination")
+"""Tables that are shown where they compare something."""
+_TITLE = "Incremental semantic segmentation: what was measured"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+"""Browsers then load nothing from anywhere."""
+
+
+def report(runs: Sequence[Run], folder: Path, both: bool = False, figures: Figures | None = None) -> str:
+    """The page. `folder` is where it will lie, to which its links to the runs are relative; `both` adds the
+    paper's numbers beside ours."""
+    runs = sorted(runs, key=paper_order)
+    places = _places(runs)
+    sections = [
+        section("overview", "What was run", overview(runs)),
+        section("tables", "Tables", _tables(runs)),
+        *([section("published", "Beside the published numbers", _published(runs))] if both else []),
+        section("figures", "Figures", _figures(runs, places, figures or Figures())),
+        section("statistics", "Statistics", statistics(places)),
+        section(
+            "settings", "Settings and versions", table_boxes([recipe_table(runs), version_table(runs)], texts=True)
+        ),
+        section("cost", "Time and memory", table_box(cost_table(runs))),
+        section("runs", "Runs", run_details(runs, folder)),
+    ]
+    return _page(sections)
+
+
+def _places(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The runs of each scenario and setting, by their names in words."""
+    places: dict[str, list[Run]] = {}
+    for run in runs:
+        places.setdefault(f"{run.experiment['scenario']}, {run.experiment['setting']}", []).append(run)
+    return places
+
+
+def _tables(runs: Sequence[Run]) -> Html:
+    """The main tables; others where they have two rows or more."""
+    note = "A click on the head of a column sorts by it. The best of a column is bold, the second underlined."
+    tables = measured_tables("main", runs)
+    for name in ("steps", "forgetting", *_PARTS):
+        found = measured_tables(name, runs)
+        wanted = name not in _PARTS or (name == "class-order" and len({r.experiment["order"] for r in runs}) > 1)
+        tables += [table for table in found if wanted or (name != "class-order" and len(table.rows) > 1)]
+    return joined(tag("p", note), table_boxes(tables))
+
+
+def _published(runs: Sequence[Run]) -> Html:
+    """Ours beside the paper's, or why there is nothing to show."""
+    parts = []
+    for name in ("main", "domain", *_PARTS):
+        try:
+            parts.append(table_boxes(joined_tables(name, runs)))
+        except TableError as error:
+            parts.append(listing([str(error)]))
+    return joined(*parts)
+
+
+def _figures(runs: Sequence[Run], places: dict[str, list[Run]], figures: Figures) -> Html:
+    """Of each scenario and setting; over all of them where there are several."""
+    parts = [joined(tag("h3", title), figures.of_place(members, title)) for title, members in places.items()]
+    if len(places) > 1:
+        parts += [tag("h3", "All scenarios together"), figures.draw("critical-difference", runs, "all scenarios")]
+    return joined(*parts)
+
+
+def _page(sections: list[Html]) -> str:
+    """The document, with its style and its script inside."""
+    links = [tag("a", name, href=f"#{name}") for name in _anchors(sections)]
+    body = joined(
+        tag("header", tag("h1", _TITLE), tag("nav", *links, aria_label="Sections")), tag("main", *sections)
+    )
+    style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{_TITLE}</title>\n<style>\n{style}</style>\n</head>\n<body>\n{body}\n"
+        f"<script>\n{script}</script>\n</body>\n</html>\n"
+    )
+
+
+def _anchors(sections: list[Html]) -> list[str]:
+    return [each.partition('id="')[2].partition('"')[0] for each in sections]

@@ -1,0 +1,41 @@
+"""Each run by itself: its facts, its steps, its classes, folded until asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from results.records import Run
+from results.report.markup import Html, details, facts, joined, tag
+from results.report.tables import table_box
+from results.show import class_table, run_summary, step_table
+
+_TOLD_ELSEWHERE = ("run", "folder")
+
+
+def run_details(runs: Sequence[Run], folder: Path) -> Html:
+    """All runs; `folder` is where the report lies, to which links are relative."""
+    return joined(*(_run(run, folder) for run in runs))
+
+
+def _run(run: Run, folder: Path) -> Html:
+    link = relative_link(run.path, folder)
+    files = tag("p", tag("a", "folder of the run", href=link), " · ", tag("a", "run.json", href=f"{link}run.json"))
+    pairs = [pair for pair in run_summary(run) if pair[0] not in _TOLD_ELSEWHERE]
+    tables = [table_box(table) for table in (step_table(run), class_table(run))]
+    return details(_summary(run), files, facts(pairs), *tables, class_="run", id=f"run-{run.name}")
+
+
+def _summary(run: Run) -> str:
+    score = run.last["groups"].get("all")
+    state = "" if score is None else f" · mIoU {score:.1f}"
+    if not run.complete:
+        state = f" · unfinished, {len(run.record['steps'])} steps done"
+    return run.name + state + " · imported" * run.imported
+
+
+def relative_link(target: Path, folder: Path) -> str:
+    """The folder `target` as a link from a page in `folder`."""
+    return quote(Path(os.path.relpath(target, folder)).as_posix()) + "/"

@@ -1,0 +1,83 @@
+"""The figures of the report, drawn into the page itself as SVG."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import TYPE_CHECKING
+
+from results.records import Run
+from results.report.markup import Html, joined, tag
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WHAT = {
+    "steps": "mIoU after each step",
+    "forgetting": "Forgetting of each class",
+    "class-steps": "IoU of each class after each step",
+    "class-order": "mIoU over class orders",
+    "critical-difference": "Mean ranks with the critical difference",
+}
+"""What the figures show, by name."""
+_MOST = 12
+"""Heat maps in one figure."""
+
+
+class Figures:
+    """Draws figures of runs, and numbers them, so that what they define for themselves has names of its own."""
+
+    def __init__(self, drawers: dict[str, Callable[..., Figure]] | None = None) -> None:
+        if drawers is None:
+            from results.figures import FIGURES as drawers
+        self._drawers = drawers
+        self._number = count(1)
+
+    def of_place(self, runs: Sequence[Run], place: str) -> Html:
+        """The figures of the runs of one scenario and setting."""
+        parts = [self.draw("steps", runs, place), self.draw("forgetting", runs, place)]
+        if len({run.experiment["order"] for run in runs}) > 1:
+            parts.append(self.draw("class-order", runs, place))
+        parts.append(self.draw("critical-difference", runs, place))
+        single = one_of_each(runs)
+        for start in range(0, len(single), _MOST):
+            some = single[start : start + _MOST]
+            parts.append(self.draw("class-steps", some, f"{place}, one run of each method"))
+        return joined(*parts)
+
+    def draw(self, name: str, runs: Sequence[Run], of: str) -> Html:
+        """A figure `of` a scenario in words; where it does not apply, the reason."""
+        try:
+            figure = self._drawers[name](list(runs))
+        except ValueError as error:  # what records, tables and figures raise where they do not apply
+            return tag("p", f"No figure “{WHAT[name]}” of {of}: {error}", class_="absent")
+        title = f"{WHAT[name]}: {of}"
+        picture = inline_svg(figure, f"figure{next(self._number)}-", title)
+        return tag("figure", tag("div", picture, class_="scroll"), tag("figcaption", title))
+
+
+def one_of_each(runs: Sequence[Run]) -> list[Run]:
+    """The first run of each method, a finished one where there is one."""
+    found: dict[str, Run] = {}
+    for run in sorted(runs, key=lambda run: not run.complete):
+        found.setdefault(run.experiment["method"], run)
+    return [run for run in runs if found[run.experiment["method"]] is run]
+
+
+def inline_svg(figure: Figure, prefix: str, label: str) -> Html:
+    """A figure as an element of a page. Its ids start with `prefix`; it refers to nothing outside."""
+    import matplotlib
+
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": prefix}):  # ids that do not change from one report to the next
+        figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
+    drawing = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)
+    head, inner = re.search(r"<svg([^>]*)>(.*)</svg>", drawing, flags=re.DOTALL).groups()
+    inner = re.sub(r"<!--.*?-->", "", inner, flags=re.DOTALL)
+    inner = re.sub(r'\bid="', f'id="{prefix}', inner)
+    inner = re.sub(r'(?:xlink:)?href="#', f'href="#{prefix}', inner).replace("url(#", f"url(#{prefix}")
+    box = re.search(r'viewBox="([^"]*)"', head)[1]
+    width = round(float(box.split()[2]) * 4 / 3)  # points to pixels
+    return tag("svg", Html(inner), viewBox=box, role="img", aria_label=label, style=f"max-width:{width}px")

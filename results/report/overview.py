@@ -1,0 +1,78 @@
+"""What was run: facts in short, and a table of methods by scenario with the seeds that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from results.definitions import Spec, method_row
+from results.grid import run_head
+from results.records import Run
+from results.report.markup import Html, facts, joined, listing
+from results.report.tables import table_box
+from results.table import MISSING, Cell, Table
+
+
+def overview(runs: Sequence[Run]) -> Html:
+    """The facts, which runs there are, and which are not finished."""
+    return joined(facts(_facts(runs)), table_box(seed_table(runs), texts=True), _unfinished(runs))
+
+
+def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    experiments = [run.experiment for run in runs]
+    open_runs = sum(not run.complete for run in runs)
+    imported = sum(run.imported for run in runs)
+    told = (
+        [f"{len(runs)}"] + [f"{open_runs} unfinished"] * bool(open_runs) + [f"{imported} imported"] * bool(imported)
+    )
+    return [
+        ("runs", ", ".join(told)),
+        ("methods", _all(method_row(Spec.of(run))[0] for run in runs)),
+        ("scenarios", _all(e["scenario"] for e in experiments)),
+        ("settings", _all(e["setting"] for e in experiments)),
+        ("class orders", _all(e["order"] for e in experiments)),
+        ("seeds", _all(sorted({e["seed"] for e in experiments}))),
+        ("evaluation", "; ".join(dict.fromkeys(run.record["protocol"] for run in runs))),
+    ]
+
+
+def _all(values: Iterable[object]) -> str:
+    return ", ".join(dict.fromkeys(map(str, values)))
+
+
+def seed_table(runs: Sequence[Run]) -> Table:
+    """Methods × scenarios: the seeds that are finished; one that is not has its steps behind it."""
+    heads: dict[tuple[str, ...], None] = {}
+    rows: dict[str, None] = {}
+    found: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+    for run in runs:
+        e = run.experiment
+        head = (f"{e['dataset']} {run_head(run)[0]}", f"{e['setting']}, order {e['order']}")
+        row = method_row(Spec.of(run))[0]
+        heads[head], rows[row] = None, None
+        found.setdefault((row, head), set()).add(_seed(run))
+    cells = [
+        [Cell(text=row), *(Cell(text=", ".join(sorted(found.get((row, head), ()))) or MISSING) for head in heads)]
+        for row in rows
+    ]
+    notes = [f"{MISSING}: no run. “2 (3 of 5 steps)”: seed 2 is not finished."]
+    return Table("Seeds that were run", [("method",), *heads], cells, notes)
+
+
+def _seed(run: Run) -> str:
+    seed = str(run.experiment["seed"])
+    return seed if run.complete else f"{seed} ({len(run.record['steps'])} of {_steps(run)} steps)"
+
+
+def _steps(run: Run) -> int:
+    return run.record.get("num_steps") or len(run.record["classes_per_step"])
+
+
+def _unfinished(runs: Sequence[Run]) -> Html:
+    return listing(
+        [
+            f"Unfinished, and left out of tables of the last step: {run.name}, {len(run.record['steps'])} of "
+            f"{_steps(run)} steps done."
+            for run in runs
+            if not run.complete
+        ]
+    )

@@ -1,0 +1,49 @@
+"""The statistics in words: all methods by mean rank, and the best against the second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import mean
+
+from results.compare import compare
+from results.definitions import BOUNDS, Spec
+from results.records import RecordError, Run
+from results.report.markup import Html, joined, listing, tag
+from results.report.tables import table_box
+
+
+def statistics(places: dict[str, list[Run]]) -> Html:
+    """What is significant on each scenario, and over all of them where there are several."""
+    together = [run for members in places.values() for run in members]
+    groups = places | ({"All scenarios together": together} if len(places) > 1 else {})
+    return joined(*(joined(tag("h3", title), _place(members)) for title, members in groups.items()))
+
+
+def _place(runs: Sequence[Run]) -> Html:
+    scores = _scores(runs)
+    parts = []
+    if len(scores) > 2:
+        parts.append(_told(runs, list(scores)))
+    if len(scores) > 1:
+        parts.append(_told(runs, list(scores)[:2]))
+    return joined(*parts) if parts else tag("p", "Fewer than two methods are finished: nothing to compare.")
+
+
+def _scores(runs: Sequence[Run]) -> dict[str, float]:
+    """Mean mIoU of all classes after the last step by method, the best first; without upper bounds."""
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        score = run.last["groups"].get("all")
+        if run.complete and score is not None and Spec.of(run).title not in BOUNDS:
+            found.setdefault(run.experiment["method"], []).append(score)
+    means = {method: mean(values) for method, values in found.items()}
+    return dict(sorted(means.items(), key=lambda pair: -pair[1]))
+
+
+def _told(runs: Sequence[Run], methods: list[str]) -> Html:
+    """The comparison, or why there is none."""
+    try:
+        return table_box(compare(runs, methods))
+    except RecordError as error:
+        names = f"{len(methods)} methods" if len(methods) > 2 else " against ".join(methods)
+        return listing([f"No comparison of {names}: {error}"])

@@ -1,0 +1,276 @@
+"""Sweeps: what is run, how it is counted, and that a sweep resumes and outlives a run that fails."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from small_folder import RECIPE, small_folder
+from typer.testing import CliRunner
+
+from bench.cli.app import app
+from bench.cli.paper import ablation, paper_table, table_name, table_numbers
+from bench.engine import make_plans, run
+from bench.errors import RunError, UsageError
+from bench.experiment import Experiment
+from bench.plan import Plan
+from bench.progress import Reporter
+from bench.store import Store
+from bench.sweep import Axis, Count, Sweep, count, grid, union
+from bench.training import StepTrainer
+from results.published import TABLES, published
+
+SETTINGS = [word for key, value in RECIPE.items() for word in ("--set", f"{key}={value}")]
+
+
+def plans(sweep: Sweep) -> list[Plan]:
+    return make_plans(sweep.experiments(), torch.device("cpu"), Reporter())
+
+
+def refused(message: str, *arguments: object) -> None:
+    """The command ends with a mistake of the user that says this."""
+    error = CliRunner().invoke(app, ["sweep", *map(str, arguments)]).exception
+    assert getattr(error, "exit_code", None) == 2, error
+    assert message in str(error)
+
+
+# What is run
+
+
+def test_the_cross_product_has_each_experiment_once_and_whole_tables_first() -> None:
+    sweep = Sweep(
+        methods=("gsc", "plop", "gsc"),
+        scenarios=("shapes_4-1", "shapes_4-2"),
+        settings=("overlapped", "disjoint"),
+        orders=("natural", "random:1"),
+        seeds=(0, 1, 0),
+    )
+    found = sweep.experiments(recipe={"epochs": 1})
+    assert len(found) == len(set(found)) == 2 * 2 * 2 * 2 * 2
+    assert [each.seed for each in found] == [0] * 16 + [1] * 16
+    assert [each.method for each in found[:3]] == ["gsc", "plop", "gsc"]
+    assert {each.recipe.epochs for each in found} == {1}
+    assert union([sweep, Sweep(methods=("plop", "ft"), scenarios=("shapes_4-1",))], recipe={"epochs": 1}) == [
+        *found,
+        Experiment("ft", "shapes_4-1", recipe={"epochs": 1}),
+    ]
+
+
+def test_grids_of_one_method_are_combined() -> None:
+    axes = (grid("gsc:lambda1=1,0.5,1"), grid("gsc:lambda2=1,0.1"))
+    specs = Sweep(methods=("gsc:sg=off", "plop"), scenarios=("shapes_4-1",), axes=axes).specs()
+    wanted = [f"gsc:sg=off,lambda1={a},lambda2={b}" for a, b in product(("1", "0.5"), ("1", "0.1"))]
+    assert specs == (*wanted, "plop")
+    combination = Sweep(methods=("mib+sg+pr",), scenarios=("shapes_4-1",), axes=(grid("mib+pr+sg:pr=off"),))
+    assert combination.specs() == ("mib+pr+sg:pr=off",)
+
+
+@pytest.mark.parametrize("text", ["gsc", "gsc:lambda1", "gsc:lambda1=", "gsc:=1", "gsc:lambda1=1,lambda2=1"])
+def test_a_grid_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--grid gsc"):
+        grid(text)
+
+
+def test_axes_must_fit_the_methods() -> None:
+    twice = (grid("gsc:lambda1=1"), grid("gsc:lambda1=2"))
+    for methods, axes in (("gsc:lambda1=1", twice[:1]), ("gsc", twice)):
+        with pytest.raises(UsageError, match=r"lambda1 of gsc.* is set already"):
+            Sweep(methods=(methods,), scenarios=("shapes_4-1",), axes=axes).specs()
+    with pytest.raises(UsageError, match="gsc is not among the methods plop"):
+        Sweep(methods=("plop",), scenarios=("shapes_4-1",), axes=twice[:1]).specs()
+
+
+def test_an_ablation_has_the_twelve_rows() -> None:
+    rows = ablation()
+    on = {tuple(part not in row for part in ("pr", "sg", "sr", "sc")) for row in rows}
+    wanted = {(pr, sg, sr, sc) for pr, sg, sr, sc in product((True, False), repeat=4) if pr or not sg}
+    assert len(rows) == 12 and on == wanted
+    sweep = Sweep(methods=("gsc",), scenarios=("shapes_4-1",), axes=(Axis("gsc", rows, "--ablation gsc"),))
+    experiments = sweep.experiments()
+    assert len(experiments) == 12
+    assert experiments[0].method_options == dict.fromkeys(("pr", "sg", "sr", "sc"), "off")
+    assert experiments[-1].method == "gsc"
+    assert len({each[1].key for each in (plan.steps for plan in plans(sweep))}) == 12
+
+
+# The paper's tables
+
+
+@pytest.mark.parametrize("number", TABLES)
+def test_a_table_of_the_paper_is_a_cross_product(number: str) -> None:
+    table = paper_table(number)
+    sweep = Sweep(methods=table.methods, scenarios=table.scenarios, settings=table.settings, orders=table.orders)
+    rows = {
+        (n.method.removesuffix("*"), number == "VII" and n.note, n.scenario, n.setting, n.order)
+        for n in published(number)
+        if n.order != "average"
+    }
+    assert len(sweep.experiments()) == len(rows)
+    assert table.number in table_numbers(table_name(number))
+
+
+def test_what_the_tables_of_the_paper_run() -> None:
+    methods = ("ft", "joint", "ewc", "lwf", "lwf-mc", "ilt", "mib", "sdr", "plop", "rcil", "gsc")
+    assert set(paper_table("I").methods) == set(methods)
+    assert set(paper_table("VI").methods) == {"ilt", "mib", "plop", "rcil", "gsc"}
+    assert paper_table("VI").orders == ("A", "B", "C", "D", "E")
+    assert paper_table("V").methods[0] == "plop" and paper_table("V").methods[-1] == "gsc"
+    assert "gsc:lambda1=0.3,lambda2=0.1" in paper_table("VII").methods
+    assert paper_table("VIII").methods == ("rcil", "rcil+gsc")
+    assert table_numbers("main") == ("I", "II", "III")
+    assert table_numbers("vi, I") == ("VI", "I")
+
+
+# Counts
+
+
+def test_shared_and_finished_steps_are_counted_once(tmp_path: Path) -> None:
+    sweep = Sweep(methods=("ft", "plop", "gsc:sg=on", "gsc"), scenarios=("shapes_4-2",))
+    asked, store = plans(sweep), Store(tmp_path, look=True)
+    # gsc:sg=on is gsc: the first step is trained once instead of four times, their two others once instead of twice
+    assert count(asked, store) == Count(runs=4, done=0, steps=12, different=7, stored=0)
+    assert (count(asked, store).shared, count(asked, store).to_train) == (5, 7)
+    for step in asked[0].steps[:2]:
+        (tmp_path / "steps" / step.key).mkdir(parents=True)
+    assert count(asked, store) == Count(runs=4, done=0, steps=12, different=7, stored=2)
+
+
+# The command
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> list[object]:
+    """The options of a sweep that takes seconds."""
+    data = small_folder(tmp_path / "data")
+    return ["--scenarios", "folder_2-1", "--data", data, *SETTINGS, "--out", tmp_path / "out", "--workers", "0"]
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str | None]]:
+    """The steps trained so far. One of a method in `BROKEN` fails."""
+    steps: list[tuple[int, str | None]] = []
+    train = StepTrainer.run
+
+    def remember(self: StepTrainer, *args: float) -> None:
+        steps.append((self.step.index, self.step.method))
+        if (self.step.method, self.step.seed) in BROKEN:
+            raise BROKEN[self.step.method, self.step.seed]
+        train(self, *args)
+
+    monkeypatch.setattr(StepTrainer, "run", remember)
+    BROKEN.clear()
+    return steps
+
+
+BROKEN: dict[tuple[str | None, int], Exception] = {}
+
+
+def test_sweep_tells_trains_and_resumes(tmp_path, folder, trained) -> None:
+    def told(*more: str) -> list[str]:
+        done = CliRunner().invoke(app, ["sweep", "--methods", "ft,mib", *more, *map(str, folder)])
+        assert done.exit_code == 0, done.output
+        return done.stdout.splitlines()
+
+    lines = told("--grid", "mib:distillation=1,5", "--dry-run")
+    assert lines[-2:] == [
+        "runs          3  0 done, 3 to do",
+        "steps         6  2 shared with other runs, so 4 different; 0 in the store, 4 to train",
+    ]
+    assert trained == [] and not (tmp_path / "out").exists()
+    told("--grid", "mib:distillation=1")
+    assert trained == [(0, None), (1, "ft"), (1, "mib")]
+    lines = told("--grid", "mib:distillation=1,5")
+    assert "runs          3  2 done, 1 to do" in lines
+    assert "steps         6  2 shared with other runs, so 4 different; 3 in the store, 1 to train" in lines
+    assert trained == [(0, None), (1, "ft"), (1, "mib"), (1, "mib")]
+    assert any("MiB (distillation=5)" in line for line in lines)
+    lines = told("--grid", "mib:distillation=1,5")
+    assert "runs          3  3 done, 0 to do" in lines and len(trained) == 4
+    next((tmp_path / "out" / "runs").glob("*-ft-*/run.json")).write_text("{")
+    assert "runs          3  2 done, 1 to do" in told("--grid", "mib:distillation=1,5")
+    assert "runs          3  3 done, 0 to do" in told("--grid", "mib:distillation=1,5") and len(trained) == 4
+
+
+def test_a_run_that_fails_does_not_stop_the_others(tmp_path, folder, trained) -> None:
+    BROKEN.update({("mib", 0): RunError("the loss became nan"), (None, 1): KeyError("lost")})
+    command = ["sweep", "--methods", "mib,ft", "--seeds", "0,1", *map(str, folder)]
+    failed = CliRunner().invoke(app, command)
+    assert failed.exception.exit_code == 1
+    first, *others = str(failed.exception).splitlines()
+    assert first.startswith("3 of 4 runs failed")
+    assert others == [
+        "  mib folder_2-1 overlapped natural seed 0: the loss became nan",
+        "  mib folder_2-1 overlapped natural seed 1: KeyError: 'lost'",
+        "  ft folder_2-1 overlapped natural seed 1: it needs step 0, which failed for another run: 'lost'",
+    ]
+    assert trained == [(0, None), (1, "mib"), (1, "ft"), (0, None)]  # the broken first step is not tried twice
+    assert "FT" in failed.stdout and "MiB" not in failed.stdout
+    logs = {
+        path.parent.name.split("-")[3]: path.read_text() for path in (tmp_path / "out").glob("runs/*seed1*/log.txt")
+    }
+    assert "Traceback" in logs["mib"] and "failed: it needs step 0" in logs["ft"]
+    BROKEN.clear()
+    trained.clear()
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 0 and "1 done, 3 to do" in again.stdout
+    assert trained == [(1, "mib"), (0, None), (1, "mib"), (1, "ft")]
+
+
+def test_run_still_ends_with_the_first_failure(tmp_path, trained) -> None:
+    BROKEN[("mib", 0)] = RunError("the loss became nan")
+    data = small_folder(tmp_path / "data")
+    asked = [Experiment(name, "folder_2-1", data=data, recipe=RECIPE) for name in ("mib", "ft")]
+    with pytest.raises(RunError, match="became nan"):
+        run(asked, out=tmp_path / "out", workers=0)
+    assert trained == [(0, None), (1, "mib")]
+
+
+def test_a_table_of_the_paper_on_another_scenario() -> None:
+    done = CliRunner().invoke(app, ["sweep", "--table", "VI", "--scenarios", "shapes_4-2", "--dry-run"])
+    assert "the orders A, B, C, D, E are of other classes" in done.stdout
+    assert "runs         25  0 done, 25 to do" in done.stdout
+    assert "steps        75  20 shared" in done.stdout  # a first step for each order, not for each method
+    for table, runs in {"I": 22, "V": 12, "VII": 10, "VIII": 4}.items():
+        done = CliRunner().invoke(app, ["sweep", "--table", table, "--scenarios", "shapes_4-4", "--dry-run"])
+        assert f"runs {runs:>10}  0 done" in done.stdout
+    few = [
+        "--methods",
+        "ft,plop",
+        "--settings",
+        "disjoint",
+        "--orders",
+        "natural,8 7 6 5 4 3 2 1",
+        "--seeds",
+        "0,1",
+    ]
+    done = CliRunner().invoke(app, ["sweep", "--table", "I", "--scenarios", "shapes_4-4", *few, "--dry-run"])
+    assert f"runs {8:>10}  0 done" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--scenarios", "shapes_4-4"], "--methods is missing"),
+        (["--methods", "ft"], "--scenarios is missing"),
+        (["--table", "IX"], "--table IX: the paper's are I, II"),
+        (["--table", "steps"], "--table steps: the paper's are"),
+        (["--table", "VII", "--methods", "ft"], "--methods cannot replace"),
+        (["--table", "VII", "--grid", "gsc:lambda1=1"], "is set already"),
+        (["--ablation", "plop", "--scenarios", "shapes_4-4"], "it lacks one of the switches"),
+        (["--ablation", "gsc", "--methods", "ft", "--scenarios", "shapes_4-4"], "gsc is not among the methods ft"),
+        (["--grid", "gsk:lambda1=1", "--scenarios", "shapes_4-4"], "did you mean gsc"),
+        (["--grid", "gsc:lamda1=1", "--scenarios", "shapes_4-4"], "did you mean lambda1"),
+        (["--methods", "ft,gsc:sg=maybe", "--scenarios", "shapes_4-4"], "on or off"),
+        (["--methods", "ft", "--scenarios", "shapes_4-4,shapes_9-1"], "starts with 9"),
+        (["--methods", "ft", "--scenarios", "shapes_4-4", "--orders", "A"], "'A' is neither"),
+        (["--methods", "ft", "--scenarios", "shapes_4-4", "--settings", "joint"], "unknown setting"),
+        (["--methods", "ft", "--scenarios", "shapes_4-4", "--backbone", "resnet1o1"], "did you mean resnet101"),
+        (["--methods", "ft", "--scenarios", "voc_15-1", "--data", "no/such/place"], "no such directory"),
+        (["--methods", "ft", "--scenarios", "shapes_4-4", "--weights", "no.pth"], "no such file"),
+    ],
+)
+def test_a_mistake_stops_everything_before_training(arguments, message, tmp_path, trained) -> None:
+    refused(message, *arguments, "--out", tmp_path / "out")
+    assert trained == []

@@ -1,0 +1,103 @@
+"""LaTeX: it compiles, cites what it names, and escapes what a user may write."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from results.citations import KEYS, bibliography
+from results.definitions import DEFINITIONS
+from results.render import render
+from results.render.latex import document, escape
+from results.table import Cell, Table, text_table
+from results.tables import published_tables
+
+PRINTED = [name for name, table in DEFINITIONS.items() if table.printed]
+NASTY = r"voc_15-1 & 50 % of {a} ~ #1 $x^2$ \end – λ1 ± 2 × ✓ *: [x]"
+
+
+def compiled(folder: Path, text: str, references: str) -> str:
+    """The text of the log of a document; skips without TeX."""
+    (folder / "table.tex").write_text(text, encoding="utf-8")
+    (folder / "table.bib").write_text(references, encoding="utf-8")
+    if shutil.which("tectonic"):
+        commands = [["tectonic", "--keep-logs", "table.tex"]]
+    elif shutil.which("pdflatex"):
+        latex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+        bibtex = [["bibtex", "table"]] if references and shutil.which("bibtex") else []
+        commands = [latex, *bibtex, latex, latex]
+    else:
+        pytest.skip("no TeX here (Debian: texlive-latex-recommended); the tables were not compiled")
+    for command in commands:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+        assert done.returncode == 0, done.stdout[-2000:]
+    assert (folder / "table.pdf").stat().st_size > 5000
+    return (folder / "table.log").read_text(encoding="utf-8", errors="replace")
+
+
+def nasty_table() -> Table:
+    """What a user may put into names, footnotes and notes, and numbers with all that a cell can have."""
+    cells = [[Cell(text=NASTY), Cell(1.0, 0.5, rank=1, footnote=NASTY), Cell(-2.0, signed=True, rank=2)], []]
+    cells[1] = [Cell(text="GSC"), Cell(), Cell(3.0)]
+    return Table(NASTY, [(NASTY,), ("a_b", "0-1"), ("a_b", "2")], cells, [NASTY, "*: a note with a star"])
+
+
+@pytest.mark.parametrize("style", ["colour", "plain"])
+def test_all_tables_compile(tmp_path: Path, style: str) -> None:
+    tables = [table for name in PRINTED for table in published_tables(name)] + [nasty_table()]
+    log = compiled(tmp_path, document(render(tables, "latex", style), "table"), bibliography(tables))  # type: ignore[arg-type]
+    assert "undefined" not in log
+    assert "Overfull" not in log
+
+
+def test_a_document_without_citations_compiles(tmp_path: Path) -> None:
+    table = text_table("no method", ["step", "mIoU"], [["0", "1.0"]])
+    text = document(render([table], "latex"), "table")
+    assert "bibliography" not in text and bibliography([table]) == ""
+    compiled(tmp_path, text, "")
+
+
+def test_every_citation_has_its_entry() -> None:
+    tables = [table for name in PRINTED for table in published_tables(name)]
+    text = render(tables, "latex")
+    cited = {key for keys in re.findall(r"\\cite\{(.*?)\}", text) for key in keys.split(",")}
+    entries = re.findall(r"^@\w+\{(.*),$", bibliography(tables), flags=re.MULTILINE)
+    assert sorted(cited) == sorted(entries)
+    assert cited == set(KEYS.values()) - {KEYS["PI"], KEYS["RW"]}  # which the paper does not compare with
+
+
+def test_every_key_is_in_the_bibliography_with_what_a_reader_needs() -> None:
+    everything = bibliography([text_table("", ["method"], [[name] for name in KEYS])])
+    entries = re.split(r"(?=^@)", everything, flags=re.MULTILINE)[1:]
+    assert len(entries) == len(KEYS)
+    for entry in entries:
+        assert entry.count("{") == entry.count("}")
+        assert all(
+            re.search(rf"^  {field}\s*= \{{.+\}}", entry, re.MULTILINE) for field in ("author", "title", "year")
+        )
+        assert re.search(r"^  (journal|booktitle)\s*= ", entry, re.MULTILINE)
+
+
+def test_combinations_cite_both() -> None:
+    table = text_table("", ["method"], [["RCIL+GSC"], ["GSC (sg=off)"], ["ILT*"], ["FT"]])
+    rows = render([table], "latex").partition(r"\midrule")[2].splitlines()[1:5]
+    assert rows[0] == rf"RCIL+GSC~\cite{{{KEYS['RCIL']},{KEYS['GSC']}}} \\"
+    assert rows[1] == rf"GSC (sg=off)~\cite{{{KEYS['GSC']}}} \\"
+    assert KEYS["ILT"] in rows[2] and rows[3] == r"FT \\"
+
+
+def test_styles_of_the_best_and_the_second() -> None:
+    (table,) = published_tables("combination")
+    (other,) = published_tables("domain")
+    assert r"\textcolor{red}{39.4}" in render([table], "latex") and "blue" not in render([table], "latex")
+    plain = render([other], "latex", "plain")
+    assert r"\textbf{65.7}" in plain and r"\underline{64.3}" in plain and "textcolor" not in plain
+
+
+def test_escapes() -> None:
+    assert escape("a_b & 5 % λ1 λ ± – −") == r"a\_b \& 5 \% $\lambda_1$ $\lambda$ $\pm$ -- $-$"
+    assert escape("\\") == r"\textbackslash{}"

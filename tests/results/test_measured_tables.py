@@ -1,0 +1,202 @@
+"""Tables of runs by name: rows of method specs, columns, averages, and runs beside the paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from results.records import Run
+from results.table import MISSING, Table, TableError
+from results.tables import joined_tables, measured_tables, paper_order
+
+RECIPE = {
+    "epochs": 30, "first_epochs": None, "lr": 0.001, "first_lr": 0.01, "batch": 24, "crop": 512,
+    "backbone": "resnet101", "weights": "imagenet",
+}  # fmt: skip
+TITLES = {"ft": "FT", "plop": "PLOP", "gsc": "GSC", "joint": "Joint", "rcil": "RCIL", "ilt": "ILT", "mib": "MiB",
+    "pr": "PR",
+}  # fmt: skip
+
+
+def run(
+    method: str = "gsc", scenario: str = "voc_15-1", setting: str = "disjoint", seed: int = 0, all: float = 50.0,
+    complete: bool = True, name: str = "", **changed: Any,
+) -> Run:  # fmt: skip
+    """A run whose groups are all + 10 (base), all − 10 (new) and all, after a first step of 70 on everything."""
+    dataset, split = scenario.split("_")
+    base, increment = map(int, split.split("-"))
+    sizes = [base] + [increment] * ((20 - base) // increment)
+    experiment = {
+        "method": method, "scenario": scenario, "setting": setting, "order": "natural", "classes": [], "seed": seed,
+        "protocol": {"name": "plop"}, "recipe": RECIPE, "data": None, "dataset": dataset,
+    } | changed  # fmt: skip
+    groups = {f"0-{base}": all + 10, f"{base + 1}-20": all - 10, "all": all}
+    first = {"step": 0, "groups": dict.fromkeys(groups) | {"all": 70.0}, "recipe": {"precision": "fp32"}}
+    last = {"step": len(sizes) - 1, "groups": groups, "recipe": {"precision": "fp32"}}
+    titles = "+".join(TITLES[part] for part in method.partition(":")[0].split("+"))
+    record = {
+        "format": 1, "experiment": experiment, "title": titles, "protocol": "protocol plop",
+        "classes_per_step": sizes, "num_steps": len(sizes), "complete": complete,
+        "steps": [first, last] if complete else [first],
+    }  # fmt: skip
+    if complete:
+        record |= {"mean_over_steps": 60.0, "forgetting": [float(c) for c in range(21)]}
+    return Run(Path(name or f"{method}-{scenario}-{seed}"), record)
+
+
+def only(name: str, *runs: Run) -> Table:
+    (table,) = measured_tables(name, runs)
+    return table
+
+
+def test_scenarios_and_settings_side_by_side_as_in_the_paper() -> None:
+    table = only(
+        "main",
+        run("ft", "voc_15-1", "overlapped", all=1.0),
+        run("ft", "voc_19-1", "disjoint", all=2.0),
+        run("gsc", "voc_15-1", "disjoint", all=3.0),
+        run("gsc", "voc_15-1", "overlapped", all=4.0),
+    )
+    assert [head[:2] for head in table.heads[1::3]] == [
+        ("19-1 (2 steps)", "Disjoint"), ("15-1 (6 steps)", "Disjoint"), ("15-1 (6 steps)", "Overlapped"),
+    ]  # fmt: skip
+    assert [row[3::3] for row in table.rows] == [["2.0", MISSING, "1.0"], [MISSING, "3.0", "4.0"]]
+    assert "–: no run, or none with this number." in table.notes
+    assert table.levels()[0] == [("", 1), ("19-1 (2 steps)", 3), ("15-1 (6 steps)", 6)]
+
+
+def test_cells_with_fewer_seeds_are_marked() -> None:
+    runs = [run(m, setting=s, seed=n) for m in ("ft", "gsc") for s in ("disjoint", "overlapped") for n in (0, 1)]
+    table = only("main", *runs[:-1])
+    assert "(2 seeds where not marked)" in table.notes[0]
+    assert [cell.footnote for cell in table.cells[1][1:]] == [""] * 3 + ["1 seed"] * 3
+
+
+def test_two_runs_of_one_seed_are_never_averaged() -> None:
+    table = only("main", run(all=50.0, name="one"), run(all=60.0, name="two", order="A"))
+    assert table.rows[0][3] == MISSING
+    assert table.cells[0][3].footnote == "runs of one seed (0) differ: one, two"
+    # The same numbers twice are one run told twice.
+    assert only("main", run(name="one"), run(name="two", order="A")).rows[0][3] == "50.0"
+
+
+@pytest.mark.parametrize("changed", [{"recipe": RECIPE | {"crop": 128}}, {"protocol": {"name": "mib"}}])
+@pytest.mark.parametrize("name", ["main", "ablation", "class-order", "hyperparameters", "steps", "forgetting"])
+def test_runs_of_two_recipes_never_share_a_table(name: str, changed: dict[str, Any]) -> None:
+    tables = measured_tables(name, [run(), run(seed=1, **changed)])
+    assert len(tables) == 2 and all(len(table.rows) == 1 for table in tables)
+    assert not any("±" in cell for table in tables for cell in table.rows[0][table.stubs : table.stubs + 3])
+
+
+def test_ablation_rows_from_specs() -> None:
+    specs = ("gsc", "gsc:sg=off", "gsc:pr=off,sg=off,sr=0,sc=False", "plop+pr", "gsc:lambda1=0.5", "mib")
+    table = only("ablation", *(run(spec, all=float(i)) for i, spec in enumerate(specs)))
+    assert ["".join(cell or "-" for cell in row[:5]) for row in table.rows] == ["✓----", "✓✓---", "✓✓-✓✓", "✓✓✓✓✓"]
+    assert [row[-1] for row in table.rows] == ["2.0", "3.0", "1.0", "0.0"]
+
+
+def test_plop_and_gsc_without_its_parts_are_one_row_and_may_not_contradict() -> None:
+    table = only("ablation", run("plop", all=1.0), run("gsc:pr=off,sg=off,sr=off,sc=off", all=2.0))
+    assert len(table.rows) == 1 and table.rows[0][-1] == MISSING
+    assert "differ" in table.cells[0][-1].footnote
+
+
+def test_class_orders_with_the_population_deviation() -> None:
+    values = {"natural": 55.8, "B": 50.8, "C": 51.9, "D": 55.2, "E": 50.5}  # GSC in Table VI
+    runs = [run(order=order, all=value) for order, value in values.items()]
+    table = only("class-order", *runs, run("ft", order="B", all=10.0))
+    assert [head[-1] for head in table.heads] == ["method", "A", "B", "C", "D", "E", "Average"]
+    assert table.rows[0] == ["GSC", "55.8", "50.8", "51.9", "55.2", "50.5", "52.8 ± 2.2"]
+    assert "population standard deviation over the orders" in table.notes[0]
+    assert table.rows[1][-1] == MISSING
+    assert table.cells[1][-1].footnote == "no average: order A, C, D, E missing"
+
+
+def test_hyperparameters_as_rows_and_columns() -> None:
+    specs = ("gsc", "gsc:lambda1=1", "gsc:lambda2=1.0,lambda1=0.80", "gsc:sg=off")
+    table = only("hyperparameters", *(run(spec, all=float(i)) for i, spec in enumerate(specs)))
+    assert [head[-1] for head in table.heads] == ["λ2", "λ1 = 1.0", "λ1 = 0.8", "λ1 = 0.3"]
+    assert table.rows == [["1.0", MISSING, "2.0", MISSING], ["0.1", "1.0", MISSING, "0.0"]]
+
+
+def test_combinations_beside_what_they_combine() -> None:
+    table = only("combination", run("rcil"), run("rcil+gsc"), run("gsc"))
+    assert [row[0] for row in table.rows] == ["RCIL", "RCIL+GSC"]
+    assert measured_tables("combination", [run("rcil"), run("gsc")]) == []
+
+
+def test_steps_and_a_method_that_skips_some() -> None:
+    middle = run("gsc")
+    middle.record["steps"].insert(1, {"step": 1, "groups": {"all": 60.04}})
+    table = only("steps", run("joint", all=77.0), middle)
+    assert [head[-1] for head in table.heads] == ["method", "step 0", "step 1", "step 5"]
+    assert table.rows == [["Joint", "70.0", MISSING, "77.0"], ["GSC", "70.0", "60.0", "50.0"]]
+
+
+def test_forgetting_leaves_out_the_last_step_and_less_is_better() -> None:
+    other = run("ft")
+    other.record["forgetting"] = [40.0] * 21
+    table = only("forgetting", run(), other)
+    assert [head[-1] for head in table.heads] == ["method", "0-15", "16-20", "all", "least", "most"]
+    # Classes 0 … 15 lost 0 … 15 points; of 16 … 20, the last was only just learned.
+    assert table.rows[0] == ["GSC", "7.5", "17.5", "9.5", "0.0", "19.0"]
+    assert [cell.rank for cell in table.cells[0][1:]] == [1] * 5
+
+
+def test_domain_runs_alone() -> None:
+    runs = [run(setting="domain", recipe=RECIPE), run()]
+    assert only("domain", *runs).title == "domain: voc_15-1, domain, order natural"
+
+
+def test_beside_the_paper_with_the_difference() -> None:
+    (table,) = joined_tables("main", [run("gsc", all=50.04), run("rcil", all=60.0), run("ft:x=1", all=1.0)])
+    assert [head[-2:] for head in table.heads[-3:]] == [("all", "paper"), ("all", "ours"), ("all", "difference")]
+    rows = {row[0]: row[-3:] for row in table.rows}
+    assert rows["GSC"] == ["55.8", "50.0", "−5.8"]
+    assert rows["RCIL"] == ["54.7", "60.0", "+5.3"]
+    assert rows["RCIL*"] == ["51.7", MISSING, MISSING]
+    assert rows["FT (x=1)"] == [MISSING, "1.0", MISSING]
+    assert "disjoint" in table.title and "resnet101" in table.notes[0]
+    assert [str(cell) for row in table.cells for cell in row[-1:] if cell.rank] == []
+
+
+def test_beside_the_paper_finds_its_own_implementations() -> None:
+    (table,) = joined_tables("class-order", [run("ilt", all=10.0)])
+    rows = {row[0]: row for row in table.rows}
+    assert rows["ILT*"][1:4] == ["7.9", "10.0", "+2.1"] and "ILT" not in rows
+
+
+@pytest.mark.parametrize("changed", [{"classes": ["cat", "dog"]}, {"order": "B"}, {"scenario": "voc_2-2"}])
+def test_what_the_paper_did_not_do_is_not_put_beside_it(changed: dict[str, Any]) -> None:
+    with pytest.raises(TableError, match="leave --both out"):
+        joined_tables("main", [run(**changed)])
+
+
+def test_methods_in_the_papers_order() -> None:
+    runs = [run(m) for m in ("gsc:sg=off", "gsc", "rcil+gsc", "mib", "ft")]
+    assert [r.experiment["method"] for r in sorted(runs, key=paper_order)] == [
+        "ft", "mib", "rcil+gsc", "gsc", "gsc:sg=off",
+    ]  # fmt: skip
+
+
+def imported(all: float, **changed: Any) -> Run:
+    """RCIL's released numbers: another code's recipe, which no record knows."""
+    given = run("rcil", all=all, name="imported", recipe={}, **changed)
+    record = given.record | {"source": {"format": "plop"}, "title": "RCIL (imported)"}
+    return Run(given.path, record)
+
+
+def test_an_imported_run_stands_beside_those_of_every_recipe_and_says_so() -> None:
+    short = RECIPE | {"epochs": 3}
+    ours, other = run("gsc", all=5.0), run("gsc", all=7.0, recipe=short, name="short")
+    tables = measured_tables("main", [imported(6.0), ours, other])
+    assert [[row[3] for row in table.rows] for table in tables] == [["6.0", "5.0"], ["6.0", "7.0"]]
+    assert all("the recipe is not known" not in table.notes[0] for table in tables)
+    assert all("imported" in table.cells[0][0].footnote and not table.cells[1][0].footnote for table in tables)
+
+
+def test_an_imported_run_of_another_protocol_stands_alone() -> None:
+    tables = measured_tables("main", [imported(6.0, protocol={"name": "mib"}), run("gsc", all=5.0)])
+    assert [[row[3] for row in table.rows] for table in tables] == [["5.0"], ["6.0"]]
