@@ -50,9 +50,7 @@ def run(
     torch_device = choose_device(device)
     plans = make_plans(experiments, torch_device, reporter)
     store = Store(out)
-    for plan in plans:
-        if not store.has_step(plan.steps[-1].key):
-            try_architecture(plan)
+    try_networks(plans, store, load_weights=False)
     return carry_out(plans, store, workers, checkpoint_every, reporter)
 
 
