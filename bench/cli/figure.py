@@ -38,7 +38,7 @@ def figure(
     ] = None,
     order: Annotated[str | None, typer.Option(help="Only runs of this class order.")] = None,
     seed: Annotated[int | None, typer.Option(help="Only runs of this seed.")] = None,
-    run: Annotated[str | None, typer.Option(help="Only this run: its name, or a part that no other has.")] = None,
+    run: Annotated[str | None, typer.Option(help="Only this run: its name, its beginning, or its hash.")] = None,
     group: Annotated[str, typer.Option(help="Classes for critical-difference: all, base, new, 0-15.")] = "all",
     images: Annotated[str | None, typer.Option(help="Ids of images for pictures, separated by commas.")] = None,
     count: Annotated[int, typer.Option(min=1, max=20, help="How many images, where none are named.")] = 3,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 
@@ -95,7 +96,7 @@ def _samples(scene: Scene, images: Sequence[str], count: int) -> list[Sample]:
     return [scene.sample(name) for name in images or scene.choose(count)]
 
 
-def _predicted(scene: Scene, run: Run, place: int, samples: Sequence[Sample], where: Where) -> list:
+def _predicted(scene: Scene, run: Run, place: int, samples: Sequence[Sample], where: Where) -> list[np.ndarray]:
     """Label maps of the samples by the network after the run's step at this place."""
     step = run.store / "steps" / run.record["steps"][place]["key"]
     return list(scene.predictions(load_predictor(step, where.device), samples))

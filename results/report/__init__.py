@@ -13,7 +13,7 @@ from results.report.markup import Html, joined, listing, section, tag
 from results.report.overview import overview
 from results.report.settings import recipe_table, version_table
 from results.report.tables import table_box, table_boxes
-from results.report.words import statistics
+from results.report.words import shared, statistics
 from results.table import TableError
 from results.tables import joined_tables, measured_tables, paper_order
 
@@ -34,7 +34,7 @@ def report(runs: Sequence[Run], folder: Path, both: bool = False, figures: Figur
         section("overview", "What was run", overview(runs)),
         section("tables", "Tables", _tables(runs)),
         *([section("published", "Beside the published numbers", _published(runs))] if both else []),
-        section("figures", "Figures", _figures(runs, places, figures or Figures())),
+        section("figures", "Figures", _figures(places, figures or Figures())),
         section("statistics", "Statistics", statistics(places)),
         section(
             "settings", "Settings and versions", table_boxes([recipe_table(runs), version_table(runs)], texts=True)
@@ -61,7 +61,7 @@ def _tables(runs: Sequence[Run]) -> Html:
         found = measured_tables(name, runs)
         wanted = name not in _PARTS or (name == "class-order" and len({r.experiment["order"] for r in runs}) > 1)
         tables += [table for table in found if wanted or (name != "class-order" and len(table.rows) > 1)]
-    return joined(tag("p", note), table_boxes(tables))
+    return joined(tag("p", note), table_boxes(tables, fold=True))
 
 
 def _published(runs: Sequence[Run]) -> Html:
@@ -69,17 +69,18 @@ def _published(runs: Sequence[Run]) -> Html:
     parts = []
     for name in ("main", "domain", *_PARTS):
         try:
-            parts.append(table_boxes(joined_tables(name, runs)))
+            parts.append(table_boxes(joined_tables(name, runs), fold=True))
         except TableError as error:
             parts.append(listing([str(error)]))
     return joined(*parts)
 
 
-def _figures(runs: Sequence[Run], places: dict[str, list[Run]], figures: Figures) -> Html:
+def _figures(places: dict[str, list[Run]], figures: Figures) -> Html:
     """Of each scenario and setting; over all of them where there are several."""
     parts = [joined(tag("h3", title), figures.of_place(members, title)) for title, members in places.items()]
     if len(places) > 1:
-        parts += [tag("h3", "All scenarios together"), figures.draw("critical-difference", runs, "all scenarios")]
+        of = "the methods that all scenarios and settings have"
+        parts += [tag("h3", "All scenarios together"), figures.draw("critical-difference", shared(places), of)]
     return joined(*parts)
 
 

@@ -76,8 +76,11 @@ def inline_svg(figure: Figure, prefix: str, label: str) -> Html:
     drawing = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)
     head, inner = re.search(r"<svg([^>]*)>(.*)</svg>", drawing, flags=re.DOTALL).groups()
     inner = re.sub(r"<!--.*?-->", "", inner, flags=re.DOTALL)
+    inner = re.sub(r'(<image[^>]*?) id="[^"]*"', r"\1", inner)  # nobody refers to it, and equal images share it
     inner = re.sub(r'\bid="', f'id="{prefix}', inner)
     inner = re.sub(r'(?:xlink:)?href="#', f'href="#{prefix}', inner).replace("url(#", f"url(#{prefix}")
     box = re.search(r'viewBox="([^"]*)"', head)[1]
     width = round(float(box.split()[2]) * 4 / 3)  # points to pixels
-    return tag("svg", Html(inner), viewBox=box, role="img", aria_label=label, style=f"max-width:{width}px")
+    # Smaller than 60 % nobody can read it: then its box scrolls.
+    size = f"max-width:{width}px;min-width:{round(0.6 * width)}px"
+    return tag("svg", Html(inner), viewBox=box, role="img", aria_label=label, style=size)

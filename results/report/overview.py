@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from results.definitions import Spec, method_row
 from results.grid import run_head
 from results.records import Run
-from results.report.markup import Html, facts, joined, listing
+from results.report.markup import Html, facts, joined, listing, tag
 from results.report.tables import table_box
 from results.table import MISSING, Cell, Table
 
@@ -68,11 +68,9 @@ def _steps(run: Run) -> int:
 
 
 def _unfinished(runs: Sequence[Run]) -> Html:
-    return listing(
-        [
-            f"Unfinished, and left out of tables of the last step: {run.name}, {len(run.record['steps'])} of "
-            f"{_steps(run)} steps done."
-            for run in runs
-            if not run.complete
-        ]
-    )
+    """The runs that are not finished, by name."""
+    found = [run for run in runs if not run.complete]
+    if not found:
+        return Html("")
+    names = [f"{run.name}: {len(run.record['steps'])} of {_steps(run)} steps done" for run in found]
+    return joined(tag("p", "Unfinished, and left out of the tables of the last step:"), listing(names))

@@ -14,9 +14,23 @@ from results.report.tables import table_box
 
 def statistics(places: dict[str, list[Run]]) -> Html:
     """What is significant on each scenario, and over all of them where there are several."""
-    together = [run for members in places.values() for run in members]
-    groups = places | ({"All scenarios together": together} if len(places) > 1 else {})
-    return joined(*(joined(tag("h3", title), _place(members)) for title, members in groups.items()))
+    parts = [joined(tag("h3", title), _place(members)) for title, members in places.items()]
+    if len(places) > 1:
+        parts += [tag("h3", "All scenarios together"), _together(places)]
+    return joined(*parts)
+
+
+def shared(places: dict[str, list[Run]]) -> list[Run]:
+    """The runs of the methods that are finished in each place: only these can be compared over all of them."""
+    methods = set.intersection(*({*_scores(members)} for members in places.values()))
+    return [run for members in places.values() for run in members if run.experiment["method"] in methods]
+
+
+def _together(places: dict[str, list[Run]]) -> Html:
+    runs = shared(places)
+    if len(_scores(runs)) < 2:
+        return tag("p", "Fewer than two methods are finished on each scenario and setting: nothing to compare.")
+    return _place(runs)
 
 
 def _place(runs: Sequence[Run]) -> Html:
