@@ -84,7 +84,7 @@ def _row(name: str, runs: Sequence[Run]) -> list[Cell]:
         Cell(text=name),
         Cell(text=str(len(runs))),
         Cell(text=str(found.steps)),
-        *(Cell(text=f"{hour:.3g}" if hour else "0") for hour in hours),
+        *(Cell(text=f"{hour:.3f}" if hour else "0") for hour in hours),
         Cell(text=memory),
         Cell(text=", ".join(found.devices)),
     ]

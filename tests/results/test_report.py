@@ -190,8 +190,8 @@ def test_shared_steps_are_counted_once(tmp_path: Path) -> None:
     assert (together.steps, together.training, together.gpu) == (7, 7.0, 7.0)
     assert together.peak_bytes == 2**31 and together.devices == ("cuda",)
     table = cost_table(runs)
-    assert [row[:6] for row in table.rows[:1]] == [["FT", "2", "3", "3", "2", "3"]]
-    assert table.rows[-1][:6] == ["all together", "6", "7", "7", "2", "7"]
+    assert [row[:6] for row in table.rows[:1]] == [["FT", "2", "3", "3.000", "2.000", "3.000"]]
+    assert table.rows[-1][:6] == ["all together", "6", "7", "7.000", "2.000", "7.000"]
     assert "the rows add up to 9.00 h" in table.notes[0]
     assert on_gpu("cuda:1") and not on_gpu("cpu")
 
