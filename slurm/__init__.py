@@ -1,1 +1,1 @@
-"""Where runs go beyond this machine. Empty until dispatch to a cluster is built."""
+"""Where runs go beyond this machine: jobs for Slurm through submitit, and the same plan on a workstation."""

@@ -1,0 +1,59 @@
+"""What Slurm's queue says of jobs. Needs no torch."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench.errors import RunError
+
+_FIELDS = ("%i", "%T", "%r", "%N", "%S", "%M")
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """A job that has not ended."""
+
+    job: str
+    """`ID`, or `ARRAY_INDEX`."""
+    state: str
+    """Slurm's word: PENDING, RUNNING, SUSPENDED, COMPLETING …"""
+    reason: str
+    """Why it waits (`Dependency`, `Priority` …); `None` for a running one."""
+    nodes: str
+    start: str
+    """When it started or will start, local time; `N/A` if unknown."""
+    elapsed: str
+
+
+def queue(jobs: Iterable[str]) -> dict[str, QueuedJob]:
+    """Those of the jobs that wait or run, by their ids; a job that ended is not there. One call of `squeue`."""
+    wanted = set(jobs)
+    arrays = sorted({job.partition("_")[0] for job in wanted})
+    if not arrays:
+        return {}
+    lines = ask_slurm(
+        ["squeue", "--array", "--noheader", f"--jobs={','.join(arrays)}", f"--format={'|'.join(_FIELDS)}"],
+        unknown="Invalid job id",
+    )
+    found = (QueuedJob(*line.split("|", len(_FIELDS) - 1)) for line in lines)
+    return {each.job: each for each in found if each.job in wanted}
+
+
+def ask_slurm(command: list[str], unknown: str = "") -> list[str]:
+    """The lines that one of Slurm's commands prints. Where it ends with the words `unknown`, nothing.
+
+    RunError where the command is missing or fails.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise RunError(
+            f"this machine has no {command[0]}; run this on a login node of the cluster, or use --local"
+        ) from None
+    if done.returncode == 0:
+        return [line for line in done.stdout.splitlines() if line.strip()]
+    if unknown and unknown in done.stderr:
+        return []
+    raise RunError(f"{command[0]} failed: {done.stderr.strip() or f'exit code {done.returncode}'}")
