@@ -49,6 +49,8 @@ class Submission:
     """Seconds since 1970."""
     executor: Executor
     command: tuple[str, ...]
+    directory: str
+    """Where the command was given; relative paths in its experiments start there."""
     profile: dict[str, Any]
     """What was asked of the cluster, to ask the same again."""
     runs: tuple[SubmittedRun, ...]

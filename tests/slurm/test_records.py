@@ -14,7 +14,9 @@ RUN = SubmittedRun("r", "ft shapes_4-1 seed 0", {"method": "ft"}, ("a", "b"), ("
 
 
 def submission(name="sweep-1", created=1.0, **changes):
-    return Submission(name, created, "slurm", ("bench", "sweep"), {"time": "8h"}, (replace(RUN, **changes),))
+    return Submission(
+        name, created, "slurm", ("bench", "sweep"), "/home", {"time": "8h"}, (replace(RUN, **changes),)
+    )
 
 
 def test_a_record_reads_as_it_was_written(tmp_path):
