@@ -1,0 +1,5 @@
+"""A real Slurm with two nodes inside one machine, for tests: `python -m slurm.testing`, or `temporary_cluster()`."""
+
+from slurm.testing.cluster import ClusterError, is_test_cluster, start, stop, temporary_cluster
+
+__all__ = ["ClusterError", "is_test_cluster", "start", "stop", "temporary_cluster"]

@@ -1,0 +1,49 @@
+"""Tests marked `slurm` need the test cluster that SLURM_CONF names, and never touch another one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slurm.testing import is_test_cluster
+
+
+@pytest.fixture(autouse=True)
+def _test_cluster_only(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("slurm") is None:
+        return
+    conf = os.environ.get("SLURM_CONF")
+    if conf is None:
+        pytest.skip('no Slurm; start one as root: eval "$(python -m slurm.testing start)"')
+    if not is_test_cluster(Path(conf)):
+        pytest.skip(f"{conf} is no test cluster, which these tests would disturb")
+
+
+def ask(*command: str) -> str:
+    """What a command prints; it must succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout.strip()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+    """Wait until `condition` is true; fail after `seconds`, with the queue as it is then."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, ask("squeue", "--states=all")
+        time.sleep(0.1)
+
+
+@pytest.fixture(name="ask")
+def _ask() -> Callable[..., str]:
+    return ask
+
+
+@pytest.fixture(name="wait_for")
+def _wait_for() -> Callable[..., None]:
+    return wait_for
