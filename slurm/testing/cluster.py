@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from slurm.testing.configuration import NAME, NODES, slurm_conf, slurmdbd_conf
+from slurm.testing.configuration import NODES, slurm_conf, slurmdbd_conf
 from slurm.testing.daemons import Daemon, end, free_ports, launch, processes_of_jobs, wait_until
 
 PACKAGES = {
@@ -146,7 +146,7 @@ class _Starter:
         self._wait("munged", munge.exists)
         self._wait("mariadbd", database.exists)
         self._launch("slurmdbd", "-D")
-        self._wait("slurmdbd", self._answers("sacctmgr", "--immediate", "add", "cluster", NAME))
+        self._wait("slurmdbd", self._answers("sacctmgr", "list", "cluster"))
         self._launch("slurmctld", "-D", "-f", str(conf))
         self._wait("slurmctld", self._answers("squeue"))
         for node in NODES:
@@ -220,4 +220,7 @@ class _Starter:
 def _ask(conf: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command of Slurm on a cluster."""
     environment = {**os.environ, "SLURM_CONF": str(conf)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    try:
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=5, check=False)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"{command[0]} had no answer within 5 s")

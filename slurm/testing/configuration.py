@@ -5,26 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 NODES = ("n1", "n2")
-PARTITIONS = ("normal", "high")
-"""A job in `high` preempts one in `normal`."""
-NAME = "issbench-test"
 
 _GRACE = 25
 """Seconds that a preempted job has to save its state."""
 
 
 def slurm_conf(directory: Path, host: str, ports: dict[str, int]) -> str:
-    """slurm.conf. The nodes declare more than the machine has, and memory is not enforced.
+    """slurm.conf. A job in the partition `high` preempts one in `normal`, which is the default.
 
-    The system's services are not used: authentication and accounting have sockets and ports of their own.
-    `cred_expire` is also the time after which a requeued job may start again, 120 s by default.
+    The nodes declare more than the machine has, and memory is not enforced. The system's services are not used:
+    authentication and accounting have sockets and ports of their own. `cred_expire` is also the time after which
+    a requeued job may start again, 120 s by default.
     """
     nodes = "\n".join(
         f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[node]} CPUs=4 RealMemory=64000"
         for node in NODES
     )
     return f"""\
-ClusterName={NAME}
+ClusterName=issbench-test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports["slurmctld"]}
 SlurmUser=root
