@@ -90,7 +90,7 @@ def test_a_daemon_that_does_not_come_up_is_named_with_its_log(monkeypatch, tmp_p
         taken.bind(("", 0))
         taken.listen()
         monkeypatch.setattr("slurm.testing.cluster.free_ports", lambda n: [taken.getsockname()[1]] * n)
-        monkeypatch.setattr("slurm.testing.cluster._PATIENCE", 5.0)
+        monkeypatch.setattr("slurm.testing.cluster._PATIENCE", 1.0)
         with pytest.raises(ClusterError, match=r"slurmdbd (ended|did not answer)[^$]*Address already in use"):
             start(tmp_path / "c")
     assert not (tmp_path / "c").exists()
