@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from filelock import Timeout
 
-from bench.environment import choose_device
+from bench import processes
 from bench.errors import RunError
 from bench.evaluation import count, pack, totals
 from bench.experiment import Experiment
 from bench.files import read_json, write_arrays, write_json
+from bench.interruption import Interruption, interruption
 from bench.loading import Loader
 from bench.plan import Data, Plan, StepPlan, make_plan, open_data
 from bench.progress import Reporter
@@ -27,6 +30,20 @@ EVALUATION = 2
 """Format of a stored evaluation; 1, which did not say so, had no counts of single images."""
 
 OnFailure = Callable[[Experiment, Exception], None]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all runs of one call have in common."""
+
+    store: Store
+    workers: int | None
+    checkpoint_every: float
+    reporter: Reporter
+    asked: Interruption
+    last_step: int | None
+    failed: dict[str, str] = field(default_factory=dict)
+    """Steps that failed before, by key, and why."""
 
 
 def run(
@@ -43,11 +60,12 @@ def run(
     `out` is the run store. What it already holds is not computed again; an interrupted step resumes from its
     checkpoint, written every `checkpoint_every` seconds. `workers` are processes that read images (default:
     as many as cores, up to 8; none for data in memory; the result does not depend on it).
-    Every experiment is planned, and so checked, before the first one trains.
+    Every experiment is planned, and so checked, before the first one trains. Under `torchrun`, or as several tasks
+    of Slurm, each process calls this, and together they train what one would.
     """
     experiments = [experiments] if isinstance(experiments, Experiment) else list(experiments)
+    torch_device = processes.join(device)
     reporter = reporter or Reporter()
-    torch_device = choose_device(device)
     plans = make_plans(experiments, torch_device, reporter)
     store = Store(out)
     try_networks(plans, store, load_weights=False)
@@ -77,18 +95,27 @@ def carry_out(
     checkpoint_every: float,
     reporter: Reporter,
     on_failure: OnFailure | None = None,
+    last_step: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Carry out plans for one device and return the records of the runs that came to their end.
+    """Carry out plans for one device, up to `last_step`, and return the records of the runs that came there.
 
     A run that fails ends everything, unless there is `on_failure`: it is told, and the others go on. A step that
-    failed is not tried again for the next run that needs it; that run fails, too.
+    failed is not tried again for the next run that needs it; that run fails, too. Among several processes a failure
+    always ends everything, since one alone may have met it.
+
+    Raises KeyboardInterrupt where it was asked to stop by SIGINT, SIGTERM or SIGUSR2, after a checkpoint.
     """
     records: list[dict[str, Any]] = []
-    failed: dict[str, str] = {}
-    with arithmetic(plans[0].device if plans else torch.device("cpu")), reporter.running(plans):
+    if processes.count() > 1:
+        on_failure = None
+    if not processes.is_main():
+        reporter = Reporter()
+    device = plans[0].device if plans else torch.device("cpu")
+    with interruption() as asked, arithmetic(device), reporter.running(plans):
+        work = _Work(store, workers, checkpoint_every, reporter, asked, last_step)
         for plan in plans:
             try:
-                records.append(_run(plan, store, workers, checkpoint_every, reporter, failed))
+                records.append(_run(plan, work))
             except Exception as error:
                 if on_failure is None:
                     raise
@@ -101,92 +128,109 @@ def make_plans(experiments: Sequence[Experiment], device: torch.device, reporter
     """The plans of all experiments; what they read from the same directory is opened once."""
     opened: dict[tuple[str, str | None, bool], Data] = {}
     plans = []
-    for experiment in experiments:
-        place = (experiment.dataset, experiment.data, experiment.setting == "domain")
-        if place not in opened:
-            opened[place] = open_data(experiment, reporter.scan)
-        plans.append(make_plan(experiment, opened[place], device))
+    with processes.main_first():  # it leaves the tables of class presence in the cache
+        for experiment in experiments:
+            place = (experiment.dataset, experiment.data, experiment.setting == "domain")
+            if place not in opened:
+                opened[place] = open_data(experiment, reporter.scan)
+            plans.append(make_plan(experiment, opened[place], device))
     return plans
 
 
-def _run(
-    plan: Plan,
-    store: Store,
-    workers: int | None,
-    checkpoint_every: float,
-    reporter: Reporter,
-    failed: dict[str, str],
-) -> dict[str, Any]:
-    """One run: its record is rewritten after every step, so that what is done can be seen. `failed` has the steps
-    that failed before, by key, and why; it is added to."""
-    experiment = plan.experiment
-    folder = store.run_dir(experiment.run_name)
-    folder.mkdir(parents=True, exist_ok=True)
-    reporter.start_run(plan, folder)
+def _run(plan: Plan, work: _Work) -> dict[str, Any]:
+    """One run: its record is rewritten after every step, so that what is done can be seen."""
+    folder, reporter = work.store.run_dir(plan.experiment.run_name), work.reporter
+    if processes.is_main():
+        folder.mkdir(parents=True, exist_ok=True)
+        reporter.start_run(plan, folder)
     records: list[dict[str, Any]] = []
     for step in plan.steps:
-        if step.key in failed:
-            raise RunError(f"it needs step {step.index}, which failed for another run: {failed[step.key]}")
+        if work.last_step is not None and step.index > work.last_step:
+            break
+        if step.key in work.failed:
+            raise RunError(f"it needs step {step.index}, which failed for another run: {work.failed[step.key]}")
         try:
-            records.append(_step(plan, step, store, workers, checkpoint_every, reporter))
+            records.append(_step(plan, step, work))
         except Exception as error:
-            failed[step.key] = str(error)
+            work.failed[step.key] = str(error)
             raise
-        write_json(folder / "run.json", run_record(plan, records))
+        processes.from_main(lambda: write_json(folder / "run.json", run_record(plan, records)))
         reporter.end_step(records[-1])
     reporter.end_run()
-    return read_json(folder / "run.json")
+    return processes.from_main(lambda: read_json(folder / "run.json"))
 
 
-def _step(
-    plan: Plan, step: StepPlan, store: Store, workers: int | None, checkpoint_every: float, reporter: Reporter
-) -> dict[str, Any]:
+def _step(plan: Plan, step: StepPlan, work: _Work) -> dict[str, Any]:
     """The record of a step, which is trained and tested where the store lacks that."""
-    loader = Loader(plan.dataset, step.settings, plan.device, workers)
-    with _locked(store, step.key, reporter):
-        if not store.has_step(step.key):
-            StepTrainer(plan, step, store, loader, reporter).run(checkpoint_every)
-        counts = _evaluated(plan, step, store, loader, reporter)
-    training = read_json(store.step_dir(step.key) / "training.json")
-    return step_record(plan, step, training, counts)
-
-
-def _evaluated(plan: Plan, step: StepPlan, store: Store, loader: Loader, reporter: Reporter) -> dict[str, Any]:
-    """The counts of a step's evaluation, from the store or made now.
-
-    One of an older version, which kept no counts of single images, is made anew.
-    """
+    store = work.store
+    loader = Loader(plan.dataset, step.settings, plan.device, work.workers, work.asked)
     path = store.step_dir(step.key) / f"{plan.evaluation_name(step)}.json"
-    single = path.with_suffix(".npz")
-    if not (path.is_file() and single.is_file() and read_json(path).get("format") == EVALUATION):
-        reporter.note(f"testing step {step.index} on {len(step.data.test.ids)} images")
-        network = make_network(step, step.channels_per_step, "none")
-        network.load_state_dict(store.load_weights(step.key))
-        network.eval().to(loader.device, memory_format=torch.channels_last)
-        channels = sum(step.channels_per_step)
-        started = time.monotonic()
-        with torch.autocast(loader.device.type, torch.bfloat16, enabled=step.settings["precision"] == "bf16"):
-            images = count(network, loader.once(step.data.test), channels)
-        seconds = time.monotonic() - started
-        path.unlink(missing_ok=True)  # so that no crash leaves the counts of two evaluations side by side
-        write_arrays(single, pack(images))
-        write_json(path, {"format": EVALUATION, **totals(images), "images": len(images), "seconds": seconds})
-    return read_json(path)
+    if not processes.from_main(lambda: _is_evaluated(path)):
+        with _locked(step.key, work):
+            if not processes.from_main(lambda: store.has_step(step.key)):
+                StepTrainer(plan, step, store, loader, work.reporter).run(work.checkpoint_every)
+            if not processes.from_main(lambda: _is_evaluated(path)):
+                _evaluate(plan, step, store, loader, work.reporter, path)
+    return processes.from_main(lambda: _record(plan, step, store))
+
+
+def _record(plan: Plan, step: StepPlan, store: Store) -> dict[str, Any]:
+    folder = store.step_dir(step.key)
+    counts = read_json(folder / f"{plan.evaluation_name(step)}.json")
+    return step_record(plan, step, read_json(folder / "training.json"), counts)
+
+
+def _evaluate(plan: Plan, step: StepPlan, store: Store, loader: Loader, reporter: Reporter, path: Path) -> None:
+    """Test a step and write the counts to `path`."""
+    reporter.note(f"testing step {step.index} on {len(step.data.test.ids)} images")
+    network = make_network(step, step.channels_per_step, "none")
+    network.load_state_dict(processes.from_main(lambda: store.load_weights(step.key)))
+    network.eval().to(loader.device, memory_format=torch.channels_last)
+    started = time.monotonic()
+    with torch.autocast(loader.device.type, torch.bfloat16, enabled=step.settings["precision"] == "bf16"):
+        images = count(network, loader.once(step.data.test), sum(step.channels_per_step))
+    seconds = time.monotonic() - started
+    processes.from_main(lambda: _save_evaluation(path, images, seconds))
+
+
+def _is_evaluated(path: Path) -> bool:
+    """Whether the counts are there; those of an older version, which kept none of single images, are made anew."""
+    return path.is_file() and path.with_suffix(".npz").is_file() and read_json(path).get("format") == EVALUATION
+
+
+def _save_evaluation(path: Path, images: np.ndarray, seconds: float) -> None:
+    path.unlink(missing_ok=True)  # so that no crash leaves the counts of two evaluations side by side
+    write_arrays(path.with_suffix(".npz"), pack(images))
+    write_json(path, {"format": EVALUATION, **totals(images), "images": len(images), "seconds": seconds})
 
 
 @contextmanager
-def _locked(store: Store, key: str, reporter: Reporter) -> Iterator[None]:
-    """Hold a step's lock; where another process computes the step, wait for its result."""
-    lock = store.lock(key)
+def _locked(key: str, work: _Work) -> Iterator[None]:
+    """Hold a step's lock, in the main process; where another run computes the step, wait for its result. Whoever
+    loses the lock, because it gave no sign of life for too long, stops."""
+
+    def lose() -> None:
+        work.reporter.note("this process was stopped for so long that its lock on the step was lost; it ends")
+        work.asked.ask()
+
+    lock = work.store.lock(key, lose) if processes.is_main() else None
+    told = False
+    while lock is not None:
+        try:
+            lock.acquire(timeout=1 if told else 0, poll_interval=1)
+            break
+        except Timeout:
+            if not told:
+                work.reporter.note("another process computes this step; waiting for it")
+            told = True
+            if work.asked.asked:
+                break
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        reporter.note("another process computes this step; waiting for it")
-        lock.acquire()
-    try:
+        work.asked.check()
         yield
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
 
 
 @contextmanager

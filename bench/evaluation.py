@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench import processes
+from bench.loading import Part
 from scenarios.protocol import Protocol
 
 COUNTS = ("tp", "fp", "fn")
@@ -19,15 +21,25 @@ STORED = 1
 
 
 @torch.no_grad()
-def count(network: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], num_classes: int) -> np.ndarray:
+def count(network: nn.Module, parts: Iterator[Part], num_classes: int) -> np.ndarray:
     """COUNTS of each class in each test image: int64 `[images, 3, num_classes]`, in the order of the batches.
 
-    The counts stay on the device until the last batch is through.
+    The counts stay on the device until the last batch is through. Several processes count a part of each batch, and
+    all of them get the counts of all images.
     """
-    found = [count_batch(network(images).logits.argmax(dim=1), labels, num_classes) for images, labels in batches]
-    if not found:
-        return np.zeros((0, len(COUNTS), num_classes), np.int64)
-    return torch.cat(found).cpu().numpy().astype(np.int64)
+    found = []
+    for part in parts:
+        prediction = network(part.images).logits.argmax(dim=1)
+        found.append(count_batch(prediction, part.labels, num_classes)[: part.own])
+    own = [batch.numpy().astype(np.int64) for batch in _to_cpu(found)]
+    batches = zip(*processes.gathered(own), strict=True)
+    images = [image for parts_of_batch in batches for image in parts_of_batch]
+    return np.concatenate(images) if images else np.zeros((0, len(COUNTS), num_classes), np.int64)
+
+
+def _to_cpu(tensors: list[Tensor]) -> Sequence[Tensor]:
+    """In one transfer."""
+    return torch.cat(tensors).cpu().split([len(tensor) for tensor in tensors]) if tensors else ()
 
 
 def count_batch(prediction: Tensor, target: Tensor, num_classes: int) -> Tensor:

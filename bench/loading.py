@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from bench import processes
+from bench.errors import UsageError
+from bench.interruption import SIGNALS, Interruption
 from bench.seeds import derive_seed
+from methods.method import IGNORE
 from scenarios.datasets.base import Dataset
 from scenarios.errors import DataError
 from scenarios.transforms import Pair, evaluation_pair, training_pair
@@ -86,38 +92,73 @@ class BatchOrder(Sequence[list[tuple[int, int]]]):
         return self._drawn[1]
 
 
-class Loader:
-    """Batches of images (float, normalised, channels-last) and labels (int64) on the device."""
+@dataclass(frozen=True)
+class Part:
+    """What one process has of a batch: images (float, normalised, channels-last) and labels (int64), on the
+    device."""
 
-    def __init__(self, dataset: Dataset, settings: dict[str, Any], device: torch.device, workers: int | None):
+    images: Tensor
+    labels: Tensor
+    own: int
+    """How many of the batch's images this process has. Where that is none, there is one without labels here, so
+    that all processes do the same."""
+    whole: int
+    """Images of the batch."""
+
+    @property
+    def share(self) -> float:
+        """The weight of this process's mean: the mean over the processes of weighted means is the batch's."""
+        return self.own * processes.count() / self.whole
+
+
+class Loader:
+    """Batches of which each process has a part."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        settings: dict[str, Any],
+        device: torch.device,
+        workers: int | None,
+        asked: Interruption | None = None,
+    ):
         self.dataset, self.settings, self.device = dataset, settings, device
         self.workers = default_workers(dataset) if workers is None else workers
+        self.asked = asked or Interruption()
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(STD, device=device).view(1, 3, 1, 1) * 255
 
-    def training(self, view: View, order: BatchOrder, start: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of a step from iteration `start` on, augmented."""
+    def training(self, view: View, order: BatchOrder, start: int) -> Iterator[Part]:
+        """The batches of a step from iteration `start` on, augmented. UsageError if a batch has fewer images than
+        there are processes."""
+        if order.batch < processes.count():
+            raise UsageError(
+                f"a batch of {order.batch} images cannot be split among {processes.count()} processes; start fewer "
+                "of them, or raise the batch (--set batch=…)"
+            )
         samples = _Samples(self.dataset, view, self.settings, (order.seed, "augmentation", order.step))
-        return self._batches(samples, batch_sampler=map(order.__getitem__, range(start, len(order))))
+        return self._parts(samples, map(order.__getitem__, range(start, len(order))), repeat(order.batch))
 
-    def once(self, view: View) -> Iterator[tuple[Tensor, Tensor]]:
-        """Each image of a view once, in order, without augmentation."""
+    def once(self, view: View) -> Iterator[Part]:
+        """Each image of a view once, in order, without augmentation. Stops between two batches where asked to
+        (KeyboardInterrupt)."""
         samples = _Samples(self.dataset, view, self.settings, None)
-        return self._batches(samples, batch_size=self.settings["batch"])
+        batch, rows = self.settings["batch"], range(len(view.ids))
+        batches = [list(rows[first : first + batch]) for first in rows[::batch]]
+        for part in self._parts(samples, batches, map(len, batches)):
+            self.asked.check()
+            yield part
 
-    def _batches(self, samples: _Samples, **how: Any) -> Iterator[tuple[Tensor, Tensor]]:
-        loader = DataLoader(
-            samples,
-            num_workers=self.workers,
-            pin_memory=self.device.type == "cuda",
-            worker_init_fn=_quiet_worker,
-            **how,
-        )
+    def _parts(self, samples: _Samples, batches: Iterable[list[Any]], sizes: Iterable[int]) -> Iterator[Part]:
+        """This process's parts of batches, which have `sizes`."""
+        rows = (own_part(batch) or batch[:1] for batch in batches)
         try:
-            for images, labels in loader:
+            for (images, labels), whole in zip(self._read(samples, rows), sizes, strict=False):
+                own = len(own_part(range(whole)))
                 images = images.to(self.device, non_blocking=True).float()
                 images = ((images - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
-                yield images, labels.to(self.device, non_blocking=True).long()
+                labels = labels.to(self.device, non_blocking=True).long()
+                yield Part(images, labels if own else torch.full_like(labels, IGNORE), own, whole)
         except DataError as error:
             # A worker process adds its traceback to the message; the user needs the last line.
             message = str(error).strip().splitlines()[-1].removeprefix("scenarios.errors.DataError: ")
@@ -125,13 +166,31 @@ class Loader:
             traceback.clear_frames(error.__traceback__)
             raise DataError(message) from None
 
+    def _read(self, samples: _Samples, rows: Iterable[list[Any]]) -> DataLoader[Pair]:
+        return DataLoader(
+            samples,
+            batch_sampler=rows,
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+            worker_init_fn=_quiet_worker,
+        )
+
+
+def own_part(rows: Sequence[Any]) -> Sequence[Any]:
+    """The rows of a batch that this process has: as many as the others, or one more or less."""
+    number, of = processes.rank(), processes.count()
+    return rows[len(rows) * number // of : len(rows) * (number + 1) // of]
+
 
 def default_workers(dataset: Dataset) -> int:
-    """Worker processes for reading: none for data in memory, else one per core up to 8."""
-    return 0 if dataset.in_memory else min(8, os.cpu_count() or 1)
+    """Worker processes for reading: none for data in memory, else one per core of this process's part, up to 8."""
+    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return 0 if dataset.in_memory else max(1, min(8, cores))
 
 
 def _quiet_worker(_: int) -> None:
-    """Leave Ctrl-C to the main process, which saves a checkpoint and then ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave signals to the main process, which saves a checkpoint and then ends its workers; Slurm, like Ctrl-C,
+    signals them all."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)

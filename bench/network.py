@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import log
 from typing import Literal
 
 import torch
+import torch.nn.functional as nnf
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from bench.backbones import make_backbone
+from methods import processes
 from methods.method import Output
 
 _ATROUS_RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}  # DeepLab-v3, by output stride
@@ -98,11 +102,34 @@ def start_new_classes(network: Network, how: Literal["default", "background"]) -
         first.bias[0] = bias
 
 
-def synchronise_norms(network: nn.Module) -> nn.Module:
-    """Batch norm over all processes, where there are several with GPUs (PyTorch has it for GPUs alone)."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized() and torch.cuda.is_available()):
+def synchronise_norms(network: nn.Module, device: torch.device) -> nn.Module:
+    """Batch norms with the statistics of all processes, where there are several."""
+    if processes.count() == 1:
         return network
-    from timm.layers import convert_sync_batchnorm
+    if device.type == "cuda":
+        from timm.layers import convert_sync_batchnorm
 
-    convert: Callable[[nn.Module], nn.Module] = convert_sync_batchnorm
-    return convert(network)
+        convert: Callable[[nn.Module], nn.Module] = convert_sync_batchnorm
+        return convert(network)
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.forward = partial(_norm_of_all, module)  # PyTorch has it for GPUs alone
+    return network
+
+
+def _norm_of_all(norm: _BatchNorm, maps: Tensor) -> Tensor:
+    """A batch norm of maps [B, D, H, W] of which each process has some."""
+    if not norm.training:
+        result = nnf.batch_norm(maps, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+    else:
+        count = processes.total(maps.new_tensor(maps.numel() // maps.shape[1]))
+        mean = processes.total(maps.sum(dim=(0, 2, 3))) / count
+        centred = maps - mean[:, None, None]
+        variance = processes.total(centred.square().sum(dim=(0, 2, 3))) / count
+        scale = norm.weight * (variance + norm.eps).rsqrt()
+        result = centred * scale[:, None, None] + norm.bias[:, None, None]
+        with torch.no_grad():
+            norm.num_batches_tracked += 1
+            norm.running_mean.lerp_(mean, norm.momentum)
+            norm.running_var.lerp_(variance * count / (count - 1), norm.momentum)
+    return norm.act(norm.drop(result)) if hasattr(norm, "act") else result  # timm's have the activation in them

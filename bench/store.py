@@ -11,7 +11,7 @@ OUT/steps/KEY/                   written once, atomically:
     evaluation-HASH.npz          the same counts image by image
     state-HASH.safetensors       a method's state after a first step that it shares
 OUT/steps/KEY.checkpoint         the state inside an unfinished step
-OUT/steps/KEY.lock               held by the process that computes the step
+OUT/steps/KEY.lock               there while a process computes the step
 """
 
 from __future__ import annotations
@@ -20,17 +20,21 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
+from filelock import SoftFileLease
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bench.errors import RunError
 from bench.files import replacing, write_json
+
+
+LEASE = 120.0
+"""Seconds without a sign of life after which a step's lock may be broken: longer than NFS remembers a file's time."""
 
 
 def hash_of(value: Any) -> str:
@@ -67,9 +71,18 @@ class Store:
         """Whether a step is finished."""
         return self.step_dir(key).is_dir()
 
-    def lock(self, key: str) -> FileLock:
-        """The lock of a step; the operating system frees it when its owner dies."""
-        return FileLock(self.root / "steps" / f"{key}.lock")
+    def lock(
+        self, key: str, on_loss: Callable[[], None] = lambda: None, lease: float = LEASE
+    ) -> SoftFileLease:
+        """The lock of a step, among all machines that share the store.
+
+        It is a file that must not exist before (O_EXCL, which NFS 3 and later keep atomic) and whose time its owner
+        renews. Others break it when they have seen no renewal for `lease` seconds of their own clocks, or at once
+        when its owner is a dead process of this machine. An owner that was not dead, only stopped, learns of it by
+        `on_loss`; even two owners do no harm but double work, since what they write is the same and appears whole.
+        """
+        path = self.root / "steps" / f"{key}.lock"
+        return SoftFileLease(path, lease_duration=lease, on_compromise=lambda _: on_loss())
 
     def save_step(
         self,

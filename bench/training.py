@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bench import processes
 from bench.environment import peak_memory, reset_peak_memory, seed_torch, versions
 from bench.errors import RunError
-from bench.loading import BatchOrder, Loader
+from bench.loading import BatchOrder, Loader, Part
 from bench.network import Network, start_new_classes, synchronise_norms
 from bench.plan import Plan, StepPlan, step_of
 from bench.progress import Reporter
@@ -26,7 +23,10 @@ from methods.method import Batch, Batches, Method, NoOptions
 
 
 class StepTrainer:
-    """Trains one step of a plan and writes its result to the store."""
+    """Trains one step of a plan and writes its result to the store.
+
+    Where several processes train together, all of them do this; the main one reads and writes the store.
+    """
 
     def __init__(self, plan: Plan, step: StepPlan, store: Store, loader: Loader, reporter: Reporter):
         self.plan, self.step, self.store, self.loader, self.reporter = plan, step, store, loader, reporter
@@ -38,7 +38,7 @@ class StepTrainer:
         """Train from the start, or from the checkpoint of an earlier attempt, and save the step."""
         reset_peak_memory(self.device)
         training = self._set_up()
-        checkpoint = self.store.load_checkpoint(self.step.key)
+        checkpoint = processes.from_main(lambda: self.store.load_checkpoint(self.step.key))
         if checkpoint is None:
             previous = self._previous_state() if self.step.method else {}
             with torch.no_grad():
@@ -46,11 +46,13 @@ class StepTrainer:
         else:
             training.restore(checkpoint, self.device)
             self.reporter.note(f"resuming at iteration {training.iteration} of {len(self.order)}")
-        with interruption() as interrupted:
-            self._loop(training, checkpoint_every, interrupted)
+        self._loop(training, checkpoint_every)
         training.student.eval()
         training.method.end(training.student, self._look(None, training.student))
         _check_architecture(training.student, training.plain)
+        processes.from_main(lambda: self._save(training))
+
+    def _save(self, training: Training) -> None:
         summary = {
             "seconds": training.seconds,
             "images": len(self.order) * self.step.settings["batch"],
@@ -58,15 +60,11 @@ class StepTrainer:
             "history": training.history,
             "peak_memory_bytes": peak_memory(self.device),
             "device": str(self.device),
+            "processes": processes.count(),
             "versions": versions(),
         }
-        self.store.save_step(
-            self.step.key,
-            self.step.identity,
-            summary,
-            training.student.state_dict(),
-            training.method.state_dict(),
-        )
+        weights, state = training.student.state_dict(), training.method.state_dict()
+        self.store.save_step(self.step.key, self.step.identity, summary, weights, state)
 
     def _set_up(self) -> Training:
         """Student, teacher, method and optimiser at the beginning of the step."""
@@ -79,7 +77,7 @@ class StepTrainer:
         options = step.options if step.method else NoOptions()
         teacher = None
         if step.previous:
-            weights = self.store.load_weights(step.previous)
+            weights = processes.from_main(lambda: self.store.load_weights(step.previous))
             student.load_state_dict(weights, strict=False)  # the group of the new classes is not in there
             old = step.channels_per_step if step.data.domain else step.channels_per_step[:-1]
             if method_class.uses_teacher:
@@ -92,32 +90,33 @@ class StepTrainer:
         method = method_class(options, step_of(step, student.feature_channels, student.encoder_channels))
         plain = list(student.state_dict())
         method.to(self.device).prepare(student)
-        student = synchronise_norms(student)
+        student = synchronise_norms(student, self.device)
         return Training(student, teacher, method, make_optimizer(student, method, step.settings), plain)
 
-    def _loop(self, training: Training, checkpoint_every: float, interrupted: threading.Event) -> None:
+    def _loop(self, training: Training, checkpoint_every: float) -> None:
         """All iterations that are left. Nothing in here waits for the device but the end of an epoch."""
         started = saved = time.monotonic()
         before = training.seconds
         training.student.train()
         self.reporter.start_training(self.step.index, self.order.epochs, len(self.order), training.iteration)
-        batches = self.loader.training(self.step.data.train, self.order, training.iteration)
-        for images, labels in batches:
-            self._iterate(training, images, labels)
+        for part in self.loader.training(self.step.data.train, self.order, training.iteration):
+            self._iterate(training, part)
             training.iteration += 1
             training.seconds = before + time.monotonic() - started
             if training.iteration % self.order.per_epoch == 0:
                 self._end_epoch(training)
             self.reporter.advance(training.iteration)
-            stop = interrupted.is_set()
-            if stop or time.monotonic() - saved >= checkpoint_every:
-                self.store.save_checkpoint(self.step.key, training.state())
+            due = processes.is_main() and time.monotonic() - saved >= checkpoint_every
+            stop, save = processes.any_of(self.loader.asked.asked, due)
+            if stop or save:
+                training.share_sums()
+                processes.from_main(lambda: self.store.save_checkpoint(self.step.key, training.state()))
                 saved = time.monotonic()
             if stop:
                 raise KeyboardInterrupt
         self.reporter.end_training()
 
-    def _iterate(self, training: Training, images: Tensor, labels: Tensor) -> None:
+    def _iterate(self, training: Training, part: Part) -> None:
         """One update of the student."""
         settings, index = self.step.settings, training.iteration
         rate = settings["lr"] * (1 - index / len(self.order)) ** settings["power"]
@@ -125,11 +124,12 @@ class StepTrainer:
             group["lr"] = rate
         # Random branches or dropout of a method depend on the iteration alone, not on what ran before.
         seed_torch(derive_seed(self.step.seed, "noise", self.step.index, index), self.device)
-        terms = update(training, images, labels, settings["precision"] == "bf16")
+        terms = update(training, part.images, part.labels, settings["precision"] == "bf16", part.share)
         for name, value in terms.items():
             training.sums[name] = training.sums[name] + value if name in training.sums else value
 
     def _end_epoch(self, training: Training) -> None:
+        training.share_sums()
         names = list(training.sums)
         means = (torch.stack([training.sums[n] for n in names]) / self.order.per_epoch).tolist()
         for name, value in zip(names, means, strict=True):
@@ -153,18 +153,18 @@ class StepTrainer:
             return {}
         plans = {plan.key: plan for plan in self.plan.steps}
         if plans[previous].method is not None or self.plan.method.end is Method.end:
-            return self.store.load_state(previous) or {}
+            return processes.from_main(lambda: self.store.load_state(previous)) or {}
         name = self.plan.state_name()
-        state = self.store.load_state(previous, name)
+        state = processes.from_main(lambda: self.store.load_state(previous, name))
         if state is None:
             state = self._state_after_first_step(plans[previous])
-            self.store.save_state(previous, name, state)
+            processes.from_main(lambda: self.store.save_state(previous, name, state))
         return state
 
     def _state_after_first_step(self, first: StepPlan) -> dict[str, Tensor]:
         seed_torch(derive_seed(first.seed, "noise", 0, "end"), self.device)
         network = make_network(first, first.channels_per_step, "none")
-        network.load_state_dict(self.store.load_weights(first.key))
+        network.load_state_dict(processes.from_main(lambda: self.store.load_weights(first.key)))
         network.eval().to(self.device, memory_format=torch.channels_last)
         step = step_of(first, network.feature_channels, network.encoder_channels)
         method = self.plan.method(self.plan.options, step).to(self.device)
@@ -177,11 +177,11 @@ class StepTrainer:
         step = step or self.step
 
         def batches() -> Iterator[Batch]:
-            for images, labels in self.loader.once(step.data.train):
+            for part in self.loader.once(step.data.train):
                 with autocast(self.device, step.settings["precision"] == "bf16"):
-                    seen = None if student is None else student(images, stages=True)
-                    old = None if teacher is None else teacher(images, stages=True)
-                yield Batch(labels, seen, old)
+                    seen = None if student is None else student(part.images, stages=True)
+                    old = None if teacher is None else teacher(part.images, stages=True)
+                yield Batch(part.labels, seen, old, part.share)
 
         return batches
 
@@ -212,24 +212,3 @@ def _check_architecture(student: nn.Module, names: list[str]) -> None:
             f"after the step the network differs from a plain one, first in {min(wrong)}; a method that changes "
             "the architecture in `prepare` must change it back in `end`"
         )
-
-
-@contextmanager
-def interruption() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or SIGTERM into an event, so that the loop can save a checkpoint before it ends."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def remember(number: int, frame: Any) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    old = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield event
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from methods import processes
 from methods.method import Batch, Method
+
+
+class Objective(nn.Module):
+    """From the images of a batch to the terms of the loss: all that trains, what several processes do together."""
+
+    def __init__(self, student: nn.Module, teacher: nn.Module | None, method: Method):
+        super().__init__()
+        self.student, self.method = student, method
+        self._teacher = (teacher,)  # does not train, so it is no child
+
+    def forward(self, images: Tensor, labels: Tensor, share: float) -> dict[str, Tensor]:
+        """Both networks' outputs, and what the method says of them."""
+        stages = self.method.uses_stages
+        student, (teacher,) = self.student(images, stages), self._teacher
+        old = None
+        if teacher is not None:
+            with torch.no_grad():
+                old = teacher(images, stages)
+        return self.method.loss(Batch(labels, student, old, share))
 
 
 @dataclass
@@ -27,6 +50,20 @@ class Training:
     """Sums of the loss terms over the iterations of the current epoch, on the device."""
     history: list[dict[str, float]] = field(default_factory=list)
     """Mean loss terms of each finished epoch."""
+
+    @cached_property
+    def objective(self) -> nn.Module:
+        """What is called for a batch; among several processes its backward pass averages the gradients."""
+        objective = Objective(self.student, self.teacher, self.method)
+        if processes.count() == 1:
+            return objective
+        # Norms have the same statistics everywhere, and methods keep theirs alike: no buffer needs to be sent.
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # the new name needs torch 2.13
+            return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+    def share_sums(self) -> None:
+        """Average the sums over the processes, so that each holds the whole batch's."""
+        self.sums = dict(zip(self.sums, processes.mean(list(self.sums.values())), strict=True))
 
     def state(self) -> dict[str, Any]:
         """What a resumed step needs, as tensors and plain values."""
@@ -61,25 +98,22 @@ def make_optimizer(student: nn.Module, method: Method, settings: dict[str, Any])
     )
 
 
-def update(training: Training, images: Tensor, labels: Tensor, bf16: bool) -> dict[str, Tensor]:
+def update(training: Training, images: Tensor, labels: Tensor, bf16: bool, share: float = 1.0) -> dict[str, Tensor]:
     """Both networks' outputs, the loss, its gradient and the optimiser's step; returns the loss terms.
 
-    Nothing in here waits for the device.
+    `share` is the weight of this process's part of the batch. Nothing in here waits for the device.
     """
-    method, stages = training.method, training.method.uses_stages
     with autocast(images.device, bf16):
-        student = training.student(images, stages)
-        teacher = None
-        if training.teacher is not None:
-            with torch.no_grad():
-                teacher = training.teacher(images, stages)
-        terms = method.loss(Batch(labels, student, teacher))
-    total = torch.stack([value.float() for value in terms.values()]).sum()
+        terms = training.objective(images, labels, share)
+    terms = {name: value.float() for name, value in terms.items()}
+    if share != 1:
+        terms = {name: value * share for name, value in terms.items()}
+    total = torch.stack(list(terms.values())).sum()
     training.optimizer.zero_grad(set_to_none=True)
     total.backward()
-    method.after_backward(training.student)
+    training.method.after_backward(training.student)
     training.optimizer.step()
-    return {name: value.detach().float() for name, value in terms.items()}
+    return {name: value.detach() for name, value in terms.items()}
 
 
 def autocast(device: torch.device, bf16: bool) -> torch.autocast:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from methods import functional as fn
 from methods.method import IGNORE, Batch, Batches, Method, Step
+from methods.processes import total
 from methods.statistics import streaming_medians
 
 _BINS = 100
@@ -73,7 +74,7 @@ def released_thresholds(batches: Batches, step: Step, least: float, device: torc
         classes = predicted_background(batch, old)
         index = torch.where(classes < old, classes * _BINS + bins, old * _BINS).flatten()
         histogram += torch.bincount(index, minlength=old * _BINS + 1)
-    counts = histogram[:-1].view(old, _BINS)
+    counts = total(histogram[:-1]).view(old, _BINS)
     bins = torch.arange(_BINS, dtype=torch.float64, device=device)
     half, walked = counts.sum(dim=1, keepdim=True) / 2, bins * (bins - 1) / 2
     stops = (half >= walked) & (half <= walked + counts)
@@ -99,7 +100,7 @@ def old_prototypes(batches: Batches, step: Step, like: Tensor) -> Tensor:
         count = torch.bincount(classes.flatten(), minlength=IGNORE + 1)[: step.num_old, None]
         sums += count * fn.class_prototypes(features.double(), classes, step.num_old)
         counts += count
-    return (sums / counts.clamp(min=1)).float()
+    return (total(sums) / total(counts).clamp(min=1)).float()
 
 
 def nearest_labels(labels: Tensor, maps: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from methods import functional as fn
 from methods.method import IGNORE, Batch, Batches, Method, Step
+from methods.processes import mean
 
 _EPS = 1e-8
 
@@ -113,6 +114,6 @@ class ImportancePenalty(Method):
         """Turn what was watched into what the next step needs."""
 
     def gradients(self, batch: Batch) -> list[Tensor]:
-        """Of the first step's loss."""
-        loss = nnf.cross_entropy(batch.student.logits, batch.labels, ignore_index=IGNORE, reduction="none").mean()
-        return list(torch.autograd.grad(loss, self._student))
+        """Of the first step's loss of the whole batch."""
+        pixels = nnf.cross_entropy(batch.student.logits, batch.labels, ignore_index=IGNORE, reduction="none")
+        return mean(list(torch.autograd.grad(batch.share * pixels.mean(), self._student)))

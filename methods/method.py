@@ -84,11 +84,14 @@ class Output:
 @dataclass
 class Batch:
     """A batch: `labels` int64 [B, H, W] (channels, 255 = ignore), the student's output, and the teacher's,
-    which has no gradient and is None at the first step and for methods without a teacher."""
+    which has no gradient and is None at the first step and for methods without a teacher.
+
+    Where several processes train together this is one's part; `share` weights its mean (`methods/processes.py`)."""
 
     labels: Tensor
     student: Output | None
     teacher: Output | None
+    share: float = 1.0
 
 
 Batches = Callable[[], Iterator[Batch]]

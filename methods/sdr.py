@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from methods import functional as fn
+from methods import processes
 from methods.background import nearest_labels
 from methods.method import IGNORE, Batch, Batches, Step
 from methods.mib import MiB, MiBOptions
@@ -49,8 +50,7 @@ class SDR(MiB):
     def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:
         terms, options = super().terms(batch, targets), self.options
         features, classes = batch.student.encoder.float(), self._classes(batch)
-        means = fn.class_prototypes(features, classes, self.step.num_classes)
-        counts = class_counts(classes, self.step.num_classes)
+        means, counts = class_means(features, classes, self.step.num_classes)
         self._remember(means.detach(), counts)
         seen = self._named(counts > 0)
         distances = (means - self.prototypes).square().mean(dim=1)
@@ -70,8 +70,7 @@ class SDR(MiB):
                     batch.student.encoder.float(),
                     nearest_labels(batch.labels, batch.student.encoder),
                 )
-                means = fn.class_prototypes(features, classes, self.step.num_classes)
-                self._remember(means, class_counts(classes, self.step.num_classes))
+                self._remember(*class_means(features, classes, self.step.num_classes))
 
     def _classes(self, batch: Batch) -> Tensor:
         """The class of each feature, int64 [B, h, w]: its label, and in the background what the old model sees."""
@@ -97,6 +96,15 @@ class SDR(MiB):
         return torch.arange(self.step.num_classes, device=self.counts.device) < self.step.num_old
 
 
+def class_means(features: Tensor, classes: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """The mean feature of each class in the batch of all processes [C, D], and how many pixels it has [C]."""
+    means, counts = fn.class_prototypes(features, classes, num_classes), class_counts(classes, num_classes)
+    if processes.count() == 1:
+        return means, counts
+    whole = processes.total(counts)
+    return processes.total(means * counts[:, None]) / whole.clamp(min=1)[:, None], whole
+
+
 def class_counts(classes: Tensor, num_classes: int) -> Tensor:
     """How many pixels each class has, float32 [C]; 255 is none."""
     index = classes.flatten().clamp(max=num_classes)
@@ -115,7 +123,7 @@ def spread(features: Tensor, classes: Tensor, prototypes: Tensor) -> Tensor:
     num_classes = len(prototypes)
     own = prototypes[classes.clamp(max=num_classes - 1)].movedim(-1, 1)
     squares = (features - own).square().mean(dim=1, keepdim=True)
-    return fn.class_prototypes(squares, classes, num_classes)[:, 0]
+    return class_means(squares, classes, num_classes)[0][:, 0]
 
 
 def mean_inverse_distance(means: Tensor, seen: Tensor) -> Tensor:
@@ -132,7 +140,7 @@ def sparsity(features: Tensor, classes: Tensor, num_classes: int) -> Tensor:
     index = torch.where(classes == IGNORE, num_classes, classes).flatten()
     peaks = features.amax(dim=1).flatten()
     highest = torch.zeros(num_classes + 1, device=peaks.device).scatter_reduce(0, index, peaks, "amax")
-    scaled = features / highest[index].view(classes.shape)[:, None].clamp(min=1e-12)
+    scaled = features / processes.greatest(highest)[index].view(classes.shape)[:, None].clamp(min=1e-12)
     total = scaled.sum(dim=1)
     ratio = scaled.exp().sum(dim=1) / torch.where(total > 0, total, 1)
     return (ratio * (total > 0)).mean()

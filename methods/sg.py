@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from methods import functional as fn
 from methods.method import IGNORE, Batch, Part, Step
+from methods.processes import total
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ def step_aware_weights(logits: Tensor, targets: Tensor, step: Step) -> Tensor:
     """Eq. 5. In a domain-incremental scenario all labelled pixels form one old group: an empty channel in
     front takes the place of the background, so that class 0 counts like the others."""
     if not step.domain:
-        return fn.step_aware_weights(logits, targets, step.classes_per_step)
+        return fn.step_aware_weights(logits, targets, step.classes_per_step, total=total)
     shifted = torch.where(targets == IGNORE, targets, targets + 1)
     padded = torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1)
-    return fn.step_aware_weights(padded, shifted, (step.num_classes, 0))
+    return fn.step_aware_weights(padded, shifted, (step.num_classes, 0), total=total)

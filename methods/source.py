@@ -10,7 +10,7 @@ from pathlib import Path
 
 from methods.method import Method
 
-SHARED = ("methods.method", "methods.functional", "methods.statistics")
+SHARED = ("methods.method", "methods.functional", "methods.statistics", "methods.processes")
 """What all methods share is no part of a method's code; where it changes, `NUMERICS` in bench/plan.py is raised."""
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from methods.processes import total
+
 _BITS = 16
 _BINS = 1 << _BITS
 
@@ -19,11 +21,13 @@ def streaming_medians(passes: Passes, num_classes: int, device: torch.device) ->
 
     The bit patterns of non-negative floats are ordered as the floats are. A first pass counts their upper
     16 bits per class, which tells the bin of the median; a second counts the lower 16 bits inside that bin.
-    An even count has two middle values, which may lie in two bins: the second pass searches both.
+    An even count has two middle values, which may lie in two bins: the second pass searches both. Several processes
+    count what each of them sees.
     """
     upper = torch.zeros(num_classes, _BINS, dtype=torch.long, device=device)
     for values, classes in passes():
         _count(upper, classes, _bits(values) >> _BITS)
+    upper = total(upper)
     counts = upper.sum(dim=1)
     last = (counts - 1).clamp(min=0)
     ranks = torch.stack([last // 2, torch.minimum(counts // 2, last)])  # the two middle places, from 0
@@ -34,7 +38,7 @@ def streaming_medians(passes: Passes, num_classes: int, device: torch.device) ->
         wanted = bins[:, classes.clamp(max=num_classes - 1)]
         for half, want in zip(lower, wanted, strict=True):
             _count(half, torch.where(bits >> _BITS == want, classes, num_classes), bits & (_BINS - 1))
-    low, _ = _find(lower, ranks - below)
+    low, _ = _find(total(lower), ranks - below)
     middle = ((bins << _BITS) | low).to(torch.int32).view(torch.float32).double()
     return torch.where(counts > 0, middle.mean(dim=0), 0.0).float()
 

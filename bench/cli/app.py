@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -31,7 +32,10 @@ app.command("speed")(speed.speed)
 
 
 def main() -> None:
-    """Run the command; an error that the user can mend is one message and its exit code, never a traceback."""
+    """Run the command; an error that the user can mend is one message and its exit code, never a traceback. Of
+    several processes that train together the first alone speaks, but any may complain."""
+    if os.environ.get("RANK", "0") != "0":
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  # for good
     try:
         app()
     except Exception as error:

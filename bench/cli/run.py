@@ -59,6 +59,7 @@ def run(
     # Only now, so that a wrong command is told without waiting for torch.
     from rich.console import Console
 
+    from bench import processes
     from bench.engine import run as run_experiments
     from bench.errors import Interrupted
     from bench.progress import Reporter
@@ -75,7 +76,8 @@ def run(
         )
     except KeyboardInterrupt:
         raise Interrupted("interrupted; the same command resumes where it stopped") from None
-    print_tables([load_run(out, experiment.run_name) for experiment in experiments], "terminal")
+    if processes.is_main():
+        print_tables([load_run(out, experiment.run_name) for experiment in experiments], "terminal")
 
 
 def _experiments(methods: str, seeds: str, classes: str | None, **common: Any) -> list[Experiment]:

@@ -199,22 +199,24 @@ def _carry_out(
     # Only now, so that a wrong command is told without waiting for torch.
     from rich.console import Console
 
+    from bench import processes
     from bench.engine import make_plans, try_networks
-    from bench.environment import choose_device
     from bench.errors import RunError
     from bench.progress import Reporter
     from bench.store import Store
     from bench.sweep import count, is_done
 
     reporter, store = Reporter(Console(), tensorboard), Store(out, look=dry_run)
-    plans = make_plans(experiments, choose_device(device), reporter)
+    plans = make_plans(experiments, processes.join(device), reporter)
     typer.echo(_costs(count(plans, store)))
-    waiting = [plan for plan in plans if not is_done(plan, store)]
+    done = processes.from_main(lambda: [is_done(plan, store) for plan in plans])
+    waiting = [plan for plan, finished in zip(plans, done, strict=True) if not finished]
     try_networks(waiting, store, load_weights=not dry_run)
     if dry_run:
         return
     failures = _train(waiting, store, workers, checkpoint_every, reporter)
-    _print_tables([each for each in experiments if each not in failures], out, table)
+    if processes.is_main():
+        _print_tables([each for each in experiments if each not in failures], out, table)
     if failures:
         told = "\n".join(f"  {_label(each)}: {reason}" for each, reason in failures.items())
         raise RunError(

@@ -1,7 +1,7 @@
 """Gradient and semantic compensation."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +11,12 @@ from methods.equations.common import IGNORE_INDEX, at_target, entropy, log_softm
 
 @torch.no_grad()
 def step_aware_weights(
-    logits: Tensor, target: Tensor, classes_per_step: Sequence[int], ignore_index: int = IGNORE_INDEX
+    logits: Tensor,
+    target: Tensor,
+    classes_per_step: Sequence[int],
+    ignore_index: int = IGNORE_INDEX,
+    *,
+    total: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> Tensor:
     """Weights that even out the gradients of the steps: |G| relative to the mean |G| of the pixel's step.
 
@@ -21,6 +26,7 @@ def step_aware_weights(
         logits: `[B, C, H, W]`.
         target: `[B, H, W]`, (pseudo-)labels in `0 … C-1`, or `ignore_index`.
         classes_per_step: foreground classes that each step added, the current step last; they sum to C-1.
+        total: the sum over all parts of the batch, where this is one of several.
 
     Returns: `[B, H, W]`, ≥ 0: mean 1 over the pixels of each earlier step and of the background (0 if their
         mean |G| is exactly 0), 1 at pixels of the current step, 0 at ignored pixels.
@@ -28,13 +34,15 @@ def step_aware_weights(
     """
     # sigmoid(−x), because 1 − sigmoid(x) rounds to 0 long before |G| does.
     gradient = torch.sigmoid(-promote(at_target(logits, target)))
-    weights = torch.ones_like(gradient)
-    first = 0
+    groups, first = [], 0
     for size in (1, *classes_per_step[:-1]):
-        members = (target >= first) & (target < first + size)
-        mean = (gradient * members).sum() / members.sum().clamp(min=1)
-        weights = torch.where(members, gradient / mean.masked_fill(mean == 0, math.inf), weights)
+        groups.append((target >= first) & (target < first + size))
         first += size
+    sums = total(torch.stack([torch.stack([(gradient * group).sum(), group.sum()]) for group in groups]))
+    means = sums[:, 0] / sums[:, 1].clamp(min=1)
+    weights = torch.ones_like(gradient)
+    for group, mean in zip(groups, means.masked_fill(means == 0, math.inf), strict=True):
+        weights = torch.where(group, gradient / mean, weights)
     return weights.masked_fill(target == ignore_index, 0)
 
 

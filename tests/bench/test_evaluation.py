@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.evaluation import count, count_batch, forgetting, metrics, pack, totals
+from bench.loading import Part
 from methods.functional import confusion_matrix
 from methods.method import Output
 from scenarios.protocol import PROTOCOLS
@@ -30,15 +31,18 @@ def test_count_agrees_with_counting_by_hand() -> None:
     generator = torch.Generator().manual_seed(0)
     choices = torch.tensor([0, 1, 2, 3, 255])  # class 3 is still to come
     batches = [
-        (
+        Part(
             torch.randn(size, 3, 8, 6, generator=generator),
             choices[torch.randint(5, (size, 8, 6), generator=generator)],
+            own=size,
+            whole=size,
         )
         for size in (2, 2, 1)
     ]
     expected = np.zeros((5, 3, 3), int)  # images, (tp, fp, fn), classes
     image = 0
-    for images, labels in batches:
+    for part in batches:
+        images, labels = part.images, part.labels
         small = images[:, :, ::2, ::2]
         large = nn.functional.interpolate(small, (8, 6), mode="bilinear", align_corners=False).numpy()
         for (row, *pixel), true in np.ndenumerate(labels.numpy()):

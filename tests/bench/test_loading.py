@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.loading import BatchOrder, Loader
+from bench.loading import BatchOrder, Loader, Part
 from scenarios.datasets import load_dataset
 from scenarios.datasets.base import Dataset
 from scenarios.errors import DataError
@@ -98,9 +98,9 @@ def view(dataset: Dataset, count: int = 5, table: np.ndarray = AS_IS) -> View:
     return View(dataset.ids("train")[:count], table)
 
 
-def equal(one: Iterator[tuple[Tensor, Tensor]], other: Iterator[tuple[Tensor, Tensor]]) -> bool:
+def equal(one: Iterable[Part], other: Iterable[Part]) -> bool:
     pairs = zip(one, other, strict=True)
-    return all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in pairs)
+    return all(torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) for a, b in pairs)
 
 
 def test_batches_depend_on_neither_workers_nor_the_start(shapes: Dataset) -> None:
@@ -113,7 +113,7 @@ def test_batches_depend_on_neither_workers_nor_the_start(shapes: Dataset) -> Non
 
 def test_augmentation_differs_by_epoch_seed_and_step(shapes: Dataset) -> None:
     def only(**names: int) -> list[Tensor]:  # the same image at every iteration
-        return [images for images, _ in loader(shapes).training(view(shapes, 1), order(1, 2, 2, **names), 0)]
+        return [part.images for part in loader(shapes).training(view(shapes, 1), order(1, 2, 2, **names), 0)]
 
     default = only()
     crops = [crop for images in default for crop in images]
@@ -125,22 +125,22 @@ def test_augmentation_differs_by_epoch_seed_and_step(shapes: Dataset) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_once_visits_each_image_once_in_order(shapes: Dataset, workers: int) -> None:
     batches = list(loader(shapes, workers).once(view(shapes)))
-    assert [len(images) for images, _ in batches] == [2, 2, 1]
+    assert [len(part.images) for part in batches] == [2, 2, 1]
     pairs = [evaluation_pair(shapes.image(i), shapes.label(i), 32) for i in shapes.ids("train")[:5]]
-    labels = torch.cat([labels for _, labels in batches])
+    labels = torch.cat([part.labels for part in batches])
     assert labels.dtype == torch.int64
     assert torch.equal(labels, torch.stack([label for _, label in pairs]).long())
-    images = torch.cat([images for images, _ in batches])
+    images = torch.cat([part.images for part in batches])
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     pixels = (images * std[:, None, None] + mean[:, None, None]) * 255
     torch.testing.assert_close(pixels, torch.stack([image for image, _ in pairs]).float(), atol=1e-3, rtol=0)
-    assert all(images.is_contiguous(memory_format=torch.channels_last) for images, _ in batches)
+    assert all(part.images.is_contiguous(memory_format=torch.channels_last) for part in batches)
 
 
 def test_labels_go_through_the_table_of_the_view(shapes: Dataset) -> None:
     table = np.zeros(256, np.uint8)
     table[255], table[1] = 255, 7
-    (_, plain), (_, mapped) = (next(iter(loader(shapes).once(view(shapes, 2, t)))) for t in (AS_IS, table))
+    plain, mapped = (next(iter(loader(shapes).once(view(shapes, 2, t)))).labels for t in (AS_IS, table))
     assert set(mapped.unique().tolist()) <= {0, 7, 255}
     assert torch.equal(mapped == 7, plain == 1)
     assert torch.equal(mapped == 255, plain == 255)

@@ -1,0 +1,62 @@
+"""Sums over all processes that train together; with one process everything is itself.
+
+The engine splits each batch among the processes and lets them descend the mean of their losses, each weighted by
+its share of the batch. So the mean of a loss over pixels needs nothing from here. What relates the pixels of a
+batch or a data set to each other, such as the mean of a class, does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def count() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum of `values` over all processes, in each of them; differentiable. Every process must call it."""
+    return values if count() == 1 else _Sum.apply(values)
+
+
+def mean(values: list[Tensor]) -> list[Tensor]:
+    """The mean of each tensor over all processes, in one exchange; not differentiable."""
+    if count() == 1:
+        return values
+    flat = torch.cat([value.detach().flatten() for value in values])
+    dist.all_reduce(flat)
+    parts = (flat / count()).split([value.numel() for value in values])
+    return [part.view_as(value) for part, value in zip(parts, values, strict=True)]
+
+
+def greatest(values: Tensor) -> Tensor:
+    """The maximum of `values` over all processes, entry by entry; its gradient goes in equal parts to the processes
+    that have it."""
+    if count() == 1:
+        return values
+    highest = values.detach().clone()
+    dist.all_reduce(highest, dist.ReduceOp.MAX)
+    has_it = values.detach() == highest
+    owners = total(has_it.to(values.dtype))
+    return total(torch.where(has_it, values, 0) / owners)
+
+
+class _Sum(torch.autograd.Function):
+    """Each process's sum goes into that process's loss, so its gradient is the sum of all of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        result = values.detach().clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        result = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(result)
+        return result
