@@ -1,11 +1,13 @@
-"""What a user sees while experiments run: live bars on a terminal, plain lines elsewhere."""
+"""What a user sees while experiments run: live bars on a terminal, plain lines elsewhere, and one small file in the
+run's folder, which `bench status` reads."""
 
 from __future__ import annotations
 
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +16,40 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from bench.errors import UsageError
+from bench.files import read_json, write_json
 
 if TYPE_CHECKING:
     from bench.plan import Plan
+
+_FILE = "progress.json"
+_EVERY = 10.0
+"""Seconds between two writings of the file: hundreds of runs may share a file system."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the training of a run is."""
+
+    step: int
+    last_step: int
+    iteration: int
+    """Of this step, as are the following."""
+    iterations: int
+    epoch: int
+    epochs: int
+    left: float | None
+    """Seconds to the end of the step; None if not yet known."""
+    updated: float
+    """When this was so, in seconds since 1970."""
+
+
+def read_position(folder: Path) -> Position | None:
+    """Where the run of this folder is, or was when it was stopped; None before its first training and after its
+    last."""
+    try:
+        return Position(**read_json(folder / _FILE))
+    except (OSError, ValueError, TypeError):  # none, or one of another version
+        return None
 
 
 class Reporter:
@@ -31,7 +64,9 @@ class Reporter:
         self._tasks: dict[str, TaskID] = {}
         self._run = ""
         self._epochs = self._total = self._start = self._step = self._done = 0
-        self._started = 0.0
+        self._started = self._written = 0.0
+        self._last_step = 0
+        self._file: Path | None = None
 
     @property
     def live(self) -> bool:
@@ -69,6 +104,7 @@ class Reporter:
         """The next run begins; its lines go to `log.txt` in its folder, too."""
         experiment = plan.experiment
         self._run, self._log = experiment.method, folder / "log.txt"
+        self._file, self._last_step = folder / _FILE, plan.steps[-1].index
         self._board = self._board_of and self._board_of(folder / "tensorboard")
         self.note(f"{experiment.scenario} {experiment.setting}, order {experiment.order}, seed {experiment.seed}")
 
@@ -76,28 +112,56 @@ class Reporter:
         """A step starts, or resumes at iteration `start`."""
         self._epochs, self._total, self._start = epochs, iterations, start
         self._started, self._step = time.monotonic(), step
+        self._write_position(start)
         if self._bars:
             name = f"{self._run}: step {step}"
             self._tasks["training"] = self._bars.add_task(name, total=iterations, completed=start, info="")
 
     def advance(self, iteration: int) -> None:
         """Iterations done so far in this step."""
+        if time.monotonic() - self._written >= _EVERY:
+            self._write_position(iteration)
         if self._bars:
             part = iteration / self._total
             self._bars.update(self._tasks["steps"], completed=self._done + part)
-            epoch = min(self._epochs, 1 + iteration * self._epochs // self._total)
-            self._bars.update(self._tasks["training"], completed=iteration, info=f"epoch {epoch}/{self._epochs}")
+            info = f"epoch {self._epoch(iteration)}/{self._epochs}"
+            self._bars.update(self._tasks["training"], completed=iteration, info=info)
+
+    def _epoch(self, iteration: int) -> int:
+        return min(self._epochs, 1 + iteration * self._epochs // self._total)
+
+    def _left(self, iteration: int) -> float:
+        """Seconds to the end of the step, at the speed since it was started or resumed."""
+        done = max(1, iteration - self._start)
+        return (time.monotonic() - self._started) / done * (self._total - iteration)
+
+    def _write_position(self, iteration: int) -> None:
+        """Tell `bench status` where the run is. A file system that refuses this must not end the run."""
+        if self._file is None:
+            return
+        left = self._left(iteration) if iteration > self._start else None
+        position = Position(
+            self._step,
+            self._last_step,
+            iteration,
+            self._total,
+            self._epoch(iteration),
+            self._epochs,
+            left,
+            time.time(),
+        )
+        self._written = time.monotonic()
+        with suppress(OSError):
+            write_json(self._file, asdict(position))
 
     def end_epoch(self, epoch: int, terms: dict[str, float], iteration: int, seconds: float) -> None:
         """An epoch is over; `terms` are the means of the loss terms."""
         for name, value in terms.items() if self._board else ():
             self._board.add_scalar(f"step {self._step}/{name}", value, epoch)
         loss = " + ".join(f"{name} {value:.4f}" for name, value in terms.items())
-        done = max(1, iteration - self._start)
-        left = (time.monotonic() - self._started) / done * (self._total - iteration)
         self.note(
             f"step {self._step} epoch {epoch}/{self._epochs}  loss {loss}  "
-            f"{seconds:.0f} s, {timedelta(seconds=round(left))} to go",
+            f"{seconds:.0f} s, {timedelta(seconds=round(self._left(iteration)))} to go",
             epoch=True,
         )
 
@@ -121,7 +185,10 @@ class Reporter:
         """The run is complete."""
         if self._board:
             self._board.close()
-        self._log = self._board = None
+        if self._file:
+            with suppress(OSError):
+                self._file.unlink(missing_ok=True)
+        self._log = self._board = self._file = None
 
     def fail_run(self, error: Exception) -> None:
         """The run ended in an error, and another one begins; one that no user can mend is logged with its place."""

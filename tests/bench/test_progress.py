@@ -1,0 +1,81 @@
+"""What a run leaves for `bench status` while it trains."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from bench import Experiment, progress, run
+from bench.progress import Reporter, read_position
+
+SMALL = {"first_epochs": 1, "epochs": 1, "batch": 32, "crop": 32, "aspp_channels": 16}
+
+
+def started(folder: Path, **training) -> Reporter:
+    """A reporter of a run that has come to step 3 of 0–5."""
+    experiment = SimpleNamespace(method="ft", scenario="s", setting="overlapped", order="A", seed=0)
+    reporter = Reporter()
+    folder.mkdir(exist_ok=True)
+    reporter.start_run(SimpleNamespace(experiment=experiment, steps=[SimpleNamespace(index=5)]), folder)
+    reporter.start_training(3, **training)
+    return reporter
+
+
+@pytest.fixture
+def clock(monkeypatch) -> SimpleNamespace:
+    """The time, which stands still until it is set."""
+    clock = SimpleNamespace(now=1000.0)
+    fake = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now, strftime=progress.time.strftime)
+    monkeypatch.setattr(progress, "time", fake)
+    return clock
+
+
+def test_the_file_follows_the_training_and_is_gone_at_its_end(tmp_path):
+    seen = []
+
+    class Watching(Reporter):
+        def advance(self, iteration: int) -> None:
+            super().advance(iteration)
+            seen.append(read_position(next((tmp_path / "runs").iterdir())))
+
+    run(Experiment("ft", "shapes_4-4", recipe=SMALL), out=tmp_path, reporter=Watching())
+    assert {(position.step, position.last_step, position.epochs) for position in seen} == {(0, 1, 1), (1, 1, 1)}
+    assert [path.name for path in next((tmp_path / "runs").iterdir()).iterdir()].count("progress.json") == 0
+
+
+def test_position_epoch_and_time_left(tmp_path, clock):
+    reporter = started(tmp_path, epochs=4, iterations=100, start=20)
+    first = read_position(tmp_path)
+    assert (first.step, first.last_step, first.iteration, first.epoch, first.left) == (3, 5, 20, 1, None)
+    clock.now += 30
+    reporter.advance(50)
+    position = read_position(tmp_path)
+    assert (position.iteration, position.iterations, position.epoch, position.epochs) == (50, 100, 3, 4)
+    assert (position.left, position.updated) == (50.0, 1030.0)  # one iteration a second since it was resumed
+
+
+def test_the_file_is_written_seldom(tmp_path, clock):
+    reporter = started(tmp_path, epochs=1, iterations=1000, start=0)
+    written = set()
+    for iteration in range(1, 101):
+        clock.now += 1
+        reporter.advance(iteration)
+        written.add(read_position(tmp_path).iteration)
+    assert len(written) <= 11
+
+
+def test_a_file_system_that_refuses_does_not_end_the_run(tmp_path, clock):
+    folder = tmp_path / "run"
+    reporter = started(folder, epochs=1, iterations=10, start=0)
+    (folder / "progress.json").unlink()
+    (folder / "progress.json").mkdir()
+    clock.now += 60
+    reporter.advance(5)
+    assert read_position(folder) is None
+
+
+def test_a_file_of_another_version_is_none(tmp_path):
+    (tmp_path / "progress.json").write_text('{"step": 1}')
+    assert read_position(tmp_path) is None
+    (tmp_path / "progress.json").write_text("{")
+    assert read_position(tmp_path) is None
