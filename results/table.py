@@ -55,13 +55,15 @@ Head = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under `heads`, one for each column; the first `stubs` columns say what a row is."""
+    """Rows of cells under `heads`, one for each column; the first `stubs` columns say what a row is, the last
+    `sums` rows add up the others."""
 
     title: str
     heads: list[Head]
     cells: list[list[Cell]]
     notes: list[str] = field(default_factory=list)
     stubs: int = 1
+    sums: int = 0
 
     @property
     def header(self) -> list[str]:

@@ -12,6 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# The networks of the tests are so small that threads mostly wait for each other, very long on a busy machine. Read
+# when torch is imported, also in the commands that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

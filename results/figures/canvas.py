@@ -35,8 +35,8 @@ def row_of_panels(count: int, width: float, height: float, columns: int = 3) -> 
     """A figure of `count` axes of the given size in inches, row by row. FigureError where they are too many."""
     if count > MOST_PANELS:
         raise FigureError(
-            f"{count} panels do not fit in one figure (at most {MOST_PANELS}); choose with --scenario, --setting, "
-            "--methods or --run"
+            f"{count} panels do not fit in one figure (at most {MOST_PANELS}); `bench figure` draws some of them "
+            "with --scenario, --setting, --methods or --run"
         )
     columns = min(columns, count)
     rows = ceil(count / columns)

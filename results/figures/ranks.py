@@ -38,7 +38,7 @@ def critical_difference(runs: Sequence[Run], group: str = "all") -> Figure:
         why = f"all share only {len(known)}" if len(known) < 2 else "several differ in recipe alone"
         raise FigureError(
             f"no ranks of {', '.join(titles.values())}: they need 2 cells (scenario, setting, order, seed) or more "
-            f"that all have, and {why}; choose --methods. {' '.join(notes[:2])}"
+            f"that all have, and {why}; `bench figure` draws some of them with --methods. {' '.join(notes[:2])}"
         )
     found = friedman_test([titles[m] for m in methods], np.array([cell.scores(group) for cell in known], float))
     return draw_ranks(found, [_cells_note(known), *notes[:3]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from results.table import Cell, Table
@@ -14,20 +15,21 @@ _STYLES = {
 
 def render(table: Table, style: str = "colour") -> str:
     """One `<table>`; numbers carry their value unrounded in `data-value`, for sorting."""
-    lines = ['<table class="bench">', *body(table, style)]
     found = notes(table)
-    if found:
-        lines.append(f'<tfoot><tr><td colspan="{len(table.heads)}">{"<br>".join(found)}</td></tr></tfoot>')
-    return "\n".join([*lines, "</table>"])
+    below = [f'<tr><td colspan="{len(table.heads)}">{"<br>".join(found)}</td></tr>'] if found else []
+    return "\n".join(['<table class="bench">', *body(table, style, below), "</table>"])
 
 
-def body(table: Table, style: str) -> list[str]:
-    """What a `<table>` holds, without the notes."""
-    lines = [f"<caption>{escape(table.title)}</caption>", "<thead>", *_heads(table), "</thead>", "<tbody>"]
-    for row in table.cells:
-        cells = "".join(_cell(cell, table, style, i < table.stubs) for i, cell in enumerate(row))
-        lines.append(f"<tr>{cells}</tr>")
-    return [*lines, "</tbody>"]
+def body(table: Table, style: str, below: Sequence[str] = ()) -> list[str]:
+    """What a `<table>` holds; its foot has the rows that add up the others, and those of `below`."""
+    rows = [
+        f"<tr>{''.join(_cell(cell, table, style, i < table.stubs) for i, cell in enumerate(row))}</tr>"
+        for row in table.cells
+    ]
+    end = len(rows) - table.sums
+    foot = [*rows[end:], *below]
+    lines = [f"<caption>{escape(table.title)}</caption>", "<thead>", *_heads(table), "</thead>"]
+    return [*lines, "<tbody>", *rows[:end], "</tbody>", *(["<tfoot>", *foot, "</tfoot>"] if foot else [])]
 
 
 def notes(table: Table) -> list[str]:

@@ -9,6 +9,7 @@ from results.records import Run
 from results.report.cost import cost_table
 from results.report.details import run_details
 from results.report.figures import Figures
+from results.report.heat import heat_tables
 from results.report.markup import Html, joined, listing, section, tag
 from results.report.overview import overview
 from results.report.settings import recipe_table, version_table
@@ -77,7 +78,10 @@ def _published(runs: Sequence[Run]) -> Html:
 
 def _figures(places: dict[str, list[Run]], figures: Figures) -> Html:
     """Of each scenario and setting; over all of them where there are several."""
-    parts = [joined(tag("h3", title), figures.of_place(members, title)) for title, members in places.items()]
+    parts = [
+        joined(tag("h3", title), figures.of_place(members, title), heat_tables(members))
+        for title, members in places.items()
+    ]
     if len(places) > 1:
         of = "the methods that all scenarios and settings have"
         parts += [tag("h3", "All scenarios together"), figures.draw("critical-difference", shared(places), of)]

@@ -59,7 +59,8 @@ def cost_table(runs: Sequence[Run]) -> Table:
         methods.setdefault(method_row(Spec.of(run))[0], []).append(run)
     cells = [_row(name, members) for name, members in methods.items()]
     together = cost(runs)
-    if len(methods) > 1:
+    several = len(methods) > 1
+    if several:
         cells.append(_row("all together", runs))
     summed = sum(cost(members).training for members in methods.values())
     notes = [
@@ -69,7 +70,8 @@ def cost_table(runs: Sequence[Run]) -> Table:
         "Records hold time, not power: energy is about GPU hours × the mean power of the GPU.",
         *_unknown(runs),
     ]
-    return Table(_TITLE, [(name,) for name in (*_HEADS, "peak memory (GiB)", "devices")], cells, notes)
+    heads = [(name,) for name in (*_HEADS, "peak memory (GiB)", "devices")]
+    return Table(_TITLE, heads, cells, notes, sums=int(several))
 
 
 def _row(name: str, runs: Sequence[Run]) -> list[Cell]:

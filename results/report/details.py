@@ -12,12 +12,21 @@ from results.report.markup import Html, details, facts, joined, tag
 from results.report.tables import table_box
 from results.show import class_table, run_summary, step_table
 
+MOST = 200
+"""Runs that are told in detail: a page of thousands would take a browser minutes."""
 _TOLD_ELSEWHERE = ("run", "folder")
 
 
 def run_details(runs: Sequence[Run], folder: Path) -> Html:
-    """All runs; `folder` is where the report lies, to which links are relative."""
-    return joined(*(_run(run, folder) for run in runs))
+    """The first runs; `folder` is where the report lies, to which links are relative."""
+    told = joined(*(_run(run, folder) for run in runs[:MOST]))
+    if len(runs) <= MOST:
+        return told
+    note = (
+        f"The first {MOST} of {len(runs)} runs; {len(runs) - MOST} are left out here, though not above. "
+        "`bench show RUN` prints one; `bench report` with --scenario or --setting tells of fewer."
+    )
+    return joined(tag("p", note), told)
 
 
 def _run(run: Run, folder: Path) -> Html:

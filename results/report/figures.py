@@ -17,13 +17,10 @@ if TYPE_CHECKING:
 WHAT = {
     "steps": "mIoU after each step",
     "forgetting": "Forgetting of each class",
-    "class-steps": "IoU of each class after each step",
     "class-order": "mIoU over class orders",
     "critical-difference": "Mean ranks with the critical difference",
 }
 """What the figures show, by name."""
-_MOST = 12
-"""Heat maps in one figure."""
 
 
 class Figures:
@@ -41,10 +38,6 @@ class Figures:
         if len({run.experiment["order"] for run in runs}) > 1:
             parts.append(self.draw("class-order", runs, place))
         parts.append(self.draw("critical-difference", runs, place))
-        single = one_of_each(runs)
-        for start in range(0, len(single), _MOST):
-            some = single[start : start + _MOST]
-            parts.append(self.draw("class-steps", some, f"{place}, one run of each method"))
         return joined(*parts)
 
     def draw(self, name: str, runs: Sequence[Run], of: str) -> Html:
@@ -56,14 +49,6 @@ class Figures:
         title = f"{WHAT[name]}: {of}"
         picture = inline_svg(figure, f"figure{next(self._number)}-", title)
         return tag("figure", tag("div", picture, class_="scroll"), tag("figcaption", title))
-
-
-def one_of_each(runs: Sequence[Run]) -> list[Run]:
-    """The first run of each method, a finished one where there is one."""
-    found: dict[str, Run] = {}
-    for run in sorted(runs, key=lambda run: not run.complete):
-        found.setdefault(run.experiment["method"], run)
-    return [run for run in runs if found[run.experiment["method"]] is run]
 
 
 def inline_svg(figure: Figure, prefix: str, label: str) -> Html:

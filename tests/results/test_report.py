@@ -18,8 +18,9 @@ from PIL import Image
 from results.records import Run, load_runs
 from results.report import report
 from results.report.cost import cost, cost_table, on_gpu
-from results.report.details import relative_link
+from results.report.details import MOST, relative_link, run_details
 from results.report.figures import WHAT, Figures
+from results.report.heat import heat_tables
 from results.report.markup import Html, tag
 from results.report.overview import seed_table
 from results.report.settings import recipe_table, version_table
@@ -130,7 +131,7 @@ def test_parts_headings_and_accessible_names(page: str) -> None:
 
 
 def test_tables_sort_and_carry_their_numbers(page: str) -> None:
-    assert page.count('class="bench sortable') == page.count("<table")
+    assert page.count('class="bench sortable') + page.count('class="heat"') == page.count("<table")
     assert '<td data-value="44.5" style="text-decoration:underline">44.5 ± 0.7' in page  # EWC: 44 and 45
     assert "prefers-color-scheme: dark" in page and 'name="viewport"' in page
 
@@ -194,6 +195,54 @@ def test_shared_steps_are_counted_once(tmp_path: Path) -> None:
     assert table.rows[-1][:6] == ["all together", "6", "7", "7.000", "2.000", "7.000"]
     assert "the rows add up to 9.00 h" in table.notes[0]
     assert on_gpu("cuda:1") and not on_gpu("cpu")
+
+
+def test_a_row_of_sums_is_no_row_to_sort(tmp_path: Path) -> None:
+    runs = store(tmp_path, *some())
+    body, foot = table_box(cost_table(runs)).split("</tbody>")
+    assert "all together" in foot and "<tfoot>" in foot and "all together" not in body
+    one = table_box(cost_table([run for run in runs if run.experiment["method"] == "ft"]))
+    assert "all together" not in one and "<tfoot>" not in one
+
+
+def test_classes_and_steps_are_coloured_tables(tmp_path: Path) -> None:
+    done, other = some(seeds=1, methods=2)
+    for step, iou in zip(done["steps"], ([90.4, None], [12.6, 55.0, 100.0]), strict=True):
+        step["iou"] = iou
+    done["class_names"] = ["background", "cat", "<dog>"]
+    text = heat_tables(store(tmp_path, done, unfinished(other)))
+    first, second = re.findall(r"<table.*?</table>", text)
+    rows = re.findall(r"<tr><th scope=\"row\">(.*?)</th>(.*?)</tr>", first)
+    assert [name for name, _ in rows] == ["background", "cat", "&lt;dog&gt;"]
+    assert [re.findall(r"<td[^>]*>(.*?)</td>", cells) for _, cells in rows] == [
+        ["90", "13"],
+        ["", "55"],
+        ["", "100"],
+    ]
+    assert "color:#000" in rows[0][1] and "color:#fff" in rows[0][1] and 'class="none"' in rows[1][1]
+    assert "<caption>FT, seed 0</caption>" in first and "EWC, seed 0, unfinished" in second
+
+
+def test_of_thousands_of_runs_the_first_are_told_in_detail(tmp_path: Path) -> None:
+    (run,) = store(tmp_path, plain(one_record(0)))
+    assert run_details([run] * MOST, tmp_path).count("<details") == MOST
+    text = run_details([run] * (MOST + 7), tmp_path)
+    assert text.count("<details") == MOST
+    assert f"The first {MOST} of {MOST + 7} runs; 7 are left out here" in text and "bench show" in text
+
+
+def test_reasons_name_the_command_whose_options_they_name(tmp_path: Path) -> None:
+    records = [plain(one_record(number)) for number in range(3)]
+    for number, record in enumerate(records):
+        record["experiment"]["seed"] = number  # no cell in common
+    many = [run for number in range(13) for run in store(tmp_path / str(number), plain(one_record(0)))]
+    for number, run in enumerate(many):
+        run.experiment["order"] = f"random:{number}"
+    figures = Figures()
+    told = figures.draw("critical-difference", store(tmp_path, *records), "x") + figures.draw("steps", many, "x")
+    for reason in told.split("No figure")[1:]:
+        assert "--" in reason and reason.index("bench figure") < reason.index("--")
+    assert told.count("No figure") == 2
 
 
 def test_imported_runs_have_unknown_costs(tmp_path: Path) -> None:
@@ -280,6 +329,9 @@ button('all').click();
 found.up = column();
 button('method').click();
 found.names = column();
+const cost = document.querySelector('#cost table');
+cost.querySelector('button').click();
+found.cost = Array.from(cost.rows, (row) => row.cells[0].textContent).slice(1);
 for (const each of document.querySelectorAll('details')) each.open = true;
 found.opened = document.documentElement.scrollWidth;
 parent.postMessage(JSON.stringify(found), '*');
@@ -322,3 +374,4 @@ def test_in_a_browser(page: str, tmp_path: Path, width: int, height: int) -> Non
     assert found["sort"] == "descending"
     assert found["down"] == ["LwF", "EWC", "FT"] and found["up"] == ["FT", "EWC", "LwF"]
     assert found["names"] == ["EWC", "FT", "LwF"]
+    assert found["cost"] == ["EWC", "FT", "LwF", "all together"]
