@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any
@@ -73,11 +74,26 @@ class Experiment:
         return dataclasses.asdict(self) | {"dataset": self.dataset, "classes": list(self.classes)}
 
     @property
+    def label(self) -> str:
+        """The experiment in a line."""
+        parts = (self.method, self.scenario, self.setting, self.order)
+        return f"{' '.join(parts)} seed {self.seed}"
+
+    @property
     def run_name(self) -> str:
         """The name of the run's folder: readable, and unique through a hash of everything but `data`."""
         identity = {key: value for key, value in self.describe().items() if key != "data"}
         digest = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=4).hexdigest()
         return f"{self.scenario}-{self.setting}-{self.method_name}-seed{self.seed}-{digest}"
+
+
+def experiment_of(facts: Mapping[str, Any], data: str | None = None) -> Experiment:
+    """The experiment that `describe` described; `data` in place of the directory that it names."""
+    known = {key: facts[key] for key in ("method", "scenario", "setting", "order", "seed")}
+    protocol, recipe = Protocol(**facts["protocol"]), Recipe(**facts["recipe"])
+    return Experiment(
+        **known, classes=tuple(facts["classes"]), protocol=protocol, recipe=recipe, data=data or facts["data"]
+    )
 
 
 def parse_method(spec: str) -> tuple[str, dict[str, str]]:

@@ -18,28 +18,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.errors import UsageError
-from bench.experiment import Experiment
+from bench.experiment import experiment_of
 from bench.plan import Plan, StepPlan, make_plan, open_data, step_of
 from bench.predict import Predictor, load_predictor
-from bench.recipe import Recipe
 from methods.method import Batch, Method
 from scenarios.datasets import load_dataset
 from scenarios.datasets.base import IGNORE, Dataset
-from scenarios.protocol import Protocol
 from scenarios.scenario import make_scenario
 from scenarios.transforms import evaluation_pair
 
 _LOOKS = 400
 """Label maps that are read at most to choose images."""
-
-
-def experiment_of(facts: dict[str, Any], data: str | None = None) -> Experiment:
-    """The experiment of a record; `data` in place of the directory that it names."""
-    known = {key: facts[key] for key in ("method", "scenario", "setting", "order", "seed")}
-    protocol, recipe = Protocol(**facts["protocol"]), Recipe(**facts["recipe"])
-    return Experiment(
-        **known, classes=tuple(facts["classes"]), protocol=protocol, recipe=recipe, data=data or facts["data"]
-    )
 
 
 def channel_labels(names: Sequence[str], classes: Sequence[str]) -> np.ndarray:

@@ -53,6 +53,8 @@ class Submission:
     """Where the command was given; relative paths in its experiments start there."""
     profile: dict[str, Any]
     """What was asked of the cluster, to ask the same again."""
+    settings: dict[str, Any]
+    """Device, workers and so on of the jobs."""
     runs: tuple[SubmittedRun, ...]
 
 

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli import options
+from bench.cli.carry import Order, carry_out
 from bench.cli.output import print_tables
+from bench.cli.place import Place, with_place
 
 if TYPE_CHECKING:
     from bench.experiment import Experiment
 
 
+@with_place
 def run(
+    place: Place,
     methods: Annotated[
         str, typer.Option(help=f"Methods with options, {options.MANY}: gsc:sg=off,lambda1=0.5,plop.")
     ],
@@ -56,6 +60,14 @@ def run(
         data=data,
         recipe=options.overrides(recipe, settings, backbone, weights),
     )
+    if place.elsewhere:
+        order = Order(
+            kind="run", out=out, device=device, workers=workers, checkpoint_every=checkpoint_every,
+            tensorboard=tensorboard, place=place,
+        )  # fmt: skip
+        carry_out(experiments, order)
+        return
+    place.profile()  # refuses options that are for another place
     # Only now, so that a wrong command is told without waiting for torch.
     from rich.console import Console
 

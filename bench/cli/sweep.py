@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli import options
+from bench.cli.carry import Order, carry_out
+from bench.cli.place import Place, with_place
 
 if TYPE_CHECKING:
     from bench.cli.paper import PaperTable
-    from bench.experiment import Experiment
-    from bench.plan import Plan
-    from bench.progress import Reporter
-    from bench.store import Store
-    from bench.sweep import Axis, Count, Sweep
+    from bench.sweep import Axis, Sweep
 
 
+@with_place
 def sweep(
+    place: Place,
     table: Annotated[
         str | None,
         typer.Option(help="What the paper ran for its table: I … VIII, or main, domain, ablation, class-order …"),
@@ -90,7 +90,11 @@ def sweep(
     sweeps = _sweeps(table, given, options.seed_numbers(seeds), _axes(grids, ablations), bool(classes))
     experiments = union(sweeps, **common)
     typer.echo("\n\n".join(_described(each) for each in sweeps))
-    _carry_out(experiments, out, device, workers, checkpoint_every, tensorboard, dry_run, table)
+    order = Order(
+        kind="sweep", out=out, device=device, workers=workers, checkpoint_every=checkpoint_every,
+        tensorboard=tensorboard, place=place, dry_run=dry_run, table=table,
+    )  # fmt: skip
+    carry_out(experiments, order)
 
 
 def _methods(text: str | None) -> tuple[str, ...]:
@@ -174,90 +178,3 @@ def _described(sweep: Sweep) -> str:
         "seeds": tuple(map(str, sweep.seeds)),
     }
     return "\n".join(f"{name:<10} {len(values):>4}  {'  '.join(values)}" for name, values in dimensions.items())
-
-
-def _costs(count: Count) -> str:
-    """How much there is to do, in two lines."""
-    return (
-        f"{'runs':<10} {count.runs:>4}  {count.done} done, {count.runs - count.done} to do\n"
-        f"{'steps':<10} {count.steps:>4}  {count.shared} shared with other runs, so {count.different} different; "
-        f"{count.stored} in the store, {count.to_train} to train"
-    )
-
-
-def _carry_out(
-    experiments: list[Experiment],
-    out: Path,
-    device: str,
-    workers: int | None,
-    checkpoint_every: float,
-    tensorboard: bool,
-    dry_run: bool,
-    table: str | None,
-) -> None:
-    """Plan everything, tell what it costs, train what is not done, and print the tables."""
-    # Only now, so that a wrong command is told without waiting for torch.
-    from rich.console import Console
-
-    from bench import processes
-    from bench.engine import make_plans, try_networks
-    from bench.errors import RunError
-    from bench.progress import Reporter
-    from bench.store import Store
-    from bench.sweep import count, is_done
-
-    reporter, store = Reporter(Console(), tensorboard), Store(out, look=dry_run)
-    plans = make_plans(experiments, processes.join(device), reporter)
-    typer.echo(_costs(count(plans, store)))
-    done = processes.from_main(lambda: [is_done(plan, store) for plan in plans])
-    waiting = [plan for plan, finished in zip(plans, done, strict=True) if not finished]
-    try_networks(waiting, store, load_weights=not dry_run)
-    if dry_run:
-        return
-    failures = _train(waiting, store, workers, checkpoint_every, reporter)
-    if processes.is_main():
-        _print_tables([each for each in experiments if each not in failures], out, table)
-    if failures:
-        told = "\n".join(f"  {_label(each)}: {reason}" for each, reason in failures.items())
-        raise RunError(
-            f"{len(failures)} of {len(plans)} runs failed; the same command tries them again, and only them\n{told}"
-        )
-
-
-def _train(
-    plans: list[Plan], store: Store, workers: int | None, checkpoint_every: float, reporter: Reporter
-) -> dict[Experiment, str]:
-    """Carry out runs; returns those that failed, and why."""
-    from bench.engine import carry_out
-    from bench.errors import Interrupted
-
-    failures: dict[Experiment, str] = {}
-
-    def remember(experiment: Experiment, error: Exception) -> None:
-        known = hasattr(error, "exit_code")
-        failures[experiment] = str(error) if known else f"{type(error).__name__}: {error}"
-
-    try:
-        carry_out(plans, store, workers, checkpoint_every, reporter, remember)
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted; the same command resumes where it stopped") from None
-    return failures
-
-
-def _print_tables(experiments: list[Experiment], out: Path, table: str | None) -> None:
-    """The tables of finished runs: those that were asked for by name, or the main ones."""
-    from bench.cli.output import print_table
-    from bench.cli.paper import table_name, table_numbers
-    from results.records import load_run
-    from results.tables import measured_tables
-
-    runs = [load_run(out, experiment.run_name) for experiment in experiments]
-    names = dict.fromkeys(table_name(number) for number in table_numbers(table)) if table else {"main": None}
-    for name in names if runs else ():
-        for each in measured_tables(name, runs):
-            print_table(each)
-
-
-def _label(experiment: Experiment) -> str:
-    parts = (experiment.method, experiment.scenario, experiment.setting, experiment.order)
-    return f"{' '.join(parts)} seed {experiment.seed}"

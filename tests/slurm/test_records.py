@@ -14,9 +14,9 @@ RUN = SubmittedRun("r", "ft shapes_4-1 seed 0", {"method": "ft"}, ("a", "b"), ("
 
 
 def submission(name="sweep-1", created=1.0, **changes):
-    return Submission(
-        name, created, "slurm", ("bench", "sweep"), "/home", {"time": "8h"}, (replace(RUN, **changes),)
-    )
+    profile, settings = {"time": "8h"}, {"device": "auto"}
+    runs = (replace(RUN, **changes),)
+    return Submission(name, created, "slurm", ("bench", "sweep"), "/home", profile, settings, runs)
 
 
 def test_a_record_reads_as_it_was_written(tmp_path):

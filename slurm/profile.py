@@ -1,0 +1,147 @@
+"""What a job asks of the cluster (a TOML profile, over it the command line), and how it works. Needs no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What each job asks for. None leaves it to the cluster's defaults."""
+
+    partition: str | None = None
+    gpus: int = 1
+    """GPUs of a node; one process for each. 0: one process a node, on the CPU."""
+    nodes: int = 1
+    time: str = "8h"
+    """The time limit of a job: 8h, 1d12h, 90m, or as Slurm writes it. A run that needs longer is requeued."""
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    exclude: str | None = None
+    mem: str | None = None
+    """Memory of a node, such as 64G."""
+    cpus: int | None = None
+    """Cores of a process."""
+    max_parallel: int | None = None
+    """How many jobs run at once, over the whole submission."""
+    setup: tuple[str, ...] = ()
+    """Lines of shell that each job runs first."""
+    grace: int = 120
+    """Seconds before the time limit at which a job saves a checkpoint and is requeued."""
+    extra: Mapping[str, str | int | bool] = dataclasses.field(default_factory=dict)
+    """Further options of sbatch by their long names."""
+
+    def __post_init__(self) -> None:
+        least = {"gpus": 0, "nodes": 1, "cpus": 1, "max_parallel": 1, "grace": 1}
+        for name, minimum in least.items():
+            value = getattr(self, name)
+            if value is not None and value < minimum:
+                raise UsageError(f"{option(name)} {value}: it must be at least {minimum}")
+        if self.grace >= 60 * self.minutes:
+            raise UsageError(
+                f"grace = {self.grace} seconds is not less than --time {self.time}; change one of them"
+            )
+
+    @property
+    def minutes(self) -> int:
+        """The time limit."""
+        return minutes(self.time)
+
+    @property
+    def tasks_per_node(self) -> int:
+        """Processes of a node."""
+        return max(1, self.gpus)
+
+    def describe(self) -> dict[str, Any]:
+        """The profile as plain values, without what is left to the cluster."""
+        values = dataclasses.asdict(self) | {"setup": list(self.setup), "extra": dict(self.extra)}
+        return {name: value for name, value in values.items() if value not in (None, [], {})}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How all jobs of a submission work. Paths are absolute."""
+
+    out: str
+    device: str
+    workers: int | None
+    checkpoint_every: float
+    tensorboard: bool
+
+
+def option(key: str) -> str:
+    """The option of the command line for a key; those that only a profile has are named as they stand there."""
+    return key if key in ("grace", "extra") else f"--{key.replace('_', '-')}"
+
+
+def make_profile(path: Path | None, given: Mapping[str, Any]) -> Profile:
+    """The profile in a file, and over it what was given on the command line (None: not given)."""
+    values = _read(path) if path else {}
+    return profile_of(values | {key: value for key, value in given.items() if value is not None}, path)
+
+
+def profile_of(values: Mapping[str, Any], path: Path | None = None) -> Profile:
+    """The profile of plain values. UsageError for an unknown key, with the nearest known ones, or a wrong type."""
+    where = f"{path}: " if path else ""
+    known = {field.name: field for field in dataclasses.fields(Profile)}
+    checked: dict[str, Any] = {}
+    for written, value in values.items():
+        key = written.replace("-", "_")
+        if key not in known:
+            close = get_close_matches(key, known, n=2)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"it may hold {', '.join(known)}"
+            raise UsageError(f"{where}unknown key {written!r}; {hint}")
+        checked[key] = _checked(f"{where}{written}", str(known[key].type), value)
+    return Profile(**checked)
+
+
+def minutes(text: str) -> int:
+    """The whole minutes, rounded up, of `8h`, `1d12h`, `90m`, or Slurm's `MINUTES`, `HH:MM:SS`, `D-HH:MM:SS`."""
+    text = text.strip()
+    units = re.fullmatch(r"(?=.)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    clock = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
+    if text.isdecimal():
+        seconds = 60 * int(text)
+    elif found := units or clock:
+        days, hours, mins, secs = (int(part or 0) for part in found.groups())
+        seconds = ((24 * days + hours) * 60 + mins) * 60 + secs
+    else:
+        seconds = 0
+    if not seconds:
+        raise UsageError(f"--time {text}: write 8h, 1d12h, 90m, or as Slurm does 1-12:00:00")
+    return -(-seconds // 60)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--slurm-profile {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # not UTF-8, or not TOML
+        raise UsageError(f"--slurm-profile {path} is no TOML: {error}") from None
+
+
+def _checked(where: str, kind: str, value: Any) -> Any:
+    """A value of a TOML file as the type that a field is annotated with."""
+    if kind.startswith("int") and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if kind.startswith("str") and isinstance(value, (str, int)) and not isinstance(value, bool):
+        return str(value)
+    if kind.startswith("tuple"):
+        lines = (value,) if isinstance(value, str) else value
+        if isinstance(lines, (list, tuple)) and all(isinstance(line, str) for line in lines):
+            return tuple(lines)
+    if kind.startswith("Mapping") and isinstance(value, Mapping):
+        return dict(value)
+    wanted = {"int": "a whole number", "str": "a text", "tup": "a list of texts", "Map": "a table"}[kind[:3]]
+    raise UsageError(f"{where} = {value!r}: it takes {wanted}")
