@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from methods.source import code_of
 from scenarios.datasets import load_dataset
 from scenarios.datasets.base import Dataset, Split
 from scenarios.presence import Presence, presence
+from scenarios.protocol import Protocol
 from scenarios.scenario import Scenario, make_scenario
 from scenarios.views import StepData, View, step_data
 
@@ -50,6 +51,8 @@ class StepPlan:
     method: str | None
     """The method that trains the step; None: the first step that all methods share."""
     options: Any
+    test_view: str
+    """A hash of the test images and how their labels read."""
 
     @property
     def index(self) -> int:
@@ -64,15 +67,39 @@ class StepPlan:
 
 
 @dataclass(frozen=True)
+class Data:
+    """A dataset and the class presence of its splits."""
+
+    dataset: Dataset
+    train: Presence
+    test: Presence
+    _steps: dict[Any, tuple[StepData, str, str]] = field(default_factory=dict, compare=False, repr=False)
+
+    def step(
+        self, scenario: Scenario, protocol: Protocol, index: int, cumulative: bool
+    ) -> tuple[StepData, str, str]:
+        """The data of a step, and hashes of what it trains on and of what it is tested on; worked out once for all
+        runs of a sweep that share them."""
+        asked = (scenario, protocol, index, cumulative)
+        if asked not in self._steps:
+            data = step_data(scenario, self.dataset, protocol, index, self.train, self.test, cumulative)
+            self._steps[asked] = (data, _view_identity(data.train), _view_identity(data.test))
+        return self._steps[asked]
+
+
+@dataclass(frozen=True)
 class Plan:
     """The steps of an experiment in order; `steps` lacks those that the method skips."""
 
     experiment: Experiment
-    dataset: Dataset
+    data: Data
     scenario: Scenario
-    train: Presence
-    test: Presence
     device: torch.device
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset."""
+        return self.data.dataset
 
     @cached_property
     def method(self) -> type[Method]:
@@ -105,7 +132,7 @@ class Plan:
 
     def _step(self, index: int, previous: str | None) -> StepPlan:
         experiment, cumulative = self.experiment, index > 0 and self.method.cumulative
-        data = step_data(self.scenario, self.dataset, experiment.protocol, index, self.train, self.test, cumulative)
+        data, view, test_view = self.data.step(self.scenario, experiment.protocol, index, cumulative)
         # Joint training starts afresh, so it follows the recipe of a first step.
         settings = experiment.recipe.for_step(0 if cumulative else index)
         if settings["precision"] == "auto":
@@ -116,8 +143,8 @@ class Plan:
             "step": index,
             "method": _FIRST_STEP if index == 0 else self.method_identity,
             "dataset": self.dataset.name,
-            "labels": [self.train.content, *([self.test.content] if data.domain else [])],
-            "view": _view_identity(data.train),
+            "labels": [self.data.train.content, *([self.data.test.content] if data.domain else [])],
+            "view": view,
             "classes_per_step": list(data.classes_per_step),
             "domain": data.domain,
             "recipe": settings | {"weights": _content(settings["weights"])},
@@ -125,25 +152,17 @@ class Plan:
         }
         method = None if index == 0 else experiment.method_name
         options = None if index == 0 else self.options
-        return StepPlan(hash_of(identity), previous, identity, data, settings, experiment.seed, method, options)
+        key, seed = hash_of(identity), experiment.seed
+        return StepPlan(key, previous, identity, data, settings, seed, method, options, test_view)
 
     def evaluation_name(self, step: StepPlan) -> str:
         """Names a step's evaluation by the test images, how their labels read, and the crop."""
-        view, crop = _view_identity(step.data.test), step.settings["crop"]
-        return f"evaluation-{hash_of({'view': view, 'labels': self.test.content, 'crop': crop})}"
+        view, labels, crop = step.test_view, self.data.test.content, step.settings["crop"]
+        return f"evaluation-{hash_of({'view': view, 'labels': labels, 'crop': crop})}"
 
     def state_name(self) -> str:
         """Names the state that the method draws from the finished first step (`Method.end`)."""
         return f"state-{hash_of(self.method_identity)}"
-
-
-@dataclass(frozen=True)
-class Data:
-    """A dataset and the class presence of its splits."""
-
-    dataset: Dataset
-    train: Presence
-    test: Presence
 
 
 def open_data(experiment: Experiment, on_scan: OnScan | None = None) -> Data:
@@ -164,7 +183,7 @@ def make_plan(experiment: Experiment, data: Data, device: torch.device) -> Plan:
     scenario = make_scenario(
         experiment.scenario, data.dataset, experiment.setting, experiment.order, experiment.classes
     )
-    plan = Plan(experiment, data.dataset, scenario, data.train, data.test, device)
+    plan = Plan(experiment, data, scenario, device)
     for step in plan.steps:  # their making checks the options of the method
         if not step.data.train.ids:
             raise UsageError(
@@ -183,7 +202,13 @@ def step_of(plan: StepPlan, feature_channels: int, encoder_channels: int) -> Ste
 def _content(weights: str) -> str:
     """First weights by what they are: a file by a hash of its bytes."""
     path = Path(weights)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:24] if path.is_file() else weights
+    return _hash_of_file(path, path.stat().st_mtime_ns) if path.is_file() else weights
+
+
+@lru_cache(maxsize=16)
+def _hash_of_file(path: Path, changed: int) -> str:
+    """A hash of a file as it was `changed` last; every step of a sweep asks for it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:24]
 
 
 def _view_identity(view: View) -> str:

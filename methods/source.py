@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,22 +21,27 @@ def code_of(method: type[Method]) -> list[str]:
     classes = [c for c in method.__mro__ if issubclass(c, Method) and c.__module__ not in SHARED]
     paths = list(dict.fromkeys(Path(inspect.getsourcefile(c) or "") for c in classes))
     for path in paths:
-        paths += [found for found in _imported(path) if found not in paths]
-    return [_code_hash(path) for path in paths]
+        paths += [found for found in _imported(path.read_text(encoding="utf-8")) if found not in paths]
+    return [_code_hash(path.read_text(encoding="utf-8")) for path in paths]
 
 
-def _imported(path: Path) -> list[Path]:
-    """The files of this folder that a file imports, but those that all methods share."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+# The runs of a sweep ask for the same few files thousands of times, so both remember what they found in a text.
+
+
+@lru_cache(maxsize=256)
+def _imported(text: str) -> list[Path]:
+    """The files of this folder that a source text imports, but those that all methods share."""
+    tree = ast.parse(text)
     names = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     names += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     specs = [find_spec(name) for name in names if name and name.startswith("methods.") and name not in SHARED]
     return [Path(spec.origin) for spec in specs if spec and spec.origin]
 
 
-def _code_hash(path: Path) -> str:
-    """A hash of a source file that comments, docstrings and layout do not change."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+@lru_cache(maxsize=256)
+def _code_hash(text: str) -> str:
+    """A hash of a source text that comments, docstrings and layout do not change."""
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
