@@ -9,12 +9,13 @@ from __future__ import annotations
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
-import submitit
-from submitit.core.job_environment import JobEnvironment
+from submitit import JobEnvironment
+from submitit.helpers import DelayedSubmission, TorchDistributedEnvironment
 
 from slurm.profile import Settings
 from slurm.queue import queue
@@ -35,52 +36,45 @@ class Job:
         requeue = signal.getsignal(signal.SIGUSR2)
         # submitit ignores SIGTERM; before the engine listens, nothing is lost by ending at once.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        if environment.num_tasks > 1:
-            submitit.helpers.TorchDistributedEnvironment().export(overwrite=True)
+        if environment.num_tasks > 1:  # the engine chooses each process's GPU itself
+            TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
         try:
-            failed = self._work(environment.global_rank == 0)
+            done = self._work()
         except KeyboardInterrupt:
             _interrupted(environment, requeue)
-        if failed:
+        if not done:
             sys.exit(1)  # not raised: the log ends with the reason; a traceback after it would hide that
 
-    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+    def checkpoint(self) -> DelayedSubmission:
         """What submitit puts into the queue again: the same, since the store has the checkpoint."""
-        return submitit.helpers.DelayedSubmission(self)
+        return DelayedSubmission(self)
 
-    def _work(self, speaks: bool) -> bool:
-        """Compute what the store lacks; whether that failed."""
+    def _work(self) -> bool:
+        """Compute what the store lacks; whether that came to its end. If not, the last line tells why."""
         from rich.console import Console
 
+        from bench import processes
         from bench.engine import carry_out, make_plans
-        from bench.environment import choose_device
         from bench.experiment import experiment_of
         from bench.progress import Reporter
         from bench.store import Store
 
-        settings, failures = self.settings, []
-        reporter = Reporter(Console() if speaks else None, settings.tensorboard and speaks)
+        settings = self.settings
+        reporter = Reporter(Console(), settings.tensorboard)
         try:
-            plans = make_plans([experiment_of(self.experiment)], choose_device(settings.device), reporter)
-            store = Store(settings.out)
+            device = processes.join(settings.device)
+            plans = make_plans([experiment_of(self.experiment)], device, reporter)
+            every = settings.checkpoint_every
+            carry_out(plans, Store(settings.out), settings.workers, every, reporter, last_step=self.last_step)
         except Exception as error:
             if not hasattr(error, "exit_code"):
-                raise
-            print(f"failed: {error}", flush=True)
-            return True
-        carry_out(
-            plans,
-            store,
-            settings.workers,
-            settings.checkpoint_every,
-            reporter,
-            on_failure=lambda experiment, error: failures.append(error),
-            last_step=self.last_step,
-        )
-        return bool(failures)
+                traceback.print_exc()
+            reporter.fail_run(error)
+            return False
+        return True
 
 
-def _interrupted(environment: JobEnvironment, requeue: Callable[..., Any]) -> None:
+def _interrupted(environment: JobEnvironment, requeue: Callable[..., Any]) -> NoReturn:
     """End an interrupted job: requeued, unless it was cancelled or Slurm itself requeues it."""
     if environment.cluster == "slurm":
         if environment.global_rank:

@@ -48,9 +48,7 @@ class Profile:
             if value is not None and value < minimum:
                 raise UsageError(f"{option(name)} {value}: it must be at least {minimum}")
         if self.grace >= 60 * self.minutes:
-            raise UsageError(
-                f"grace = {self.grace} seconds is not less than --time {self.time}; change one of them"
-            )
+            raise UsageError(f"--time {self.time}: it must be longer than the grace time, {self.grace} seconds")
 
     @property
     def minutes(self) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 
 from filelock import SoftFileLease
@@ -37,6 +39,7 @@ from slurm.records import (
 )
 
 _HINTS = {
+    r"configuration source|contact|connect": "the cluster does not answer; try `sinfo`",
     r"partition": "choose another --partition; `sinfo` lists them",
     r"account|qos": "check --account and --qos; `sacctmgr show associations user=$USER` lists yours",
     r"policy|limit.*(exceeded|reached)|max.*submit": "when some jobs have ended, the same command submits the rest",
@@ -171,13 +174,25 @@ def _hand_over(submission: Submission, todo: Todo, out: Path, request: Request) 
             dependency=_dependency(array.after, ids) or None, array_parallelism=array.at_once or len(jobs)
         )
         try:
-            with clean_env():
+            with _outside_of_jobs(), redirect_stderr(StringIO()):  # the words of sbatch are in the error
                 ids.append([job.job_id for job in executor.submit_array(jobs)])
         except FailedJobError as error:
             raise _refusal(str(error), sum(map(len, ids)), out, submission) from None
         submission = _with_jobs(submission, todo, array, ids[-1])
         save_submission(out, submission)
     return submission
+
+
+@contextmanager
+def _outside_of_jobs() -> Iterator[None]:
+    """Where this runs in a job itself, hide that job from sbatch, but not which cluster it is on."""
+    if "SLURM_JOB_ID" not in os.environ:
+        yield
+        return
+    cluster = {key: value for key, value in os.environ.items() if key == "SLURM_CONF"}
+    with clean_env():
+        os.environ.update(cluster)
+        yield
 
 
 def _executor(out: Path, submission: Submission, profile: Profile) -> SlurmExecutor:
@@ -239,7 +254,8 @@ def _with_jobs(submission: Submission, todo: Todo, array: Array, jobs: Sequence[
 
 def _refusal(words: str, handed_over: int, out: Path, submission: Submission) -> RunError:
     """Slurm's words and what to change. Nothing remains of a submission of which no job was taken."""
-    said = next((line for line in words.splitlines() if "error" in line.lower()), words).strip()
+    lines = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in words.strip().splitlines()]
+    said = lines[-1] if lines else "sbatch failed without a word"
     hint = next((text for pattern, text in _HINTS.items() if re.search(pattern, words, re.I)), "change the options")
     if not handed_over:
         shutil.rmtree(submission_dir(out, submission.name), ignore_errors=True)

@@ -124,7 +124,8 @@ def _to_slurm(plans: Sequence[Plan], store: Store, request: Request, dry_run: bo
     if submission is None:
         typer.echo("nothing to submit")
         return
-    jobs = {job for run in submission.runs for job in (run.first_job, run.job)} - {None}
+    firsts = {run.first_job for run, need in zip(submission.runs, todo.needs, strict=True) if not need.queued}
+    jobs = ({run.job for run in submission.runs} | firsts) - {None}
     typer.echo(
         f"submitted {len(submission.runs)} runs as {submission.name}: {len(jobs)} jobs in "
         f"{len({job.partition('_')[0] for job in jobs})} arrays; watch them with `bench status`"
