@@ -6,7 +6,9 @@ job then asks to be requeued through submitit, and goes on inside the step where
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -36,8 +38,8 @@ class Job:
         requeue = signal.getsignal(signal.SIGUSR2)
         # submitit ignores SIGTERM; before the engine listens, nothing is lost by ending at once.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        if environment.num_tasks > 1:  # the engine chooses each process's GPU itself
-            TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+        if environment.num_tasks > 1:
+            _tell_where_to_meet()
         try:
             done = self._work()
         except KeyboardInterrupt:
@@ -74,8 +76,19 @@ class Job:
         return True
 
 
+def _tell_where_to_meet() -> None:
+    """Set what the engine's processes need to find each other."""
+    # The engine chooses each process's GPU itself.
+    found = TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+    try:
+        socket.getaddrinfo(found.master_addr, None)
+    except OSError:  # Slurm's names of nodes need not be known to the system; the first node started the tasks
+        os.environ["MASTER_ADDR"] = os.environ.get("SLURM_LAUNCH_NODE_IPADDR", found.master_addr)
+
+
 def _interrupted(environment: JobEnvironment, requeue: Callable[..., Any]) -> NoReturn:
     """End an interrupted job: requeued, unless it was cancelled or Slurm itself requeues it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if environment.cluster == "slurm":
         if environment.global_rank:
             time.sleep(3600)  # the first process requeues the job, which ends this one; to end before would fail it
