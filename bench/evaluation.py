@@ -30,7 +30,7 @@ def count(network: nn.Module, parts: Iterator[Part], num_classes: int) -> np.nda
     found = []
     for part in parts:
         prediction = network(part.images).logits.argmax(dim=1)
-        found.append(count_batch(prediction, part.labels, num_classes)[: part.own])
+        found.append(count_batch(prediction, part.labels, num_classes))
     own = [batch.numpy().astype(np.int64) for batch in _to_cpu(found)]
     batches = zip(*processes.gathered(own), strict=True)
     images = [image for parts_of_batch in batches for image in parts_of_batch]

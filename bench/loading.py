@@ -20,7 +20,6 @@ from bench import processes
 from bench.errors import UsageError
 from bench.interruption import SIGNALS, Interruption
 from bench.seeds import derive_seed
-from methods.method import IGNORE
 from scenarios.datasets.base import Dataset
 from scenarios.errors import DataError
 from scenarios.transforms import Pair, evaluation_pair, training_pair
@@ -99,16 +98,13 @@ class Part:
 
     images: Tensor
     labels: Tensor
-    own: int
-    """How many of the batch's images this process has. Where that is none, there is one without labels here, so
-    that all processes do the same."""
     whole: int
-    """Images of the batch."""
+    """Images of the batch. A part of the last batch of a pass may have none."""
 
     @property
     def share(self) -> float:
         """The weight of this process's mean: the mean over the processes of weighted means is the batch's."""
-        return self.own * processes.count() / self.whole
+        return len(self.images) * processes.count() / self.whole
 
 
 class Loader:
@@ -151,14 +147,14 @@ class Loader:
 
     def _parts(self, samples: _Samples, batches: Iterable[list[Any]], sizes: Iterable[int]) -> Iterator[Part]:
         """This process's parts of batches, which have `sizes`."""
-        rows = (own_part(batch) or batch[:1] for batch in batches)
+        rows = (own_part(batch) or batch[:1] for batch in batches)  # none cannot be read
         try:
             for (images, labels), whole in zip(self._read(samples, rows), sizes, strict=False):
-                own = len(own_part(range(whole)))
+                if not own_part(range(whole)):
+                    images, labels = images[:0], labels[:0]
                 images = images.to(self.device, non_blocking=True).float()
                 images = ((images - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
-                labels = labels.to(self.device, non_blocking=True).long()
-                yield Part(images, labels if own else torch.full_like(labels, IGNORE), own, whole)
+                yield Part(images, labels.to(self.device, non_blocking=True).long(), whole)
         except DataError as error:
             # A worker process adds its traceback to the message; the user needs the last line.
             message = str(error).strip().splitlines()[-1].removeprefix("scenarios.errors.DataError: ")

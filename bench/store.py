@@ -32,9 +32,8 @@ from torch import Tensor
 from bench.errors import RunError
 from bench.files import replacing, write_json
 
-
 LEASE = 120.0
-"""Seconds without a sign of life after which a step's lock may be broken: longer than NFS remembers a file's time."""
+"""Seconds without a sign of life after which a step's lock may be broken: longer than NFS caches a file's time."""
 
 
 def hash_of(value: Any) -> str:
@@ -71,9 +70,7 @@ class Store:
         """Whether a step is finished."""
         return self.step_dir(key).is_dir()
 
-    def lock(
-        self, key: str, on_loss: Callable[[], None] = lambda: None, lease: float = LEASE
-    ) -> SoftFileLease:
+    def lock(self, key: str, on_loss: Callable[[], None] = lambda: None, lease: float = LEASE) -> SoftFileLease:
         """The lock of a step, among all machines that share the store.
 
         It is a file that must not exist before (O_EXCL, which NFS 3 and later keep atomic) and whose time its owner

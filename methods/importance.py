@@ -116,4 +116,5 @@ class ImportancePenalty(Method):
     def gradients(self, batch: Batch) -> list[Tensor]:
         """Of the first step's loss of the whole batch."""
         pixels = nnf.cross_entropy(batch.student.logits, batch.labels, ignore_index=IGNORE, reduction="none")
-        return mean(list(torch.autograd.grad(batch.share * pixels.mean(), self._student)))
+        loss = batch.share * pixels.sum() / max(1, pixels.numel())
+        return mean(list(torch.autograd.grad(loss, self._student)))

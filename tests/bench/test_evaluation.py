@@ -34,7 +34,6 @@ def test_count_agrees_with_counting_by_hand() -> None:
         Part(
             torch.randn(size, 3, 8, 6, generator=generator),
             choices[torch.randint(5, (size, 8, 6), generator=generator)],
-            own=size,
             whole=size,
         )
         for size in (2, 2, 1)
