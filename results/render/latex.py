@@ -19,6 +19,9 @@ _SIGNS = {
 _ANY = re.compile("|".join(re.escape(sign) for sign in sorted(_SIGNS, key=len, reverse=True)))
 _SIZES = ((9, "small"), (13, "footnotesize"), (19, "scriptsize"))  # columns that fit on a page
 
+_NOTES_WIDTH = r"\ifdim\wd0<.6\textwidth .6\textwidth\else\wd0\fi"
+"""As wide as the table, which is in box 0, but not so narrow that sentences break too often."""
+
 
 def render(table: Table, style: str = "colour") -> str:
     """A `table*` for a document with PACKAGES."""
@@ -33,19 +36,19 @@ def render(table: Table, style: str = "colour") -> str:
         rf"\caption{{{escape(table.title)}}}",
         rf"\{size}",
         r"\setlength{\tabcolsep}{3pt}",
-        rf"\begin{{tabular}}{{{columns}}}",
+        rf"\sbox0{{\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         *_heads(table),
         r"\midrule",
         *(" & ".join(_cell(cell, table, style, i) for i, cell in enumerate(row)) + r" \\" for row in table.cells),
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}\usebox0",
     ]
     if notes:
         lines += [
             "",
             r"\smallskip",
-            r"\begin{minipage}{\textwidth}\footnotesize",
+            rf"\begin{{minipage}}{{{_NOTES_WIDTH}}}\footnotesize",
             "\\par\n".join(notes),
             r"\end{minipage}",
         ]
@@ -55,7 +58,7 @@ def render(table: Table, style: str = "colour") -> str:
 def document(body: str, bibliography: str | None) -> str:
     """A whole document around rendered tables; `bibliography` is the name of the .bib file without its suffix."""
     lines = [r"\documentclass[10pt]{article}", r"\usepackage[utf8]{inputenc}"]
-    lines += [r"\usepackage[a4paper,landscape,margin=1.5cm]{geometry}"]
+    lines += [r"\usepackage[a4paper,landscape,margin=1.5cm]{geometry}", r"\setlength{\belowcaptionskip}{4pt}"]
     lines += [rf"\usepackage{{{','.join(PACKAGES)}}}", r"\begin{document}", body.rstrip("\n")]
     if bibliography and r"\cite{" in body:
         lines += [r"\clearpage", r"\bibliographystyle{plain}", rf"\bibliography{{{bibliography}}}"]

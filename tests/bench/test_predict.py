@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from commands import bench
 from PIL import Image
 from small_folder import RECIPE, small_folder
 
 from bench import Experiment, run
 from bench.cli import pictures
-from bench.cli.app import main
 from bench.cli.predict import mask, overlay
 from bench.errors import UsageError
 from bench.pictures import Relabelling, Scene, channel_labels
@@ -47,18 +44,6 @@ def runs(store: Path) -> list[Run]:
 
 def step_folder(of: Run, place: int = -1) -> Path:
     return of.store / "steps" / of.record["steps"][place]["key"]
-
-
-def bench(*arguments: object, code: int = 0) -> str:
-    """What a command prints, or its message where it must fail with this exit code. It runs in this process: to
-    import torch takes longer than all that it does."""
-    said, told = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(told):
-        patch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    assert (ended.value.code or 0) == code, said.getvalue() + told.getvalue()
-    return told.getvalue() if code else said.getvalue()
 
 
 def test_predictions_are_those_that_the_evaluation_counted(runs: list[Run]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import bench
 from matplotlib.colors import to_hex
 from PIL import Image
 
@@ -268,17 +268,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def bench(*arguments: object, code: int = 0) -> str:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "bench", "figure", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
-    assert done.returncode == code and "Traceback" not in done.stderr, done.stdout + done.stderr
-    return done.stderr if code else done.stdout
-
-
 def test_the_command_writes_the_file(store: Path, tmp_path: Path) -> None:
     path = tmp_path / "steps.pdf"
-    said = bench("steps", "--out", store, "--scenario", "voc_15-5", "--methods", "gsc,plop", "--output", path)
+    said = bench(
+        "figure", "steps", "--out", store, "--scenario", "voc_15-5", "--methods", "gsc,plop", "--output", path
+    )
     assert said.strip() == f"wrote {path}" and path.read_bytes().startswith(b"%PDF")
 
 
@@ -296,12 +290,12 @@ def test_the_command_writes_the_file(store: Path, tmp_path: Path) -> None:
 def test_the_command_tells_what_is_wrong(
     store: Path, tmp_path: Path, arguments: list[str], words: list[str]
 ) -> None:
-    said = bench(*arguments[:-1], tmp_path / arguments[-1], "--out", store, code=2)
+    said = bench("figure", *arguments[:-1], tmp_path / arguments[-1], "--out", store, code=2)
     assert all(word in said for word in words), said
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_is_no_store_is_told(tmp_path: Path) -> None:
-    assert "no run store" in bench("steps", "--out", tmp_path, "--output", tmp_path / "x.pdf", code=2)
+    assert "no run store" in bench("figure", "steps", "--out", tmp_path, "--output", tmp_path / "x.pdf", code=2)
     with pytest.raises(RecordError, match="no group"):
         FIGURES["critical-difference"]([run(m) for m in ("gsc", "plop", "mib")], group="x-y")

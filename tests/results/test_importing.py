@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
+from commands import command
 
 from results.importing import Layout, imported_record, read_plop, save_imported, source_of
 from results.records import RecordError, load_run, load_runs
@@ -17,20 +17,15 @@ FILES = Path(__file__).resolve().parents[3] / "shared" / "conformance" / "releas
 VOC, ADE = "2022-08-26_voc_10-1_RCIL_overlap.csv", "2022-10-04_ade_100-50_RCIL.csv"
 
 
-def bench(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "bench", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
-
 def released(name: str) -> Path:
     if not (FILES / name).is_file():
         pytest.skip(f"no {name} in {FILES}")
     return FILES / name
 
 
-def load(file: Path, scenario: str, out: Path, *more: str) -> subprocess.CompletedProcess:
+def load(file: Path, scenario: str, out: Path, *more: str) -> CompletedProcess[str]:
     what = ["--method", "RCIL", "--scenario", scenario, "--setting", "overlapped"]
-    return bench("import", "plop", file, *what, "--out", out, *more)
+    return command("import", "plop", file, *what, "--out", out, *more)
 
 
 def test_voc_10_1_of_rcil(tmp_path: Path) -> None:
@@ -73,10 +68,10 @@ def test_ade_100_50_of_rcil_leaves_class_0_to_the_mean_alone(tmp_path: Path) -> 
 
 def test_table_and_show_read_it_beside_ours(tmp_path: Path) -> None:
     assert load(released(VOC), "voc_10-1", tmp_path).returncode == 0
-    table = bench("table", "--format", "csv", "--out", tmp_path)
+    table = command("table", "--format", "csv", "--out", tmp_path)
     assert table.returncode == 0, table.stderr
     assert "RCIL (imported)" in table.stdout and "50.3,16.4,34.1" in table.stdout
-    shown = bench("show", "voc", "--out", tmp_path)
+    shown = command("show", "voc", "--out", tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert "trained and tested by other code" in shown.stdout and "recipe:         unknown" in shown.stdout
 
@@ -117,7 +112,7 @@ def test_domains_have_all_classes_at_every_step(tmp_path: Path) -> None:
 )
 def test_wrong_commands(tmp_path: Path, arguments: list[str], words: str) -> None:
     usual = ["--method", "RCIL", "--setting", "overlapped", "--out", str(tmp_path)]
-    done = bench("import", "plop", released(VOC), *usual, *arguments)
+    done = command("import", "plop", released(VOC), *usual, *arguments)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert words in done.stderr
     assert not list(tmp_path.glob("runs/*"))
