@@ -26,6 +26,7 @@ from results.citations import bibliography
 from results.records import load_runs
 from results.render import render
 from results.render.latex import document
+from results.report.words import statistics
 from results.tables import measured_tables
 
 MISSING = "–"
@@ -228,6 +229,12 @@ def test_beside_the_paper_stands_the_difference(stores: dict[str, Path]) -> None
         mine = float(ours.partition(" ")[0])
         assert difference == f"{mine - float(paper):+.1f}".replace("-", "−")
     assert rows["MiB"][1::3] == [MISSING] * 6
+
+
+def test_the_report_has_intervals_where_images_were_counted(stores: dict[str, Path]) -> None:
+    runs = [run for run in load_runs(stores["I"]) if run.experiment["setting"] == "overlapped"]
+    text = statistics({"voc_10-10, overlapped": runs})
+    assert "95% interval" in text and "paired bootstrap over test images" in text and "No interval" not in text
 
 
 def test_all_of_them_compile(stores: dict[str, Path], tmp_path: Path) -> None:
