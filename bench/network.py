@@ -122,14 +122,24 @@ def _norm_of_all(norm: _BatchNorm, maps: Tensor) -> Tensor:
     if not norm.training:
         result = nnf.batch_norm(maps, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
     else:
-        count = processes.total(maps.new_tensor(maps.numel() // maps.shape[1]))
-        mean = processes.total(maps.sum(dim=(0, 2, 3))) / count
-        centred = maps - mean[:, None, None]
-        variance = processes.total(centred.square().sum(dim=(0, 2, 3))) / count
+        values = maps.float()
+        count, mean, variance = _moments(values)
         scale = norm.weight * (variance + norm.eps).rsqrt()
-        result = centred * scale[:, None, None] + norm.bias[:, None, None]
+        result = (values - mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None]
+        result = result.to(maps.dtype)
         with torch.no_grad():
             norm.num_batches_tracked += 1
             norm.running_mean.lerp_(mean, norm.momentum)
-            norm.running_var.lerp_(variance * count / (count - 1), norm.momentum)
+            norm.running_var.lerp_((variance * count / (count - 1)).float(), norm.momentum)
     return norm.act(norm.drop(result)) if hasattr(norm, "act") else result  # timm's have the activation in them
+
+
+def _moments(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each channel of the maps of all processes: how many values there are, their mean and variance."""
+    own = maps.mean(dim=(0, 2, 3))
+    spread = (maps - own[:, None, None]).square().sum(dim=(0, 2, 3))
+    # One exchange, in double precision: in single the mean square less the squared mean would lose digits.
+    count, mean = maps.numel() // maps.shape[1] * torch.ones_like(own, dtype=torch.float64), own.double()
+    count, sums, squares = processes.total(torch.stack([count, count * mean, spread + count * mean.square()]))
+    mean = sums / count
+    return count, mean.float(), (squares / count - mean.square()).float()
