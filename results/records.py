@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -123,10 +124,14 @@ def _brief(run: Run) -> Run:
 
 def load_run(out: Path, name: str) -> Run:
     """The run with this name, or with this unambiguous beginning of a name or of its hash at the end."""
-    names = [folder.name for folder in _folders(out)]
+    return _load(out / "runs" / find_name(out, [folder.name for folder in _folders(out)], name))
+
+
+def find_name(out: Path, names: Sequence[str], name: str) -> str:
+    """The name that is this one, begins or ends with it. RecordError where none does, or several do."""
     found = [n for n in names if n == name] or [n for n in names if n.startswith(name) or n.endswith(name)]
     if len(found) == 1:
-        return _load(out / "runs" / found[0])
+        return found[0]
     if found:
         raise RecordError(f"{name!r} fits {len(found)} runs: {', '.join(found[:5])}; give more of the name")
     raise RecordError(f"no run {name!r} in {out}; it has {', '.join(names[:10]) or 'none'}")

@@ -41,6 +41,45 @@ def queue(jobs: Iterable[str]) -> dict[str, QueuedJob]:
     return {each.job: each for each in found if each.job in wanted}
 
 
+@dataclass(frozen=True)
+class EndedJob:
+    """A job that Slurm's accounting knows, usually one that has ended."""
+
+    job: str
+    state: str
+    """Slurm's word: COMPLETED, FAILED, CANCELLED, TIMEOUT, OUT_OF_MEMORY, NODE_FAIL …"""
+    exit_code: int
+    signal: int
+    """The signal that ended it, or 0."""
+
+
+def ended(jobs: Iterable[str]) -> dict[str, EndedJob]:
+    """How jobs ended, by their ids, the last time if they were requeued. One call of `sacct`.
+
+    Nothing of those that accounting does not know (yet: it may be some seconds late), nor where a cluster keeps no
+    accounts.
+    """
+    wanted = set(jobs)
+    arrays = sorted({job.partition("_")[0] for job in wanted})
+    if not arrays:
+        return {}
+    fields = "JobID,State,ExitCode"
+    try:
+        lines = ask_slurm(
+            ["sacct", "-X", "--noheader", "--parsable2", f"--jobs={','.join(arrays)}", f"--format={fields}"]
+        )
+    except RunError:
+        return {}
+    found = (_ended(*line.split("|")) for line in lines)
+    return {each.job: each for each in found if each.job in wanted}
+
+
+def _ended(job: str, state: str, code: str) -> EndedJob:
+    """From words of `sacct` such as `7_1`, `CANCELLED by 1000`, `0:15`."""
+    exit_code, _, signal = code.partition(":")
+    return EndedJob(job, state.split()[0], int(exit_code), int(signal))
+
+
 def ask_slurm(command: list[str], unknown: str = "") -> list[str]:
     """The lines that one of Slurm's commands prints. Where it ends with the words `unknown`, nothing.
 

@@ -7,7 +7,22 @@ import sys
 
 import typer
 
-from bench.cli import compare, data, figure, importing, listing, output, predict, report, run, speed, sweep
+from bench.cli import (
+    cancel,
+    compare,
+    data,
+    figure,
+    importing,
+    listing,
+    logs,
+    output,
+    predict,
+    report,
+    run,
+    speed,
+    status,
+    sweep,
+)
 
 app = typer.Typer(
     name="bench",
@@ -19,6 +34,9 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("sweep")(sweep.sweep)
+app.command("status")(status.status)
+app.command("logs")(logs.logs)
+app.command("cancel")(cancel.cancel)
 app.add_typer(listing.app, name="list")
 app.add_typer(data.app, name="data")
 app.command("table")(output.table)

@@ -1,0 +1,165 @@
+"""`bench status`: what became of submitted runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+    from slurm.status import RunStatus
+
+_SHOWN = 20
+"""Runs that are listed one by one, unless all are asked for."""
+_EVERY = 10.0
+"""Seconds between two looks."""
+_SILENT = 300.0
+"""Seconds without a sign of life that are worth a word."""
+_COLOURS = {"failed": "red", "running": "green", "stopped": "yellow", "queued": "", "done": "dim"}
+"""The states in the order in which they matter."""
+
+
+def status(
+    sweep: Annotated[str | None, typer.Option(help="Only this submission, such as sweep-1.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only failed runs, with more of their logs.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List every run, however many there are.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every 10 s, until all is over.")] = False,
+    out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),
+) -> None:
+    """Tell which runs are queued, running, failed, stopped or done.
+
+    Those that failed or run come first. It reads files and asks Slurm once, so it works on any login node.
+    """
+    import shutil
+
+    from rich.console import Console
+
+    from bench.errors import Interrupted, UsageError
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(160, shutil.get_terminal_size().columns))
+    if watch and not console.is_terminal:
+        raise UsageError("--watch needs a terminal; without it, `bench status` tells how things stand now")
+    if not watch:
+        console.print(_view(_look(out, sweep, failed), everything, failed, _SHOWN))
+        return
+    try:
+        _watch(console, out, sweep, failed, everything)
+    except KeyboardInterrupt:
+        raise Interrupted("the runs go on; `bench cancel` ends them") from None
+
+
+def _look(out: Path, sweep: str | None, failed: bool) -> list[RunStatus]:
+    """The runs that are asked for. UsageError if there is none at all."""
+    from bench.errors import UsageError
+    from slurm.status import statuses
+
+    found = statuses(out, sweep)
+    if not found:
+        raise UsageError(f"{out} holds no run; pass --out DIR as to `bench run`")
+    return [each for each in found if each.state == "failed"] if failed else found
+
+
+def _watch(console: Console, out: Path, sweep: str | None, failed: bool, everything: bool) -> None:
+    """Draw again and again, until no run is running or queued."""
+    import time
+
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
+        while True:
+            runs = _look(out, sweep, failed)
+            live.update(_view(runs, everything, failed, max(5, console.height - 15)), refresh=True)
+            if not any(each.state in ("running", "queued") for each in runs):
+                return
+            time.sleep(_EVERY)
+
+
+def _view(runs: Sequence[RunStatus], everything: bool, failed: bool, limit: int) -> RenderableType:
+    """Everything on one screen: the runs that matter most, how many of each kind, and the sum."""
+    from rich.console import Group
+    from rich.text import Text
+
+    if not runs:
+        return Text("no run failed")
+    order = list(_COLOURS)
+    listed = sorted(runs, key=lambda each: order.index(each.state))
+    if not everything and len(runs) > limit:
+        listed = [each for each in listed if each.state != "done"][:limit]
+    parts: list[RenderableType] = [_list(listed, 8 if failed else 3)] if listed else []
+    if len(listed) < len(runs):
+        left = Counter(each.state for each in runs) - Counter(each.state for each in listed)
+        parts.append(Text(f"not listed: {_counted(left)}; --all lists them\n", "dim"))
+        parts += [_summary("method", runs, _method), _summary("scenario", runs, _place)]
+    return Group(*parts, Text(f"{len(runs)} runs: {_counted(Counter(each.state for each in runs))}"))
+
+
+def _counted(states: Counter[str]) -> str:
+    return ", ".join(f"{states[state]} {state}" for state in _COLOURS if states[state])
+
+
+def _list(runs: Iterable[RunStatus], lines: int) -> Table:
+    """One line a run, and the end of its log where it failed."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from slurm.logs import last_lines
+
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for run in runs:
+        table.add_row(
+            Text(run.state, _COLOURS[run.state]), Text(run.label), Text(_detail(run)), Text(run.job or "")
+        )
+        if run.log is not None:
+            text = "\n".join(last_lines(run.log, lines)) or f"{run.log} is empty"
+            table.add_row("", Text(run.run, "dim"), Text(text, "dim"), "")
+    return table
+
+
+def _detail(run: RunStatus) -> str:
+    """Where a running run is, or why another one does not run."""
+    import time
+
+    position = run.position
+    if position is None:
+        return run.detail or ("starting" if run.state == "running" else "")
+    left = f", {timedelta(seconds=round(position.left))} to the end of the step" if position.left else ""
+    silent = time.time() - position.updated
+    sign = f"; last sign of life {timedelta(seconds=round(silent))} ago" if silent > _SILENT else ""
+    return (
+        f"step {position.step} of 0–{position.last_step}, epoch {position.epoch}/{position.epochs}, "
+        f"iteration {position.iteration}/{position.iterations}{left}{sign}"
+    )
+
+
+def _summary(title: str, runs: Iterable[RunStatus], group_of: Callable[[RunStatus], str]) -> Table:
+    """How many runs of each group are in which state."""
+    from rich.table import Table
+
+    groups: dict[str, Counter[str]] = {}
+    for run in runs:
+        groups.setdefault(group_of(run), Counter())[run.state] += 1
+    table = Table(title, box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for state in _COLOURS:
+        table.add_column(state, justify="right")
+    for name, states in sorted(groups.items()):
+        table.add_row(name, *(str(states[state] or "·") for state in _COLOURS))
+    table.add_row()
+    return table
+
+
+def _method(run: RunStatus) -> str:
+    return run.experiment.get("method", "unknown")
+
+
+def _place(run: RunStatus) -> str:
+    experiment = run.experiment
+    return f"{experiment['scenario']} {experiment['setting']}" if experiment else "unknown"
