@@ -153,7 +153,7 @@ def _why(run: SubmittedRun, queued: QueuedJob, known: Known) -> str:
     first = known.queued.get(run.first_job or "")
     if queued.reason != "Dependency" or first is None:
         return why_it_waits(queued)
-    doing = f"waits itself: {why_it_waits(first)}" if first.state in WAITING else "is running"
+    doing = f"is queued: {why_it_waits(first)}" if first.state in WAITING else "is running"
     return f"waits for its first step (job {first.job}), which {doing}"
 
 

@@ -47,7 +47,7 @@ def status(
     if not console.is_terminal:
         console = Console(highlight=False, width=max(160, shutil.get_terminal_size().columns))
     if watch and not console.is_terminal:
-        raise UsageError("--watch needs a terminal; without it, `bench status` tells how things stand now")
+        raise UsageError("--watch needs a terminal; without it, `bench status` tells how things stand")
     if not watch:
         console.print(_view(_look(out, sweep, failed), everything, failed, _SHOWN))
         return

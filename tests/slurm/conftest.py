@@ -32,10 +32,10 @@ def ask(*command: str) -> str:
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
-    """Wait until `condition` is true; fail after `seconds`, with the queue as it is then."""
+    """Wait until `condition` is true; fail after `seconds`, with Slurm's queue as it is then, if there is one."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, ask("squeue", "--states=all")
+        assert time.monotonic() < deadline, "SLURM_CONF" in os.environ and ask("squeue", "--states=all")
         time.sleep(0.1)
 
 

@@ -1,0 +1,169 @@
+"""bench status, logs and cancel on real jobs of the test cluster."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from submissions import finish, submission, submitted, train
+
+from slurm.cancel import cancel
+from slurm.records import jobs_dir
+from slurm.status import statuses
+
+pytestmark = pytest.mark.slurm
+
+MANY = 2000
+
+
+def bench(*arguments: str) -> str:
+    """What a command prints; it must succeed."""
+    command = [sys.executable, "-m", "bench", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def submit(ask, tmp_path):
+    """Submits a job with its log where submitit would have it; gives its number. Ends all jobs after the test."""
+    folder = jobs_dir(tmp_path, "sweep-1")
+    jobs = []
+
+    def submit(script: str, *options: str) -> str:
+        folder.mkdir(parents=True, exist_ok=True)
+        number = "%A_%a" if any("--array" in option for option in options) else "%j"
+        jobs.append(
+            ask("sbatch", "--parsable", f"--output={folder}/{number}_0_log.out", *options, f"--wrap={script}")
+        )
+        return jobs[-1]
+
+    yield submit
+    ask("scancel", "--quiet", *jobs)
+
+
+@pytest.fixture
+def states(tmp_path):
+    """The runs' states and details now."""
+    return lambda: {each.run: (each.state, each.detail) for each in statuses(tmp_path)}
+
+
+def test_states_of_real_jobs(submit, states, ask, wait_for, tmp_path):
+    script = (
+        "case $SLURM_ARRAY_TASK_ID in 0) sleep 600;; 1) echo broken >&2; exit 3;; 2) kill -9 $$;; 3) true;; esac"
+    )
+    array = submit(script, "--array=0-3")
+    held = submit("true", "--hold")
+    later = submit("true", "--begin=now+1hour")
+    cancelled = submit("true", "--hold")
+    ask("scancel", cancelled)
+    waiting = submit("true", f"--dependency=afterok:{array}_0")
+    orphan = submit("true", f"--dependency=afterok:{array}_1", "--kill-on-invalid-dep=yes")
+    requeued = submit("sleep 600")
+    jobs = {
+        "runs": f"{array}_0", "fails": f"{array}_1", "killed": f"{array}_2", "done": f"{array}_3", "held": held,
+        "later": later, "cancelled": cancelled, "requeued": requeued,
+    }  # fmt: skip
+    submission(
+        tmp_path,
+        *(submitted(run, job) for run, job in jobs.items()),
+        submitted("waits", waiting, f"{array}_0"),
+        submitted("orphan", orphan, f"{array}_1"),
+        submitted("refused", None),
+    )
+    finish(tmp_path, "done")
+    train(tmp_path, "runs")
+    wait_for(lambda: states()["requeued"][0] == "running")
+    ask("scontrol", "requeue", requeued)
+    wait_for(lambda: states()["orphan"][1].startswith("its first step failed: failed"))  # accounting comes later
+    wait_for(lambda: states()["killed"][1].startswith("killed"))
+    wait_for(lambda: states()["requeued"][1].startswith("starts again at"))
+    found = states()
+    assert found["later"][0] == "queued" and found["later"][1].startswith("starts again at")
+    assert {run: found[run] for run in found if run not in ("later", "requeued")} == {
+        "runs": ("running", ""),
+        "fails": ("failed", "failed with exit code 3"),
+        "killed": ("failed", "killed by signal 9 (KILL)"),
+        "done": ("done", ""),
+        "held": ("queued", "held; `scontrol release` lets it go"),
+        "cancelled": ("stopped", "cancelled"),
+        "waits": ("queued", f"waits for its first step (job {array}_0), which is running"),
+        "orphan": ("failed", "its first step failed: failed with exit code 3"),
+        "refused": ("stopped", "Slurm took no job for it; the same command submits it"),
+    }
+    told = bench("status", "--out", str(tmp_path))
+    assert "step 1 of 0–5, epoch 12/30, iteration 120/300, 0:01:30 to the end of the step" in told
+    assert told.count("broken") == 2  # the end of the log: of the run, and of the one that needed it
+    assert told.endswith("11 runs: 3 failed, 1 running, 2 stopped, 4 queued, 1 done\n")
+    only = bench("status", "--out", str(tmp_path), "--failed")
+    assert "broken" in only and "held" not in only
+    assert "broken" in bench("logs", "fails", "--out", str(tmp_path))
+
+
+def test_a_node_that_fails(submit, states, ask, wait_for, tmp_path):
+    submission(tmp_path, submitted("r", submit("sleep 600", "--no-requeue", "--nodelist=n2")))
+    wait_for(lambda: states()["r"][0] == "running")
+    ask("scontrol", "update", "nodename=n2", "state=down", "reason=test")
+    wait_for(lambda: states()["r"] == ("failed", "its node failed, and it was not requeued"))
+    wait_for(lambda: "idle" in ask("sinfo", "--noheader", "--nodes=n2", "--format=%T"))
+
+
+def test_cancel_leaves_a_first_step_to_other_runs_that_wait_for_it(submit, states, wait_for, tmp_path):
+    first = submit("sleep 600", "--array=0-1")
+    mine = submit("sleep 600", "--array=0-2", f"--dependency=aftercorr:{first}")
+    other = submit("sleep 600", f"--dependency=afterok:{first}_0")
+    submission(
+        tmp_path,
+        submitted("a", f"{mine}_0", f"{first}_0"),
+        submitted("b", f"{mine}_1", f"{first}_1"),
+        submitted("c", f"{mine}_2"),
+    )
+    submission(tmp_path, submitted("other", other, f"{first}_0"), name="run-2", created=2.0)
+    wait_for(lambda: "running" in states()["other"][1])
+    assert "cancelled 1 jobs of c" in bench("cancel", "c", "--out", str(tmp_path))
+    wait_for(lambda: states()["c"] == ("stopped", "cancelled"))
+    found = cancel(tmp_path, "sweep-1")
+    assert set(found.jobs) == {f"{mine}_0", f"{mine}_1", f"{first}_1"}
+    assert found.kept == {f"{first}_0": 1}
+    wait_for(lambda: {states()[run][0] for run in "abc"} == {"stopped"})
+    assert states()["other"] == ("queued", f"waits for its first step (job {first}_0), which is running")
+    assert set(cancel(tmp_path, "other").jobs) == {other, f"{first}_0"}  # now nobody else needs it
+    wait_for(lambda: states()["other"][0] == "stopped")
+    assert cancel(tmp_path, "sweep-1").jobs == ()
+
+
+def test_thousands_of_runs_in_three_seconds(submit, tmp_path):
+    arrays = [submit("true", "--hold", f"--array=0-{MANY // 4 - 1}") for _ in range(2)]
+    queued = [f"{array}_{index}" for array in arrays for index in range(MANY // 4)]
+    runs = [submitted(f"run-{n}", queued[n % len(queued)], method=f"m{n % 11}") for n in range(MANY)]
+    submission(tmp_path, *runs)
+    padding = "\n" * 20_000  # about as long as a real one
+    for run in runs[: MANY // 2]:
+        finish(tmp_path, run.run)
+        with (tmp_path / "runs" / run.run / "run.json").open("a") as file:
+            file.write(padding)
+    times = []
+    for _ in range(3):  # the best of three: the limit is the program's, not the machine's other work
+        started = time.monotonic()
+        told = bench("status", "--out", str(tmp_path))
+        times.append(time.monotonic() - started)
+    assert told.endswith(f"{MANY} runs: {MANY // 2} queued, {MANY // 2} done\n")
+    assert re.search(r"^m10 +· +· +· +9\d +9\d", told, re.MULTILINE)
+    assert len(told.splitlines()) < 60
+    assert min(times) <= 3.0
+
+
+def test_a_log_is_followed(submit, tmp_path):
+    submission(tmp_path, submitted("r", submit("sleep 600")))
+    log = tmp_path / "runs" / "r" / "log.txt"
+    command = [sys.executable, "-m", "bench", "logs", "r", "-f", "--out", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
+        log.parent.mkdir(parents=True)
+        for line in ("first\n", "second\n"):
+            with log.open("a") as file:
+                file.write(line)
+            assert following.stdout.readline() == line
+        following.send_signal(signal.SIGINT)
+        assert following.wait(10) == 130
