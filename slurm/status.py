@@ -22,7 +22,8 @@ from slurm.words import NEVER, WAITING, how_it_ended, why_it_waits
 State = Literal["failed", "running", "stopped", "queued", "done"]
 """What fails or was stopped goes on only when it is submitted again."""
 
-FIRST_FAILED = "its first step failed"
+_FIRST_FAILED = "its first step failed"
+_FIRST_RUNS = "its first step is running"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class RunStatus:
     detail: str
     """Why it is so, in words."""
     position: Position | None = None
-    """Of a running one: where its training is."""
+    """Where the training is: its own, or that of the first step for which it waits."""
     submission: str | None = None
     job: str | None = None
     """The job to look at: its own, or the one of its first step where that failed."""
@@ -55,6 +56,8 @@ class Known:
     """Living processes, with their parents."""
     busy: frozenset[str]
     """Local submissions of which a process lives."""
+    leaders: Mapping[str, str]
+    """For each job of a first step the run in whose name it trains."""
 
 
 def statuses(out: Path, sweep: str | None = None, runs: Iterable[str] | None = None) -> list[RunStatus]:
@@ -68,7 +71,10 @@ def statuses(out: Path, sweep: str | None = None, runs: Iterable[str] | None = N
     submitted = {name: entry for name, entry in latest(submissions).items() if wanted is None or name in wanted}
     done = {name for name, (_, run) in submitted.items() if _is_done(out, run)}
     open_runs = {name: entry for name, entry in submitted.items() if name not in done}
-    known = _ask(out, open_runs)
+    leaders: dict[str, str] = {}
+    for run in (run for submission in submissions for run in submission.runs if run.first_job):
+        leaders.setdefault(run.first_job, run.run)
+    known = _ask(out, open_runs, leaders)
     found = [
         RunStatus(name, run.label, run.experiment, "done", "", submission=submission.name, job=run.job)
         if name in done
@@ -96,7 +102,7 @@ def _is_done(out: Path, run: SubmittedRun) -> bool:
     return outcome is not None and outcome.complete and outcome.keys == run.steps
 
 
-def _ask(out: Path, entries: Mapping[str, tuple[Submission, SubmittedRun]]) -> Known:
+def _ask(out: Path, entries: Mapping[str, tuple[Submission, SubmittedRun]], leaders: Mapping[str, str]) -> Known:
     """Ask for the jobs of runs that are not done: each kind at most one question."""
     slurm: set[str] = set()
     local: dict[str, Path] = {}
@@ -110,70 +116,79 @@ def _ask(out: Path, entries: Mapping[str, tuple[Submission, SubmittedRun]]) -> K
             names |= dict.fromkeys(jobs, submission.name)
     waiting, here = queue(slurm), living(local)
     busy = frozenset(names[job] for job in here)
-    return Known(waiting, ended(slurm - waiting.keys()), here, busy)
+    return Known(waiting, ended(slurm - waiting.keys()), here, busy, leaders)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The part of a status that the jobs tell."""
+
+    state: State
+    detail: str
+    job: str | None
+    trains: str | None = None
+    """The run whose training there is to see."""
 
 
 def _open(out: Path, submission: Submission, run: SubmittedRun, known: Known) -> RunStatus:
     """The status of a submitted run that is not done."""
-    position = read_position(out / "runs" / run.run)
-    if submission.executor == "slurm":
-        state, detail, job = _on_slurm(run, known)
-    else:
-        state, detail, job = _here(out, submission, run, known, position)
-    log = _log(out, submission, run, job) if state == "failed" else None
-    shown = position if state == "running" else None
-    return RunStatus(run.run, run.label, run.experiment, state, detail, shown, submission.name, job, log)
+    found = _on_slurm(run, known) if submission.executor == "slurm" else _here(out, submission, run, known)
+    position = read_position(out / "runs" / found.trains) if found.trains else None
+    log = _log(out, submission, run, found.job) if found.state == "failed" else None
+    return RunStatus(
+        run.run, run.label, run.experiment, found.state, found.detail, position, submission.name, found.job, log
+    )
 
 
-def _on_slurm(run: SubmittedRun, known: Known) -> tuple[State, str, str | None]:
-    """State, detail, and the job to look at."""
+def _on_slurm(run: SubmittedRun, known: Known) -> _Found:
     first, own = known.ended.get(run.first_job or ""), known.ended.get(run.job or "")
     queued = known.queued.get(run.job or "")
     first_failed = first is not None and first.state not in ("COMPLETED", *WAITING)
     if run.job is None:
-        return "stopped", "Slurm took no job for it; the same command submits it", run.first_job
+        return _Found("stopped", "Slurm took no job for it; the same command submits it", run.first_job)
     if queued is not None and queued.state not in WAITING:
-        return "running", "", run.job
+        return _Found("running", "", run.job, run.run)
     if queued is not None and queued.reason != NEVER:
-        return "queued", _why(run, queued, known), run.job
+        return _waiting(run, queued, known)
     if first_failed and (queued is not None or own is None or own.state == "CANCELLED"):
         if first.state == "CANCELLED":
-            return "stopped", "its first step was cancelled", run.first_job
-        return "failed", f"{FIRST_FAILED}: {how_it_ended(first)}", run.first_job
+            return _Found("stopped", "its first step was cancelled", run.first_job)
+        return _Found("failed", f"{_FIRST_FAILED}: {how_it_ended(first)}", run.first_job)
     if queued is not None:
-        return "failed", "a job that it waits for failed", run.job
+        return _Found("failed", "a job that it waits for failed", run.job)
     if own is None:
-        return "failed", "its job has ended; Slurm's accounting does not say how", run.job
+        return _Found("failed", "its job has ended; Slurm's accounting does not say how", run.job)
     if own.state in WAITING or own.state == "RUNNING":  # it came back between the two questions
-        return "queued", "about to start", run.job
-    return "stopped" if own.state == "CANCELLED" else "failed", how_it_ended(own), run.job
+        return _Found("queued", "about to start", run.job)
+    return _Found("stopped" if own.state == "CANCELLED" else "failed", how_it_ended(own), run.job)
 
 
-def _why(run: SubmittedRun, queued: QueuedJob, known: Known) -> str:
+def _waiting(run: SubmittedRun, queued: QueuedJob, known: Known) -> _Found:
+    """A run that does not run yet: because of its first step, or for another reason."""
     first = known.queued.get(run.first_job or "")
     if queued.reason != "Dependency" or first is None:
-        return why_it_waits(queued)
-    doing = f"is queued: {why_it_waits(first)}" if first.state in WAITING else "is running"
-    return f"waits for its first step (job {first.job}), which {doing}"
+        return _Found("queued", why_it_waits(queued), run.job)
+    if first.state in WAITING:
+        detail = f"waits for its first step (job {first.job}), which is queued: {why_it_waits(first)}"
+        return _Found("queued", detail, run.job)
+    return _Found("queued", f"{_FIRST_RUNS} (job {first.job})", run.job, known.leaders[first.job])
 
 
-def _here(
-    out: Path, submission: Submission, run: SubmittedRun, known: Known, position: Position | None
-) -> tuple[State, str, str | None]:
+def _here(out: Path, submission: Submission, run: SubmittedRun, known: Known) -> _Found:
     """The same for a job of `--local`, of this machine or, with a sign of life, of another."""
-    if run.job is not None and (run.job in known.local or is_fresh(position)):
-        return "running", "", run.job
+    if run.job is not None and (run.job in known.local or is_fresh(read_position(out / "runs" / run.run))):
+        return _Found("running", "", run.job, run.run)
     if run.job is None and run.first_job in known.local:
-        return "queued", "waits for its first step, which is running", run.first_job
+        return _Found("queued", _FIRST_RUNS, run.first_job, known.leaders[run.first_job])
     if run.job is None and submission.name in known.busy:
-        return "queued", "waits for its turn", None
+        return _Found("queued", "waits for its turn", None)
     job = run.job or run.first_job
     if job is None:
-        return "stopped", "not started; the same command starts it", None
+        return _Found("stopped", "not started; the same command starts it", None)
     told = "\n".join(line for path in job_logs(jobs_dir(out, submission.name), job) for line in last_lines(path, 3))
     if "interrupted" in told:
-        return "stopped", "interrupted; the same command resumes it", job
-    return "failed", "its job has ended" if run.job else FIRST_FAILED, job
+        return _Found("stopped", "interrupted; the same command resumes it", job)
+    return _Found("failed", "its job has ended" if run.job else _FIRST_FAILED, job)
 
 
 def _log(out: Path, submission: Submission, run: SubmittedRun, job: str | None) -> Path:

@@ -131,12 +131,13 @@ def _detail(run: RunStatus) -> str:
     position = run.position
     if position is None:
         return run.detail or ("starting" if run.state == "running" else "")
+    place = f"{run.detail}: " if run.detail else f"step {position.step} of 0–{position.last_step}, "
     left = f", {timedelta(seconds=round(position.left))} to the end of the step" if position.left else ""
     silent = time.time() - position.updated
     sign = f"; last sign of life {timedelta(seconds=round(silent))} ago" if silent > _SILENT else ""
     return (
-        f"step {position.step} of 0–{position.last_step}, epoch {position.epoch}/{position.epochs}, "
-        f"iteration {position.iteration}/{position.iterations}{left}{sign}"
+        f"{place}epoch {position.epoch}/{position.epochs}, iteration {position.iteration}/{position.iterations}"
+        f"{left}{sign}"
     )
 
 

@@ -67,7 +67,7 @@ def test_a_preempted_job_is_told_and_runs_again(ask, wait_for, tmp_path):
 def test_submitit_runs_a_function(tmp_path):
     submitit = pytest.importorskip("submitit")
     executor = submitit.AutoExecutor(tmp_path, cluster="slurm")
-    executor.update_parameters(timeout_min=1, tasks_per_node=2, nodes=2)
+    executor.update_parameters(timeout_min=10, tasks_per_node=2, nodes=2)
     ranks = executor.submit(lambda: submitit.JobEnvironment().global_rank).results()
     assert ranks == [0, 1, 2, 3]
 

@@ -89,7 +89,7 @@ def test_states_of_real_jobs(submit, states, ask, wait_for, tmp_path):
         "done": ("done", ""),
         "held": ("queued", "held; `scontrol release` lets it go"),
         "cancelled": ("stopped", "cancelled"),
-        "waits": ("queued", f"waits for its first step (job {array}_0), which is running"),
+        "waits": ("queued", f"its first step is running (job {array}_0)"),
         "orphan": ("failed", "its first step failed: failed with exit code 3"),
         "refused": ("stopped", "Slurm took no job for it; the same command submits it"),
     }
@@ -128,7 +128,7 @@ def test_cancel_leaves_a_first_step_to_other_runs_that_wait_for_it(submit, state
     assert set(found.jobs) == {f"{mine}_0", f"{mine}_1", f"{first}_1"}
     assert found.kept == {f"{first}_0": 1}
     wait_for(lambda: {states()[run][0] for run in "abc"} == {"stopped"})
-    assert states()["other"] == ("queued", f"waits for its first step (job {first}_0), which is running")
+    assert states()["other"] == ("queued", f"its first step is running (job {first}_0)")
     assert set(cancel(tmp_path, "other").jobs) == {other, f"{first}_0"}  # now nobody else needs it
     wait_for(lambda: states()["other"][0] == "stopped")
     assert cancel(tmp_path, "sweep-1").jobs == ()

@@ -60,7 +60,7 @@ def test_local_jobs(crew, wait_for, tmp_path):
     submission(tmp_path, *runs, executor="local")
     assert states(tmp_path) == {
         "a": ("running", ""),
-        "b": ("queued", "waits for its first step, which is running"),
+        "b": ("queued", "its first step is running"),
         "c": ("queued", "waits for its turn"),
         "d": ("failed", "its job has ended"),
     }

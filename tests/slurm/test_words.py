@@ -116,7 +116,7 @@ def test_a_run_that_waits_for_its_first_step_says_what_that_does(slurm_says, tmp
     waits = "7_1|PENDING|Dependency||N/A|0:00\n"
     submission(tmp_path, submitted("r", "7_1", "5_0"))
     slurm_says(squeue=f"{waits}5_0|RUNNING|None|n1|N/A|0:10\n")
-    assert state_of(tmp_path) == ("queued", "waits for its first step (job 5_0), which is running")
+    assert state_of(tmp_path) == ("queued", "its first step is running (job 5_0)")
     slurm_says(squeue=f"{waits}5_0|PENDING|Resources||N/A|0:00\n")
     assert state_of(tmp_path)[1] == "waits for its first step (job 5_0), which is queued: waits for free nodes"
     slurm_says(squeue=waits, sacct="5_0|COMPLETED|0:0\n")

@@ -24,7 +24,9 @@ def submission(
     out: Path, *runs: SubmittedRun, name: str = "sweep-1", executor: Executor = "slurm", created: float = 1.0
 ) -> Submission:
     """A submission in a run store, with a folder for the logs of its jobs."""
-    made = Submission(name, created, executor, ("bench", "sweep", "--table", "II"), str(out), {}, runs=tuple(runs))
+    made = Submission(
+        name, created, executor, ("bench", "sweep", "--table", "II"), str(out), {}, {}, runs=tuple(runs)
+    )
     save_submission(out, made)
     jobs_dir(out, name).mkdir(parents=True, exist_ok=True)
     (out / "runs").mkdir(exist_ok=True)
