@@ -29,3 +29,11 @@ def last_lines(path: Path, count: int) -> list[str]:
     except OSError:
         return []
     return [line for line in text.splitlines() if line.strip()][-count:]
+
+
+def why_it_failed(path: Path, count: int) -> list[str]:
+    """The line in which a job gave its reason, as the engine does, or else its last lines; without what `srun` says
+    of every job that fails."""
+    lines = [line for line in last_lines(path, 200) if not line.startswith("srun: ")]
+    told = [line for line in lines if "failed: " in line]
+    return told[-1:] or lines[-count:]

@@ -20,6 +20,8 @@ _SHOWN = 20
 """Runs that are listed one by one, unless all are asked for."""
 _EVERY = 10.0
 """Seconds between two looks."""
+_FEW, _MORE = 3, 10
+"""Lines of a log that are shown."""
 _SILENT = 300.0
 """Seconds without a sign of life that are worth a word."""
 _COLOURS = {"failed": "red", "running": "green", "stopped": "yellow", "queued": "", "done": "dim"}
@@ -94,7 +96,7 @@ def _view(runs: Sequence[RunStatus], everything: bool, failed: bool, limit: int)
     listed = sorted(runs, key=lambda each: order.index(each.state))
     if not everything and len(runs) > limit:
         listed = [each for each in listed if each.state != "done"][:limit]
-    parts: list[RenderableType] = [_list(listed, 8 if failed else 3)] if listed else []
+    parts: list[RenderableType] = [_list(listed, failed)] if listed else []
     if len(listed) < len(runs):
         left = Counter(each.state for each in runs) - Counter(each.state for each in listed)
         parts.append(Text(f"not listed: {_counted(left)}; --all lists them\n", "dim"))
@@ -106,21 +108,23 @@ def _counted(states: Counter[str]) -> str:
     return ", ".join(f"{states[state]} {state}" for state in _COLOURS if states[state])
 
 
-def _list(runs: Iterable[RunStatus], lines: int) -> Table:
-    """One line a run, and the end of its log where it failed."""
+def _list(runs: Iterable[RunStatus], long: bool) -> Table:
+    """One line a run, and why it failed, or the end of its log (`long`)."""
     from rich.table import Table
     from rich.text import Text
 
-    from slurm.logs import last_lines
+    from slurm.logs import last_lines, why_it_failed
 
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    shown: set[Path | None] = {None}
     for run in runs:
         table.add_row(
             Text(run.state, _COLOURS[run.state]), Text(run.label), Text(_detail(run)), Text(run.job or "")
         )
-        if run.log is not None:
-            text = "\n".join(last_lines(run.log, lines)) or f"{run.log} is empty"
-            table.add_row("", Text(run.run, "dim"), Text(text, "dim"), "")
+        if run.log not in shown:  # runs that share a first step fail for one reason
+            shown.add(run.log)
+            end = last_lines(run.log, _MORE) if long else why_it_failed(run.log, _FEW)
+            table.add_row("", Text(run.run, "dim"), Text("\n".join(end) or f"{run.log} is empty", "dim"), "")
     return table
 
 
