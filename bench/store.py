@@ -2,6 +2,7 @@
 
 OUT/runs/RUN/run.json            the experiment and the records of its steps
 OUT/runs/RUN/log.txt             what was printed
+OUT/runs/RUN/progress.json       where its training is, as long as it lasts
 OUT/steps/KEY/                   written once, atomically:
     identity.json                what the key is a hash of
     training.json                time, memory, versions, mean terms of the loss per epoch
