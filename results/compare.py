@@ -87,7 +87,7 @@ def match(runs: Sequence[Run], methods: Sequence[str]) -> tuple[list[Cell], list
         cells += found
         if why:
             notes.append(f"Left out, {why}: {', '.join(run.name for run in members)}.")
-    return cells, notes
+    return sorted(cells, key=lambda cell: (*cell.facts[:3], cell.runs[0].experiment["seed"])), notes
 
 
 def _cells(members: list[Run], methods: Sequence[str]) -> tuple[list[Cell], str]:

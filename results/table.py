@@ -86,13 +86,13 @@ class Table:
     def footnotes(self) -> dict[str, str]:
         """The mark of each footnote, in the order in which a reader meets them."""
         texts = dict.fromkeys(cell.footnote for row in self.cells for cell in row if cell.footnote)
-        return {text: _mark(position) for position, text in enumerate(texts)}
+        return {text: mark(position) for position, text in enumerate(texts)}
 
 
-def _mark(position: int) -> str:
-    """a … z, aa, ab …"""
+def mark(position: int) -> str:
+    """A name for the place in a list: a … z, aa, ab …"""
     before, letter = divmod(position, len(_MARKS))
-    return (_mark(before - 1) if before else "") + _MARKS[letter]
+    return (mark(before - 1) if before else "") + _MARKS[letter]
 
 
 def _spans(heads: Sequence[Head], level: int) -> list[tuple[str, int]]:

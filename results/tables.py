@@ -178,12 +178,12 @@ def _mean_over_steps(run: Run) -> dict[tuple[str, ...], float | None]:
 
 def _unfinished(runs: Sequence[Run]) -> list[str]:
     """Each run that is left out, since it has no numbers of the last step yet."""
-    several = len(_places(runs)) > 1
+    several, orders = len(_places(runs)) > 1, len({run.order for run in runs}) > 1
     notes = []
     for run in runs:
         if not run.complete:
             e, done = run.experiment, len(run.record["steps"])
-            where = f" {e['scenario']}, {e['setting']}," * several
+            where = f" {e['scenario']}, {e['setting']}," * several + f" order {run.order}," * orders
             notes.append(f"{e['method']},{where} seed {e['seed']}: unfinished, {done} steps done; left out.")
     return notes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from results.figures.palette import styles
 from results.figures.panels import Panel, label, panels
 from results.grid import Grid, measured_grid
 from results.records import Run
+from results.table import mark
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,19 +63,30 @@ def _doubts(grid: Grid) -> list[str]:
 
 def class_order(runs: Sequence[Run]) -> Figure:
     """mIoU (%) over all classes after the last step, by method: a box over the class orders (quartiles, whiskers to
-    the extremes, a diamond at the mean), each order's mean over seeds a point with its name."""
+    the extremes, a diamond at the mean), each order's mean over seeds a point with its name. A letter stands for a
+    long name."""
     found, notes = panels(runs, "order")
+    names = _short(run.order for panel in found for run in panel.runs)
     figure, axes = row_of_panels(len(found), 4.6, 3.4, columns=2)
     drawn = styles(label(run) for panel in found for run in panel.runs)
     for axis, panel in zip(axes, found, strict=True):
-        notes += _draw_orders(axis, panel, drawn)
+        notes += _draw_orders(axis, panel, drawn, names)
         axis.set(title=panel.title, ylabel="mIoU (%) of all classes")
         tidy(axis, "y")
-    write_notes(figure, ["Boxes: quartiles over class orders; whiskers: extremes; diamond: mean.", *notes])
+    told = ", ".join(f"{short} {name}" for name, short in sorted(names.items()) if short != name)
+    legend = [f"Orders: {told}."] * bool(told)
+    write_notes(figure, ["Boxes: quartiles over class orders; whiskers: extremes; diamond: mean.", *legend, *notes])
     return figure
 
 
-def _draw_orders(axis: Axes, panel: Panel, drawn: dict) -> list[str]:
+def _short(orders: Iterable[str]) -> dict[str, str]:
+    """Orders with the names that fit beside a point: `B` is B, `random:0` is a."""
+    known = sorted({*orders})
+    long = [name for name in known if len(name) > 1]
+    return {name: mark(long.index(name)) if name in long else name for name in known}
+
+
+def _draw_orders(axis: Axes, panel: Panel, drawn: dict, short: dict[str, str]) -> list[str]:
     grid = measured_grid(definition("class-order"), panel.runs)
     heads = [head for head in grid.heads if head[-1] != AVERAGE]
     notes, names, values = _doubts(grid), [], []
@@ -89,7 +101,7 @@ def _draw_orders(axis: Axes, panel: Panel, drawn: dict) -> list[str]:
         for place, (order, value) in enumerate(sorted(known.items(), key=lambda pair: pair[1])):
             x = position + 0.3 + 0.09 * (place % 3)  # side by side, so that close ones can be read
             axis.plot(position, value, ".", color=drawn[row[0]].color, markersize=4, zorder=3)
-            axis.text(x, value, order, fontsize=6.5, color="0.3", va="center", ha="center", clip_on=True)
+            axis.text(x, value, short[order], fontsize=6.5, color="0.3", va="center", ha="center", clip_on=True)
     boxes = axis.boxplot(values, positions=range(len(names)), widths=0.42, whis=(0, 100), showmeans=True,
                          patch_artist=True, medianprops={"color": "black"},
                          meanprops={"marker": "D", "markersize": 4, "markerfacecolor": "white",
@@ -97,4 +109,5 @@ def _draw_orders(axis: Axes, panel: Panel, drawn: dict) -> list[str]:
     for box, name in zip(boxes["boxes"], names, strict=True):
         box.set(facecolor=drawn[name.partition("\n")[0]].color, alpha=0.35)
     axis.set_xticks(range(len(names)), names, fontsize=8, rotation=30 if len(names) > 5 else 0)
+    axis.set_xlim(-0.5, len(names) - 0.4)
     return notes

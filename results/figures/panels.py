@@ -48,9 +48,9 @@ def panels(runs: Sequence[Run], *varies: str) -> tuple[list[Panel], list[str]]:
 
 
 def _unfinished(run: Run) -> str:
-    e, done = run.experiment, len(run.record["steps"])
+    done = len(run.record["steps"])
     return (
-        f"{label(run)}, {e['scenario']}, {e['setting']}, seed {e['seed']}: unfinished, {done} steps done; left out."
+        f"{label(run)}, {_title(run, ())}, seed {run.experiment['seed']}: unfinished, {done} steps done; left out."
     )
 
 

@@ -47,12 +47,12 @@ def methods(cells: list[module.Cell]) -> list[tuple[str, ...]]:
 
 
 def test_runs_that_differ_in_the_method_alone_are_matched() -> None:
-    runs = [run(m, seed=s, order=o) for m in ("plop", "gsc") for s in (0, 1) for o in ("natural", "B")]
+    runs = [run(m, seed=s, order=o) for m in ("plop", "gsc") for s in (10, 9) for o in ("B", "natural")]
     cells, notes = match(runs, ["gsc", "plop"])
     assert methods(cells) == [("gsc", "plop")] * 4 and notes == []
-    assert {cell.facts for cell in cells} == {
-        ("voc_15-1", "overlapped", order, seed) for order in ("A", "B") for seed in ("0", "1")
-    }
+    assert [cell.facts for cell in cells] == [
+        ("voc_15-1", "overlapped", order, seed) for order in ("A", "B") for seed in ("9", "10")
+    ]
 
 
 @pytest.mark.parametrize(

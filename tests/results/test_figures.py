@@ -145,6 +145,15 @@ def test_class_order_draws_the_quartiles_of_the_orders() -> None:
     assert 38.0 in means and 5.0 in means
     assert [text.get_text() for text in axis.get_xticklabels()] == ["PLOP\n(3 of 5)", "GSC"]
     assert {text.get_text() for text in axis.texts} == set("ABCDE")
+    assert "Orders:" not in texts(figure)
+
+
+def test_class_orders_with_long_names_are_letters_with_a_legend() -> None:
+    runs = [run(scores=[0.0, 0.0, 9.0 * i], order=order) for i, order in enumerate(["B", "random:7", "random:12"])]
+    figure = FIGURES["class-order"](runs)
+    heights = {text.get_text(): text.get_position()[1] for text in figure.axes[0].texts}
+    assert heights == {"B": 0.0, "b": 9.0, "a": 18.0}
+    assert "Orders: a random:12, b random:7." in texts(figure)
 
 
 def test_heat_map_holds_the_iou_of_each_class_and_step() -> None:

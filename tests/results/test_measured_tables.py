@@ -114,6 +114,13 @@ def test_class_orders_with_the_population_deviation() -> None:
     assert table.cells[1][-1].footnote == "no average: order A, C, D, E missing"
 
 
+def test_unfinished_runs_of_several_orders_are_told_with_theirs() -> None:
+    table = only("class-order", run(), run(order="B"), run("ft", order="B", complete=False))
+    assert table.notes[1] == "ft, order B, seed 0: unfinished, 1 steps done; left out."
+    (alone,) = measured_tables("class-order", [run(order="B"), run("ft", order="B", complete=False)])
+    assert alone.notes[1] == "ft, seed 0: unfinished, 1 steps done; left out."
+
+
 def test_hyperparameters_as_rows_and_columns() -> None:
     specs = ("gsc", "gsc:lambda1=1", "gsc:lambda2=1.0,lambda1=0.80", "gsc:sg=off")
     table = only("hyperparameters", *(run(spec, all=float(i)) for i, spec in enumerate(specs)))
