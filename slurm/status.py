@@ -183,7 +183,7 @@ def _here(out: Path, submission: Submission, run: SubmittedRun, known: Known) ->
     if run.job is None and submission.name in known.busy:
         return _Found("queued", "waits for its turn", None)
     job = run.job or run.first_job
-    if job is None:
+    if job is None or (run.job is None and (out / "steps" / run.steps[0]).is_dir()):
         return _Found("stopped", "not started; the same command starts it", None)
     told = "\n".join(line for path in job_logs(jobs_dir(out, submission.name), job) for line in last_lines(path, 3))
     if "interrupted" in told:

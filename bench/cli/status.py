@@ -51,7 +51,7 @@ def status(
     if watch and not console.is_terminal:
         raise UsageError("--watch needs a terminal; without it, `bench status` tells how things stand")
     if not watch:
-        console.print(_view(_look(out, sweep, failed), everything, failed, _SHOWN))
+        console.print(*_view(_look(out, sweep), everything, failed, _SHOWN), sep="\n")
         return
     try:
         _watch(console, out, sweep, failed, everything)
@@ -59,7 +59,7 @@ def status(
         raise Interrupted("the runs go on; `bench cancel` ends them") from None
 
 
-def _look(out: Path, sweep: str | None, failed: bool) -> list[RunStatus]:
+def _look(out: Path, sweep: str | None) -> list[RunStatus]:
     """The runs that are asked for. UsageError if there is none at all."""
     from bench.errors import UsageError
     from slurm.status import statuses
@@ -67,44 +67,48 @@ def _look(out: Path, sweep: str | None, failed: bool) -> list[RunStatus]:
     found = statuses(out, sweep)
     if not found:
         raise UsageError(f"{out} holds no run; pass --out DIR as to `bench run`")
-    return [each for each in found if each.state == "failed"] if failed else found
+    return found
 
 
 def _watch(console: Console, out: Path, sweep: str | None, failed: bool, everything: bool) -> None:
     """Draw again and again, until no run is running or queued."""
     import time
 
+    from rich.console import Group
     from rich.live import Live
 
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
         while True:
-            runs = _look(out, sweep, failed)
-            live.update(_view(runs, everything, failed, max(5, console.height - 15)), refresh=True)
+            runs = _look(out, sweep)
+            *parts, total = _view(runs, everything, failed, max(5, console.height // 2))
+            live.update(Group(total, *parts), refresh=True)  # what does not fit on the screen is at its end
             if not any(each.state in ("running", "queued") for each in runs):
                 return
             time.sleep(_EVERY)
 
 
-def _view(runs: Sequence[RunStatus], everything: bool, failed: bool, limit: int) -> RenderableType:
-    """Everything on one screen: the runs that matter most, how many of each kind, and the sum."""
-    from rich.console import Group
+def _view(runs: Sequence[RunStatus], everything: bool, failed: bool, limit: int) -> list[RenderableType]:
+    """The runs that matter most, how many of each kind are in which state if there are more, and the sum."""
     from rich.text import Text
 
-    if not runs:
-        return Text("no run failed")
+    total = Text(f"{len(runs)} runs: {_counted(runs)}")
+    runs = [each for each in runs if each.state == "failed"] if failed else runs
     order = list(_COLOURS)
     listed = sorted(runs, key=lambda each: order.index(each.state))
     if not everything and len(runs) > limit:
         listed = [each for each in listed if each.state != "done"][:limit]
     parts: list[RenderableType] = [_list(listed, failed)] if listed else []
     if len(listed) < len(runs):
-        left = Counter(each.state for each in runs) - Counter(each.state for each in listed)
+        names = {each.run for each in listed}
+        left = [each for each in runs if each.run not in names]
         parts.append(Text(f"not listed: {_counted(left)}; --all lists them\n", "dim"))
         parts += [_summary("method", runs, _method), _summary("scenario", runs, _place)]
-    return Group(*parts, Text(f"{len(runs)} runs: {_counted(Counter(each.state for each in runs))}"))
+    return [*parts, total]
 
 
-def _counted(states: Counter[str]) -> str:
+def _counted(runs: Iterable[RunStatus]) -> str:
+    """How many runs are in which state, in words."""
+    states = Counter(each.state for each in runs)
     return ", ".join(f"{states[state]} {state}" for state in _COLOURS if states[state])
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from submissions import finish, submission, submitted, train
+from submissions import STEPS, finish, submission, submitted, train
 
 from slurm.cancel import cancel
 from slurm.records import jobs_dir
@@ -109,6 +109,13 @@ def test_a_failed_run_is_told_with_its_reason(tmp_path):
     assert "the loss became nan" in told and "started" not in told and "srun" not in told
     assert [line for line in lines if line in ("one", "two", "three", "four")] == ["two", "three", "four"]
     assert "started" in bench("status", "--failed", "--out", str(tmp_path)).stdout
+
+
+def test_a_local_run_whose_turn_never_came(tmp_path):
+    submission(tmp_path, submitted("a", None, "999999999"), submitted("b", None), executor="local")
+    assert states(tmp_path)["a"] == ("failed", "its first step failed")
+    (tmp_path / "steps" / STEPS[0]).mkdir(parents=True)
+    assert set(states(tmp_path).values()) == {("stopped", "not started; the same command starts it")}
 
 
 def test_logs_find_runs_by_their_beginning_or_hash(tmp_path):
