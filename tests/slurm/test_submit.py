@@ -1,0 +1,149 @@
+"""Submitting sweeps to a real Slurm: what is a job, what waits for what, and what is not submitted twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bench.cli.app import app
+from bench.errors import RunError
+from bench.experiment import experiment_of
+from slurm.records import load_submissions
+
+PROFILE = 'gpus = 0\ntime = "10m"\n'
+SMALL = ["--set", "first_epochs=1", "--set", "epochs=1", "--set", "crop=32", "--set", "aspp_channels=16"]
+ROOT = Path(__file__).parents[2]
+
+
+def sweep(methods: str, *more: str) -> str:
+    """What `bench sweep` prints, in this process, which has torch already."""
+    result = CliRunner().invoke(app, sweep_words(methods, *more))
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+def sweep_words(methods: str, *more: str) -> list[str]:
+    words = ["sweep", "--methods", methods, "--scenario", "shapes_4-4", *SMALL]
+    return [*words, "--slurm-profile", "cluster.toml", *more]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where commands are given: with a profile for the test cluster, whose jobs are held and gone at the end."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cluster.toml").write_text(f"{PROFILE}extra = {{ hold = true }}\n")
+    yield tmp_path
+    for submission in load_submissions(tmp_path / "runs"):
+        arrays = {job.partition("_")[0] for run in submission.runs for job in (run.first_job, run.job) if job}
+        subprocess.run(["scancel", *arrays], check=False)
+
+
+def refusal(methods: str, *more: str) -> str:
+    with pytest.raises(RunError) as told:
+        sweep(methods, *more)
+    return str(told.value)
+
+
+def dependencies(ask) -> dict[str, str]:
+    """What each queued job waits for."""
+    lines = ask("squeue", "--array", "--noheader", "--format=%i|%E").splitlines()
+    return {job: waits.replace("(unfulfilled)", "") for job, _, waits in (line.partition("|") for line in lines)}
+
+
+@pytest.mark.slurm
+def test_shared_first_steps_are_jobs_and_nothing_is_submitted_twice(folder, ask):
+    out = folder / "runs"
+    assert "4 jobs in 2 arrays" not in sweep("ft,mib", "--orders", "natural,random:1", "--dry-run")
+    assert not out.exists()
+    said = sweep("ft,mib", "--orders", "natural,random:1")
+    assert "submitted 4 runs as sweep-1: 6 jobs in 3 arrays; watch them with `bench status`" in said
+    (first,) = load_submissions(out)
+    by_step = {run.steps[0]: run.first_job for run in first.runs}
+    assert Counter(run.first_job for run in first.runs) == dict.fromkeys(by_step.values(), 2)
+    queued = dependencies(ask)
+    for run in first.runs:
+        assert queued[run.job] in (f"afterok:{run.first_job}", f"aftercorr:{run.first_job.partition('_')[0]}_*")
+    assert experiment_of(first.runs[0].experiment).run_name == first.runs[0].run
+
+    again = sweep("ft,mib", "--orders", "natural,random:1")
+    assert "4 runs are queued already" in again and "nothing to submit" in again
+    wider = sweep("ft,mib,lwf", "--orders", "natural,random:1")
+    assert "submitted 2 runs as sweep-2: 2 jobs in 1 arrays" in wider
+    second = load_submissions(out)[1]
+    assert {run.label.partition(" ")[0] for run in second.runs} == {"lwf"}
+    assert {run.steps[0]: run.first_job for run in second.runs} == by_step
+    queued = dependencies(ask)
+    for run in second.runs:
+        assert queued[run.job] == ",".join(sorted(f"afterany:{job}" for job in by_step.values()))
+
+
+@pytest.mark.slurm
+def test_of_two_at_the_same_moment_one_submits(folder):
+    command = [sys.executable, "-m", "bench", *sweep_words("ft,mib")]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted(process.communicate()[0].splitlines()[-1] for process in both)
+    assert said[0] == "nothing to submit" and said[1].startswith("submitted 2 runs as sweep-1: 3 jobs")
+    assert len(load_submissions(folder / "runs")) == 1
+
+
+@pytest.mark.slurm
+def test_a_refusal_has_slurms_words_and_leaves_nothing(folder):
+    refused = refusal("ft", "--partition", "nowhere")
+    assert "invalid partition" in refused.lower() and "choose another --partition" in refused
+    too_large = refusal("ft", "--gpus", "4")
+    assert "no node has what is asked; change --gpus, --nodes" in too_large
+    assert load_submissions(folder / "runs") == []
+
+
+@pytest.mark.slurm
+def test_what_was_submitted_before_a_refusal_is_recorded(folder, monkeypatch):
+    """A limit that is reached half way, played by an sbatch that refuses after one array."""
+    real, place = shutil.which("sbatch"), folder / "bin"
+    place.mkdir()
+    words = "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy"
+    script = f'mkdir taken 2>/dev/null && exec {real} "$@"\necho "{words}" >&2; exit 1'
+    (place / "sbatch").write_text(f"#!/bin/sh\n{script}\n")
+    (place / "sbatch").chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{place}:{os.environ['PATH']}")
+        refused = refusal("ft,mib")
+    assert "Slurm took 1 jobs of sweep-1 and then no more: Batch job submission failed" in refused
+    (first,) = load_submissions(folder / "runs")
+    assert len({run.first_job for run in first.runs}) == 1 and {run.job for run in first.runs} == {None}
+    assert "submitted 2 runs as sweep-2: 2 jobs in 1 arrays" in sweep("ft,mib")
+    assert {run.first_job for run in load_submissions(folder / "runs")[1].runs} == {first.runs[0].first_job}
+
+
+@pytest.mark.slurm
+def test_a_first_step_that_fails_ends_the_runs_that_need_it(folder, ask, wait_for):
+    (folder / "cluster.toml").write_text(PROFILE)
+    sweep("ft,mib", "--set", "first_lr=1e30")
+    (submission,) = load_submissions(folder / "runs")
+    first, later = submission.runs[0].first_job, {run.job for run in submission.runs}
+    wait_for(lambda: not {first, *later} & set(dependencies(ask)), 120)
+    (array,) = {job.partition("_")[0] for job in later}
+    states = [ask("sacct", "-X", "-n", "-P", f"--jobs={job}", "--format=state").split() for job in (first, array)]
+    assert states[0] == ["FAILED"]
+    assert {state for state in states[1] if state.isupper()} == {"CANCELLED"}
+    (log,) = (folder / "runs" / "submissions" / "sweep-1" / "jobs").glob("*_0_log.out")
+    assert "failed: the term classification of the first step became" in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.slurm
+def test_finished_runs_are_not_submitted_again(folder, ask, wait_for):
+    (folder / "cluster.toml").write_text(PROFILE)
+    sweep("ft", "--setup", "export CANARY=1", "--setup", "echo $CANARY > canary")
+    wait_for(lambda: not dependencies(ask), 120)
+    again = sweep("ft")
+    assert "1 done, 0 to do" in again and "nothing to submit" in again
+    assert (folder / "canary").read_text() == "1\n"
