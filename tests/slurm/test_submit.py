@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from submissions import cancel_everything
 from typer.testing import CliRunner
 
 from bench.cli.app import app
@@ -42,9 +43,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cluster.toml").write_text(f"{PROFILE}extra = {{ hold = true }}\n")
     yield tmp_path
-    for submission in load_submissions(tmp_path / "runs"):
-        arrays = {job.partition("_")[0] for run in submission.runs for job in (run.first_job, run.job) if job}
-        subprocess.run(["scancel", *arrays], check=False)
+    cancel_everything(tmp_path / "runs")
 
 
 def refusal(methods: str, *more: str) -> str:
@@ -143,7 +142,8 @@ def test_a_first_step_that_fails_ends_the_runs_that_need_it(folder, ask, wait_fo
 def test_finished_runs_are_not_submitted_again(folder, ask, wait_for):
     (folder / "cluster.toml").write_text(PROFILE)
     sweep("ft", "--setup", "export CANARY=1", "--setup", "echo $CANARY > canary")
-    wait_for(lambda: not dependencies(ask), 120)
+    (run,) = load_submissions(folder / "runs")[0].runs
+    wait_for(lambda: run.job not in dependencies(ask), 120)
     again = sweep("ft")
     assert "1 done, 0 to do" in again and "nothing to submit" in again
     assert (folder / "canary").read_text() == "1\n"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from dataclasses import asdict
 from pathlib import Path
 
 from bench.progress import Position
-from slurm.records import Executor, Submission, SubmittedRun, jobs_dir, save_submission
+from slurm.records import Executor, Submission, SubmittedRun, jobs_dir, load_submissions, save_submission
 
 STEPS = ("a" * 24, "b" * 24)
 
@@ -31,6 +32,14 @@ def submission(
     jobs_dir(out, name).mkdir(parents=True, exist_ok=True)
     (out / "runs").mkdir(exist_ok=True)
     return made
+
+
+def cancel_everything(out: Path) -> None:
+    """End all jobs that were submitted from a run store."""
+    runs = [run for each in load_submissions(out) for run in each.runs]
+    arrays = {job.partition("_")[0] for run in runs for job in (run.first_job, run.job) if job}
+    if arrays:
+        subprocess.run(["scancel", *arrays], check=False)
 
 
 def finish(out: Path, run: str, keys: tuple[str, ...] = STEPS, complete: bool = True) -> None:

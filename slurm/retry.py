@@ -1,0 +1,68 @@
+"""Submits runs again that failed or were cancelled, as they were submitted the last time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import chdir
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import UsageError
+from bench.experiment import experiment_of
+from slurm.profile import Profile, Settings, profile_of
+from slurm.records import Submission, load_submissions
+from slurm.status import statuses
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.plan import Plan
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Runs of one submission that are to be submitted again."""
+
+    submission: Submission
+    runs: tuple[str, ...]
+
+    @property
+    def profile(self) -> Profile:
+        """What was asked of the cluster."""
+        return profile_of(self.submission.profile)
+
+    def settings(self, out: Path) -> Settings:
+        """How the jobs worked."""
+        return Settings(out=str(out.absolute()), **self.submission.settings)
+
+    def plans(self, device: torch.device) -> list[Plan]:
+        """The plans of the runs."""
+        from bench.engine import make_plans
+        from bench.progress import Reporter
+
+        described = {run.run: run.experiment for run in self.submission.runs}
+        try:
+            with chdir(self.submission.directory):
+                return make_plans([experiment_of(described[run]) for run in self.runs], device, Reporter())
+        except FileNotFoundError as error:
+            raise UsageError(
+                f"{error.filename}: no such file or directory, which {self.submission.name} needs; give its command "
+                f"again: {' '.join(self.submission.command)}"
+            ) from None
+
+
+def find_retries(out: Path, names: Sequence[str], failed: bool) -> list[Retry]:
+    """The runs to submit again, by the submission that they were in last. `names` are submissions and runs (none:
+    all); `failed` leaves out those that were cancelled."""
+    submissions = {each.name: each for each in load_submissions(out)}
+    unknown = set(names) - submissions.keys() - {run.run for each in submissions.values() for run in each.runs}
+    if unknown:
+        raise UsageError(f"{min(unknown)!r} was not submitted in {out}; `bench status` tells what was")
+    states = {"failed"} if failed else {"failed", "stopped"}
+    runs: dict[str, list[str]] = {}
+    for status in statuses(out):
+        wanted = not names or {status.run, status.submission} & {*names}
+        if wanted and status.state in states and status.submission is not None:
+            runs.setdefault(status.submission, []).append(status.run)
+    return [Retry(submissions[name], tuple(found)) for name, found in runs.items()]
