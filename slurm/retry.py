@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import chdir
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from bench.plan import Plan
+    from slurm.submit import Request
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,13 @@ class Retry:
         """What was asked of the cluster."""
         return profile_of(self.submission.profile)
 
-    def settings(self, out: Path) -> Settings:
-        """How the jobs worked."""
-        return Settings(out=str(out.absolute()), **self.submission.settings)
+    def request(self, out: Path) -> Request:
+        """The same request as before."""
+        from slurm.submit import Request
+
+        submission = self.submission
+        settings = Settings(out=str(out.absolute()), **submission.settings)
+        return Request(self.profile, settings, "retry", submission.command, submission.directory)
 
     def plans(self, device: torch.device) -> list[Plan]:
         """The plans of the runs."""
@@ -56,13 +61,10 @@ def find_retries(out: Path, names: Sequence[str], failed: bool) -> list[Retry]:
     """The runs to submit again, by the submission that they were in last. `names` are submissions and runs (none:
     all); `failed` leaves out those that were cancelled."""
     submissions = {each.name: each for each in load_submissions(out)}
-    unknown = set(names) - submissions.keys() - {run.run for each in submissions.values() for run in each.runs}
-    if unknown:
-        raise UsageError(f"{min(unknown)!r} was not submitted in {out}; `bench status` tells what was")
+    chosen = {run.run for name in names if name in submissions for run in submissions[name].runs} | {*names}
     states = {"failed"} if failed else {"failed", "stopped"}
     runs: dict[str, list[str]] = {}
     for status in statuses(out):
-        wanted = not names or {status.run, status.submission} & {*names}
-        if wanted and status.state in states and status.submission is not None:
+        if status.state in states and status.submission is not None and (not names or status.run in chosen):
             runs.setdefault(status.submission, []).append(status.run)
     return [Retry(submissions[name], tuple(found)) for name, found in runs.items()]

@@ -61,13 +61,15 @@ def carry_out(experiments: Sequence[Experiment], order: Order) -> None:
     from bench.sweep import count, is_done
 
     reporter, store = Reporter(Console(), order.tensorboard), Store(order.out, look=order.dry_run)
-    plans = make_plans(experiments, _device(order, profile), reporter)
+    on_slurm = order.place.on_slurm
+    device = device_of_cluster(order.device, profile) if on_slurm else processes.join(order.device)
+    plans = make_plans(experiments, device, reporter)
     typer.echo(_costs(count(plans, store)))
     done = processes.from_main(lambda: [is_done(plan, store) for plan in plans])
     waiting = [plan for plan, finished in zip(plans, done, strict=True) if not finished]
     try_networks(waiting, store, load_weights=not order.dry_run)
-    if order.place.on_slurm:
-        _to_slurm(waiting, store, _request(order, profile), order.dry_run)
+    if on_slurm:
+        to_slurm(waiting, store, _request(order, profile), order.dry_run)
     elif not order.dry_run:
         local = order.place.local
         failures = _locally(waiting, store, order, profile) if local else _train(waiting, store, order, reporter)
@@ -79,15 +81,11 @@ def _anywhere(experiment: Experiment) -> Experiment:
     return replace(experiment, data=str(Path(experiment.data).absolute())) if experiment.data else experiment
 
 
-def _device(order: Order, profile: Profile) -> torch.device:
-    """The device to plan for. That of a cluster's node is not here, so its kind must do."""
+def device_of_cluster(device: str, profile: Profile) -> torch.device:
+    """The device to plan for: a node's is not here, so its kind must do."""
     import torch
 
-    from bench import processes
-
-    if order.place.on_slurm:
-        return torch.device(("cuda" if profile.gpus else "cpu") if order.device == "auto" else order.device)
-    return processes.join(order.device)
+    return torch.device(("cuda" if profile.gpus else "cpu") if device == "auto" else device)
 
 
 def _request(order: Order, profile: Profile) -> Request:
@@ -109,7 +107,7 @@ def _costs(count: Count) -> str:
     )
 
 
-def _to_slurm(plans: Sequence[Plan], store: Store, request: Request, dry_run: bool) -> None:
+def to_slurm(plans: Sequence[Plan], store: Store, request: Request, dry_run: bool = False) -> None:
     """Submit runs and say how to watch them; with --dry-run only tell which arrays that makes."""
     from slurm.submit import arrays_for, find_todo, submit
 
