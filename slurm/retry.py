@@ -51,9 +51,9 @@ class Retry:
             with chdir(self.submission.directory):
                 return make_plans([experiment_of(described[run]) for run in self.runs], device, Reporter())
         except FileNotFoundError as error:
+            command = " ".join(self.submission.command)
             raise UsageError(
-                f"{error.filename}: no such file or directory, which {self.submission.name} needs; give its command "
-                f"again: {' '.join(self.submission.command)}"
+                f"{error.filename}, which {self.submission.name} needs, is gone; give its command again: {command}"
             ) from None
 
 

@@ -18,6 +18,7 @@ from bench.cli import (
     output,
     predict,
     report,
+    retry,
     run,
     speed,
     status,
@@ -37,6 +38,7 @@ app.command("sweep")(sweep.sweep)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("cancel")(cancel.cancel)
+app.command("retry")(retry.retry)
 app.add_typer(listing.app, name="list")
 app.add_typer(data.app, name="data")
 app.command("table")(output.table)

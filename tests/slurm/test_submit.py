@@ -136,6 +136,8 @@ def test_a_first_step_that_fails_ends_the_runs_that_need_it(folder, ask, wait_fo
     (log,) = (folder / "runs" / "submissions" / "sweep-1" / "jobs").glob("*_0_log.out")
     assert "failed: the term classification of the first step became" in log.read_text()
     assert "Traceback" not in log.read_text()
+    again = CliRunner().invoke(app, ["retry", "--failed"])
+    assert "submitted 2 runs as retry-2: 3 jobs in 2 arrays" in again.output, again.exception
 
 
 @pytest.mark.slurm
