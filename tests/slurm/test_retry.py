@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
-from submissions import submission, submitted
+from submissions import cancel_everything, submission, submitted
 from typer.testing import CliRunner
 
 from bench.cli.app import app
@@ -31,7 +30,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cluster.toml").write_text(HELD)
     yield tmp_path
-    subprocess.run(["scancel", "--name=bench-sweep-1,bench-retry-2,bench-retry-3"], check=False)
+    cancel_everything(tmp_path / "runs")
 
 
 def shape(ask, job: str) -> list[str]:
