@@ -16,6 +16,7 @@ import torch
 from bench.environment import has_bf16
 from bench.errors import UsageError
 from bench.experiment import Experiment
+from bench.loading import BatchOrder
 from bench.store import hash_of
 from methods.method import Method, Step
 from methods.options import parse_options
@@ -58,6 +59,12 @@ class StepPlan:
     def index(self) -> int:
         """The number of the step in its scenario."""
         return self.data.index
+
+    @property
+    def images_seen(self) -> int:
+        """Images that the training goes through, each counted as often as it is seen."""
+        batch, epochs = self.settings["batch"], self.settings["epochs"]
+        return batch * len(BatchOrder(len(self.data.train.ids), batch, epochs, self.seed, self.index))
 
     @property
     def channels_per_step(self) -> tuple[int, ...]:

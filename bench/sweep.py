@@ -110,6 +110,8 @@ class Count:
     steps: int
     different: int
     stored: int
+    images: int
+    """Images that the training of the missing steps goes through."""
 
     @property
     def shared(self) -> int:
@@ -124,10 +126,12 @@ class Count:
 
 def count(plans: Sequence[Plan], store: Store) -> Count:
     """Count the runs and the steps of a sweep, and those that the store has."""
-    keys = [step.key for plan in plans for step in plan.steps]
-    different = set(keys)
-    stored = sum(store.has_step(key) for key in different)
-    return Count(len(plans), sum(is_done(plan, store) for plan in plans), len(keys), len(different), stored)
+    steps = [step for plan in plans for step in plan.steps]
+    different = {step.key: step for step in steps}
+    missing = [step for key, step in different.items() if not store.has_step(key)]
+    done, stored = sum(is_done(plan, store) for plan in plans), len(different) - len(missing)
+    images = sum(step.images_seen for step in missing)
+    return Count(len(plans), done, len(steps), len(different), stored, images)
 
 
 def is_done(plan: Plan, store: Store) -> bool:

@@ -55,7 +55,7 @@ class StepTrainer:
     def _save(self, training: Training) -> None:
         summary = {
             "seconds": training.seconds,
-            "images": len(self.order) * self.step.settings["batch"],
+            "images": self.step.images_seen,
             "train_images": len(self.step.data.train.ids),
             "history": training.history,
             "peak_memory_bytes": peak_memory(self.device),

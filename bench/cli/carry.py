@@ -103,7 +103,7 @@ def _costs(count: Count) -> str:
     return (
         f"{'runs':<10} {count.runs:>4}  {count.done} done, {count.runs - count.done} to do\n"
         f"{'steps':<10} {count.steps:>4}  {count.shared} shared with other runs, so {count.different} different; "
-        f"{count.stored} in the store, {count.to_train} to train"
+        f"{count.stored} in the store, {count.to_train} to train on {count.images:,} images"
     )
 
 

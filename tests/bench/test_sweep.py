@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -130,11 +131,18 @@ def test_shared_and_finished_steps_are_counted_once(tmp_path: Path) -> None:
     sweep = Sweep(methods=("ft", "plop", "gsc:sg=on", "gsc"), scenarios=("shapes_4-2",))
     asked, store = plans(sweep), Store(tmp_path, look=True)
     # gsc:sg=on is gsc: the first step is trained once instead of four times, their two others once instead of twice
-    assert count(asked, store) == Count(runs=4, done=0, steps=12, different=7, stored=0)
+    images = {
+        step.key: len(step.data.train.ids) // 16 * 16 * (5 if step.index else 15)
+        for plan in asked
+        for step in plan.steps
+    }
+    expected = Count(runs=4, done=0, steps=12, different=7, stored=0, images=sum(images.values()))
+    assert count(asked, store) == expected
     assert (count(asked, store).shared, count(asked, store).to_train) == (5, 7)
     for step in asked[0].steps[:2]:
         (tmp_path / "steps" / step.key).mkdir(parents=True)
-    assert count(asked, store) == Count(runs=4, done=0, steps=12, different=7, stored=2)
+        del images[step.key]
+    assert count(asked, store) == replace(expected, stored=2, images=sum(images.values()))
 
 
 # The command
@@ -176,14 +184,17 @@ def test_sweep_tells_trains_and_resumes(tmp_path, folder, trained) -> None:
     lines = told("--grid", "mib:distillation=1,5", "--dry-run")
     assert lines[-2:] == [
         "runs          3  0 done, 3 to do",
-        "steps         6  2 shared with other runs, so 4 different; 0 in the store, 4 to train",
+        "steps         6  2 shared with other runs, so 4 different; 0 in the store, 4 to train on 48 images",
     ]
     assert trained == [] and not (tmp_path / "out").exists()
     told("--grid", "mib:distillation=1")
     assert trained == [(0, None), (1, "ft"), (1, "mib")]
     lines = told("--grid", "mib:distillation=1,5")
     assert "runs          3  2 done, 1 to do" in lines
-    assert "steps         6  2 shared with other runs, so 4 different; 3 in the store, 1 to train" in lines
+    assert (
+        "steps         6  2 shared with other runs, so 4 different; 3 in the store, 1 to train on 12 images"
+        in lines
+    )
     assert trained == [(0, None), (1, "ft"), (1, "mib"), (1, "mib")]
     assert any("MiB (distillation=5)" in line for line in lines)
     lines = told("--grid", "mib:distillation=1,5")

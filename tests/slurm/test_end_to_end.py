@@ -120,8 +120,8 @@ def test_a_disturbed_sweep_on_two_nodes_equals_an_undisturbed_one(tmp_path: Path
     watch(out, disturbance)
     assert [*disturbance.hit.values()] == ["_preempt", "_time_out", "_kill"]
     killed = next(run for run, what in disturbance.hit.items() if what == "_kill")
-    assert "1 failed" in (status := bench("status", "--out", str(out))), status
-    bench("retry", "--failed", "--out", str(out))
+    assert "1 stopped" in (status := bench("status", "--out", str(out))), status
+    bench("retry", "--out", str(out))
     watch(out, disturbance)
     for run in disturbance.hit:
         log = (out / "runs" / run / "log.txt").read_text()
