@@ -1,5 +1,6 @@
 """The command line as a user meets it: good commands, and one clear message for each mistake."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from commands import bench, command
 from PIL import Image
+from small_folder import RECIPE, small_folder
 
 RUN = ["run", "--methods", "ft", "--scenario", "shapes_4-4"]
 SMALL = ["--set", "first_epochs=1", "--set", "epochs=1", "--set", "crop=32", "--set", "aspp_channels=16"]
@@ -20,24 +22,32 @@ def refused(code: int, *arguments: object) -> str:
     return message
 
 
+def small_run(tmp_path: Path) -> list[object]:
+    """The options of a run of a second."""
+    settings = [word for key, value in RECIPE.items() for word in ("--set", f"{key}={value}")]
+    data = small_folder(tmp_path / "small")
+    return ["--scenario", "folder_2-1", "--data", data, "--out", tmp_path / "store", "--workers", "0", *settings]
+
+
 def test_run_table_and_show(tmp_path):
     out = ["--out", tmp_path / "store"]
-    said = bench("run", "--methods", "ft,mib:distillation=5", "--scenario", "shapes_4-4", *SMALL, *out)
+    said = bench("run", "--methods", "ft,mib:distillation=5", *small_run(tmp_path))
     assert "epoch 1/1" in said and "MiB (distillation=5)" in said
     assert "protocol plop" in said.lower()
     rows = [line.split(",") for line in bench("table", *out, "--format", "csv").splitlines()]
-    assert [row[-6:-1] for row in rows[:1]] == [["method", "0-4", "5-8", "all", "mean over steps"]]
+    assert [row[-6:-1] for row in rows[:1]] == [["method", "0-2", "3", "all", "mean over steps"]]
     assert len(rows) == 3
     run = next((tmp_path / "store" / "runs").glob("*-mib-*")).name
     shown = bench("show", run[-8:], *out)
-    assert "hexagon" in shown and "forgotten" in shown
+    assert "right" in shown and "forgotten" in shown
     compared = bench("compare", "ft", "mib:distillation=5", *out, "--format", "csv")
     assert "95% interval" in compared and " to " in compared
-    assert compared.splitlines()[1].split(",")[1:5] == ["shapes_4-4", "overlapped", "natural", "0"]
+    assert compared.splitlines()[1].split(",")[1:5] == ["folder_2-1", "overlapped", "natural", "0"]
 
 
 def test_a_mistake_ends_the_process_with_one_message():
-    done = subprocess.run([sys.executable, "-m", "bench", *RUN[:-1], "shapes_9-1"], capture_output=True, text=True)
+    command = [sys.executable, "-m", "bench", "run", "--methods", "plob", "--scenario", "shapes_4-1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
 
@@ -140,7 +150,7 @@ def test_step_without_images(tmp_path, folder):
 
 
 def test_order_from_a_file(tmp_path):
-    (tmp_path / "order").write_text("8 7 6 5 4 3 2 1")
-    bench(*RUN, *SMALL, "--order", tmp_path / "order", "--out", tmp_path / "store")
-    shown = bench("show", "shapes", "--out", tmp_path / "store").split()
-    assert shown.index("hexagon") < shown.index("disk")
+    (tmp_path / "order").write_text("3 2 1")
+    bench("run", "--methods", "ft", "--order", tmp_path / "order", *small_run(tmp_path))
+    shown = bench("show", "folder", "--out", tmp_path / "store")
+    assert re.findall(r"^(left|right|top)\b", shown, flags=re.MULTILINE) == ["top", "right", "left"]

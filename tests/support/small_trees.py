@@ -11,7 +11,7 @@ from PIL import Image
 from scenarios.datasets import dataset_class
 
 RECIPE = {
-    "first_epochs": 6, "epochs": 2, "lr": 0.05, "first_lr": 0.1, "batch": 8, "crop": 32, "aspp_channels": 16,
+    "first_epochs": 4, "epochs": 1, "lr": 0.05, "first_lr": 0.1, "batch": 8, "crop": 32, "aspp_channels": 16,
     "backbone": "tiny", "weights": "none", "output_stride": 8,
 }  # fmt: skip
 SIDE = 40
