@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -78,6 +79,15 @@ def _ended(job: str, state: str, code: str) -> EndedJob:
     """From words of `sacct` such as `7_1`, `CANCELLED by 1000`, `0:15`."""
     exit_code, _, signal = code.partition(":")
     return EndedJob(job, state.split()[0], int(exit_code), int(signal))
+
+
+def check_slurm() -> None:
+    """RunError on a machine from which nothing can be submitted."""
+    for program in ("sbatch", "srun", "squeue", "scontrol"):
+        if shutil.which(program) is None:
+            raise RunError(
+                f"--slurm: this machine has no {program}; submit from a login node of the cluster, or use --local"
+            )
 
 
 def ask_slurm(command: list[str], unknown: str = "") -> list[str]:

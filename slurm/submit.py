@@ -25,7 +25,7 @@ from bench.sweep import is_done
 from slurm.job import Job
 from slurm.layout import After, Array, Need, lay_out
 from slurm.profile import Profile, Settings
-from slurm.queue import ask_slurm, queue
+from slurm.queue import ask_slurm, check_slurm, queue
 from slurm.records import (
     Executor,
     Submission,
@@ -116,15 +116,6 @@ def submit(plans: Sequence[Plan], store: Store, request: Request) -> tuple[Submi
             return None, todo
         submission = new_submission(store.root, "slurm", todo.plans, request)
         return _hand_over(submission, todo, store.root, request), todo
-
-
-def check_slurm() -> None:
-    """RunError on a machine from which nothing can be submitted."""
-    for program in ("sbatch", "srun", "squeue", "scontrol"):
-        if shutil.which(program) is None:
-            raise RunError(
-                f"--slurm: this machine has no {program}; submit from a login node of the cluster, or use --local"
-            )
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def carry_out(experiments: Sequence[Experiment], order: Order) -> None:
     if order.place.elsewhere:
         experiments = [_anywhere(each) for each in experiments]
     if order.place.on_slurm:
-        from slurm.submit import check_slurm
+        from slurm.queue import check_slurm
 
         check_slurm()
     # Only now, so that a wrong command is told without waiting for torch.

@@ -86,6 +86,18 @@ def test_shared_first_steps_are_jobs_and_nothing_is_submitted_twice(folder, ask)
 
 
 @pytest.mark.slurm
+def test_jobs_ask_for_what_the_options_say(folder, ask):
+    sweep("ft", "--partition", "high", "--nodes", "2", "--cpus", "2", "--mem", "1G", "--time", "2h")
+    (run,) = load_submissions(folder / "runs")[0].runs
+    asked = dict(word.partition("=")[::2] for word in ask("scontrol", "show", "job", run.job).split())
+    wanted = {
+        "JobName": "bench-sweep-1", "Partition": "high", "NumNodes": "2-2", "NumTasks": "2", "CPUs/Task": "2",
+        "MinMemoryNode": "1G", "TimeLimit": "02:00:00", "Requeue": "1", "WorkDir": str(folder),
+    }  # fmt: skip
+    assert {key: asked[key] for key in wanted} == wanted
+
+
+@pytest.mark.slurm
 def test_of_two_at_the_same_moment_one_submits(folder):
     command = [sys.executable, "-m", "bench", *sweep_words("ft,mib")]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
