@@ -102,7 +102,9 @@ def _limited(arrays: list[Array], limit: int) -> list[Array]:
     """The same arrays in lanes that share the limit: in a lane one array follows the other."""
     firsts = [array for array in arrays if array.firsts]
     chained = [
-        replace(array, at_once=limit, after=(After("afterany", number - 1),) if number else ())
+        replace(
+            array, at_once=min(limit, len(array.runs)), after=(After("afterany", number - 1),) if number else ()
+        )
         for number, array in enumerate(firsts)
     ]
     before = (After("afterany", len(firsts) - 1),) if firsts else ()
