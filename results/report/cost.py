@@ -40,7 +40,8 @@ def cost(runs: Iterable[Run]) -> Cost:
     return Cost(
         len(steps),
         sum(t["seconds"] for t in steps.values()) / 3600,
-        sum(t["seconds"] for t in steps.values() if on_gpu(t["device"])) / 3600,
+        # Each of several processes has a GPU; records from before there could be several do not say.
+        sum(t["seconds"] * t.get("processes", 1) for t in steps.values() if on_gpu(t["device"])) / 3600,
         sum(testing.values()) / 3600,
         max(peaks, default=None),
         tuple(dict.fromkeys(t["device"] for t in steps.values())),

@@ -194,6 +194,10 @@ def test_shared_steps_are_counted_once(tmp_path: Path) -> None:
     assert [row[:6] for row in table.rows[:1]] == [["FT", "2", "3", "3.000", "2.000", "3.000"]]
     assert table.rows[-1][:6] == ["all together", "6", "7", "7.000", "2.000", "7.000"]
     assert "the rows add up to 9.00 h" in table.notes[0]
+    (record,) = some(1, 1)
+    for step in record["steps"]:
+        step["training"]["processes"] = 4
+    assert cost(store(tmp_path / "four", record)).gpu == 8.0  # two steps of an hour on four GPUs
     assert on_gpu("cuda:1") and not on_gpu("cpu")
 
 
