@@ -8,7 +8,7 @@ import pickle
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -35,7 +35,7 @@ def run_locally(
     names of those that failed, and why. Interrupted on Ctrl-C or SIGTERM, when all jobs have saved a checkpoint."""
     with submitting(store.root):
         crew = _Crew(plans, store, request, places, tell)
-    threads = str(max(1, len(os.sched_getaffinity(0)) // len(places)))
+    threads = str(max(1, (os.cpu_count() or 1) // len(places)))
     with environment_variables(OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", threads)), _sigterm_as_ctrl_c():
         try:
             return crew.work()
@@ -106,7 +106,8 @@ class _Crew:
         with self.lock:
             self.stopping = True
             for job in self.alive.values():
-                os.kill(int(job.job_id), signal.SIGTERM)  # submitit's own process passes it on to the job
+                with suppress(ProcessLookupError):
+                    os.kill(int(job.job_id), signal.SIGTERM)  # submitit passes it on to the job
         self.alive = {}
 
     def _first_step(self, group: Sequence[int]) -> str | None:

@@ -44,7 +44,13 @@ class Order:
 
 def carry_out(experiments: Sequence[Experiment], order: Order) -> None:
     """Plan everything, tell what it costs, train what is not done, and print the tables; or submit it."""
+    from bench.errors import UsageError
+
     profile = order.place.profile()
+    if order.place.local and order.device not in ("auto", "cpu", "cuda"):
+        raise UsageError(
+            f"--device {order.device}: --local gives each job a GPU; choose which with CUDA_VISIBLE_DEVICES=0,1"
+        )
     if order.place.elsewhere:
         experiments = [_anywhere(each) for each in experiments]
     if order.place.on_slurm:

@@ -80,6 +80,7 @@ def test_a_wrong_profile_is_told(tmp_path, line, words):
         (["--gpus", "0"], "--gpus is for a cluster; add --slurm"),
         (["--slurm", "--local"], "give one of them"),
         (["--jobs", "2"], "add --local"),
+        (["--local", "--device", "cuda:1"], "choose which with CUDA_VISIBLE_DEVICES"),
         (["--slurm", "--time", "soon"], "--time soon: write 8h"),
         (["--slurm-profile", "nowhere.toml"], "nowhere.toml cannot be read"),
     ],
