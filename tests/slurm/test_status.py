@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from submissions import finish, submission, submitted, train
@@ -159,11 +160,17 @@ def test_a_log_is_followed(submit, tmp_path):
     submission(tmp_path, submitted("r", submit("sleep 600")))
     log = tmp_path / "runs" / "r" / "log.txt"
     command = [sys.executable, "-m", "bench", "logs", "r", "-f", "--out", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
-        log.parent.mkdir(parents=True)
-        for line in ("first\n", "second\n"):
-            with log.open("a") as file:
-                file.write(line)
-            assert following.stdout.readline() == line
-        following.send_signal(signal.SIGINT)
-        assert following.wait(10) == 130
+    attend = partial(
+        signal.signal, signal.SIGINT, signal.SIG_DFL
+    )  # tests in the background would pass on to ignore it
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=attend) as following:
+        try:
+            log.parent.mkdir(parents=True)
+            for line in ("first\n", "second\n"):
+                with log.open("a") as file:
+                    file.write(line)
+                assert following.stdout.readline() == line
+            following.send_signal(signal.SIGINT)
+            assert following.wait(10) == 130
+        finally:
+            following.kill()
