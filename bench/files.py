@@ -38,12 +38,15 @@ class replacing:
         self.temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
 
     def __enter__(self) -> Path:
+        self.temporary.touch(exist_ok=False)
+        self.mode = self.temporary.stat().st_mode
         return self.temporary
 
     def __exit__(self, failed: type | None, *_: object) -> None:
         if failed:
             self.temporary.unlink(missing_ok=True)
             return
+        self.temporary.chmod(self.mode)  # as files are here by default: some libraries make theirs private
         with self.temporary.open("rb+") as file:
             os.fsync(file.fileno())
         self.temporary.replace(self.path)

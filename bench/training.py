@@ -109,7 +109,6 @@ class StepTrainer:
             due = processes.is_main() and time.monotonic() - saved >= checkpoint_every
             stop, save = processes.any_of(self.loader.asked.asked, due)
             if stop or save:
-                training.share_sums()
                 processes.from_main(lambda: self.store.save_checkpoint(self.step.key, training.state()))
                 saved = time.monotonic()
             if stop:
@@ -129,7 +128,6 @@ class StepTrainer:
             training.sums[name] = training.sums[name] + value if name in training.sums else value
 
     def _end_epoch(self, training: Training) -> None:
-        training.share_sums()
         names = list(training.sums)
         means = (torch.stack([training.sums[n] for n in names]) / self.order.per_epoch).tolist()
         for name, value in zip(names, means, strict=True):

@@ -61,10 +61,6 @@ class Training:
         with warnings.catch_warnings(action="ignore", category=FutureWarning):  # the new name needs torch 2.13
             return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
 
-    def share_sums(self) -> None:
-        """Average the sums over the processes, so that each holds the whole batch's."""
-        self.sums = dict(zip(self.sums, processes.mean(list(self.sums.values())), strict=True))
-
     def state(self) -> dict[str, Any]:
         """What a resumed step needs, as tensors and plain values."""
         return {
@@ -99,7 +95,7 @@ def make_optimizer(student: nn.Module, method: Method, settings: dict[str, Any])
 
 
 def update(training: Training, images: Tensor, labels: Tensor, bf16: bool, share: float = 1.0) -> dict[str, Tensor]:
-    """Both networks' outputs, the loss, its gradient and the optimiser's step; returns the loss terms.
+    """Both networks' outputs, the loss, its gradient and the optimiser's step; returns the loss terms of the batch.
 
     `share` is the weight of this process's part of the batch. Nothing in here waits for the device.
     """
@@ -113,7 +109,9 @@ def update(training: Training, images: Tensor, labels: Tensor, bf16: bool, share
     total.backward()
     training.method.after_backward(training.student)
     training.optimizer.step()
-    return {name: value.detach() for name, value in terms.items()}
+    # At once, not at the end of an epoch: so the sums do not depend on when a checkpoint is saved.
+    whole = processes.mean([value.detach() for value in terms.values()])
+    return dict(zip(terms, whole, strict=True))
 
 
 def autocast(device: torch.device, bf16: bool) -> torch.autocast:

@@ -26,7 +26,7 @@ def total(values: Tensor) -> Tensor:
 
 def mean(values: list[Tensor]) -> list[Tensor]:
     """The mean of each tensor over all processes, in one exchange; not differentiable."""
-    if count() == 1 or not values:
+    if count() == 1:
         return values
     flat = torch.cat([value.detach().flatten() for value in values])
     dist.all_reduce(flat)

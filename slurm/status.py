@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from bench.errors import UsageError
 from bench.progress import Position, read_position
-from slurm.logs import job_logs, last_lines, run_log
+from slurm.logs import gives_reason, job_logs, last_lines, run_log
 from slurm.outcome import is_fresh, read_outcome, run_folders
 from slurm.processes import living
 from slurm.queue import EndedJob, QueuedJob, ended, queue
@@ -192,9 +192,10 @@ def _here(out: Path, submission: Submission, run: SubmittedRun, known: Known) ->
 
 
 def _log(out: Path, submission: Submission, run: SubmittedRun, job: str | None) -> Path:
-    """The log that tells why a run failed: its job's, or its own where that says nothing."""
+    """The log that tells why a run failed: of its job's processes the first that says so, or else the run's own."""
     logs = job_logs(jobs_dir(out, submission.name), job) if job else []
-    return logs[-1] if logs else run_log(out, run.run)
+    telling = [path for path in logs if gives_reason(path)]
+    return (telling or logs or [run_log(out, run.run)])[0]
 
 
 def _unsubmitted(folder: Path) -> RunStatus:

@@ -60,6 +60,14 @@ def test_a_step_comes_back_as_it_was(store: Store) -> None:
     assert Store(store.root).has_step("k")  # another process finds it
 
 
+def test_what_the_store_holds_is_as_readable_as_any_new_file(store: Store, tmp_path: Path) -> None:
+    save(store)
+    (tmp_path / "new").touch()
+    store.save_checkpoint("other", {"iteration": 1})
+    modes = {path.stat().st_mode for path in (store.root / "steps").rglob("*") if path.is_file()}
+    assert modes == {(tmp_path / "new").stat().st_mode}
+
+
 def test_named_states_lie_beside_the_step(store: Store) -> None:
     save(store)
     assert store.load_state("k", "state-x") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -65,6 +66,19 @@ def results(out: Path) -> dict[str, list[tuple[object, bytes]]]:
     return found
 
 
+def processes_of(out: Path) -> list[int]:
+    """The processes of the job that runs for a store."""
+    found = subprocess.run(
+        ["pgrep", "-f", f"^[^ ]*python.*submitit.core._submit {out}/"], capture_output=True, text=True
+    )
+    return [int(line) for line in found.stdout.split()]
+
+
+def is_stopped(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.is_file() and status.read_text().rpartition(") ")[2].startswith("T")
+
+
 class Disturbance:
     """What befalls the runs: each thing once, on a run of its own that is inside its second step."""
 
@@ -90,7 +104,16 @@ class Disturbance:
         )
 
     def _time_out(self, job: str) -> None:
+        """Slurm looks for jobs near their limits twice a minute, so this one stands still until Slurm wakes it."""
+        pids = processes_of(self.out)
+        assert len(pids) == 2
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
         self.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+        deadline = time.monotonic() + 60
+        while any(is_stopped(pid) for pid in pids):
+            assert time.monotonic() < deadline, "Slurm sent no signal"
+            time.sleep(0.1)
 
     def _kill(self, job: str) -> None:
         self.ask("scancel", "--signal=KILL", job)

@@ -99,14 +99,19 @@ def test_a_local_job_of_another_machine_runs_while_it_gives_signs_of_life(tmp_pa
 
 
 def test_a_failed_run_is_told_with_its_reason(tmp_path):
-    submission(tmp_path, submitted("a", "999999999"), submitted("b", "999999998"), executor="local")
+    runs = [submitted(name, f"99999999{number}") for name, number in (("a", 9), ("b", 8), ("c", 7))]
+    submission(tmp_path, *runs, executor="local")
     logs = jobs_dir(tmp_path, "sweep-1")
+    (logs / "999999997_0_log.out").write_text("of several processes this one was ended\n")
+    (logs / "999999997_1_log.out").write_text("failed: out of memory\n")
+    (logs / "999999997_2_log.out").write_text("and this one, too\n")
     end = "srun: error: n1: task 0: Exited with exit code 1\n"
     (logs / "999999999_0_log.out").write_text(f"started\n[ft] failed: the loss became nan\n{end}")
     (logs / "999999998_0_log.out").write_text(f"{end}one\ntwo\n\nthree\nfour\n")
     told = bench("status", "--out", str(tmp_path)).stdout
     lines = [line.strip().rpartition("  ")[2] for line in told.splitlines()]
     assert "the loss became nan" in told and "started" not in told and "srun" not in told
+    assert "failed: out of memory" in told and "too" not in told
     assert [line for line in lines if line in ("one", "two", "three", "four")] == ["two", "three", "four"]
     assert "started" in bench("status", "--failed", "--out", str(tmp_path)).stdout
 
