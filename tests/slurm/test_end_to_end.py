@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from bench.files import read_json
-from slurm.queue import QueuedJob, queue
-from slurm.records import load_submissions
+from slurm.queue import queue
+from slurm.records import SubmittedRun, load_submissions
 
 SWEEP = [
     "sweep", "--methods", "ft,plop,gsc", "--scenario", "shapes_4-4", "--orders", "random:0,random:1",
@@ -44,10 +44,10 @@ def bench(*arguments: str, processes: int | None = None) -> str:
     return done.stdout
 
 
-def jobs(out: Path) -> dict[str, str]:
-    """The run of each job that was handed over, the newest last."""
+def jobs(out: Path) -> dict[str, SubmittedRun]:
+    """The run of each job that was handed over."""
     runs = [run for submission in load_submissions(out) for run in submission.runs]
-    return {job: run.run for run in runs for job in (run.first_job, run.job) if job}
+    return {run.first_job: run for run in runs if run.first_job} | {run.job: run for run in runs if run.job}
 
 
 def results(out: Path) -> dict[str, list[tuple[object, bytes]]]:
@@ -87,16 +87,12 @@ class Disturbance:
         self.left = [self._preempt, self._time_out, self._kill]
         self.hit: dict[str, str] = {}
 
-    def look(self, running: QueuedJob, run: str) -> None:
+    def look(self, job: str, run: SubmittedRun) -> None:
         """Disturb a running job, if it is time to."""
-        path = self.out / "runs" / run / "progress.json"
-        if not self.left or run in self.hit or not path.is_file():
-            return
-        progress = read_json(path)
-        if progress["step"] == 1 and 0 < progress["iteration"] < progress["iterations"]:
+        if self.left and run.run not in self.hit and (self.out / "steps" / f"{run.steps[1]}.checkpoint").exists():
             what = self.left.pop(0)
-            what(running.job)
-            self.hit[run] = what.__name__
+            what(job)
+            self.hit[run.run] = what.__name__
 
     def _preempt(self, job: str) -> None:
         self.ask(
@@ -127,8 +123,8 @@ def watch(out: Path, disturbance: Disturbance, seconds: float = 300) -> None:
         assert time.monotonic() < deadline, waiting
         for job in waiting.values():
             if job.state == "RUNNING":
-                disturbance.look(job, known[job.job])
-        time.sleep(0.2)
+                disturbance.look(job.job, known[job.job])
+        time.sleep(0.1)
 
 
 @pytest.mark.slurm
