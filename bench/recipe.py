@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from bench.errors import UsageError
+from bench.files import read_toml
 from methods.options import OptionError, parse_value
 
 
@@ -110,9 +110,4 @@ def make_recipe(dataset: str, overrides: Mapping[str, Any]) -> Recipe:
 
 def read_recipe_file(path: Path) -> dict[str, Any]:
     """The overrides in a TOML file of `setting = value` lines."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"recipe file {path} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # not UTF-8, or not TOML
-        raise UsageError(f"recipe file {path} is no TOML: {error}") from None
+    return read_toml(path, "recipe file")

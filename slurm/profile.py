@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
+from bench.files import read_toml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def option(key: str) -> str:
 
 def make_profile(path: Path | None, given: Mapping[str, Any]) -> Profile:
     """The profile in a file, and over it what was given on the command line (None: not given)."""
-    values = _read(path) if path else {}
+    values = read_toml(path, "--slurm-profile") if path else {}
     return profile_of(values | {key: value for key, value in given.items() if value is not None}, path)
 
 
@@ -118,15 +118,6 @@ def minutes(text: str) -> int:
     if not seconds:
         raise UsageError(f"--time {text}: write 8h, 1d12h, 90m, or as Slurm does 1-12:00:00")
     return -(-seconds // 60)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"--slurm-profile {path} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # not UTF-8, or not TOML
-        raise UsageError(f"--slurm-profile {path} is no TOML: {error}") from None
 
 
 def _checked(where: str, kind: str, value: Any) -> Any:
