@@ -90,7 +90,10 @@ class Store:
         weights: Mapping[str, Tensor],
         state: Mapping[str, Tensor],
     ) -> None:
-        """Write a finished step; it appears whole or not at all. Its checkpoint is no longer needed."""
+        """Write a finished step; it appears whole or not at all. Its checkpoint is no longer needed.
+
+        Where another owner of a lost lock was faster, what it wrote stays.
+        """
         self.remove_remains(key)
         folder = self.root / "steps" / f".{key}.{uuid.uuid4().hex}"
         folder.mkdir()
@@ -100,9 +103,10 @@ class Store:
             _save_tensors(folder / "weights.safetensors", weights)
             _save_tensors(folder / "method.safetensors", state)
             folder.rename(self.step_dir(key))
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise
+            if not (isinstance(error, OSError) and self.has_step(key)):
+                raise
         self.checkpoint_path(key).unlink(missing_ok=True)
 
     def remove_remains(self, key: str) -> None:

@@ -60,6 +60,15 @@ def test_a_step_comes_back_as_it_was(store: Store) -> None:
     assert Store(store.root).has_step("k")  # another process finds it
 
 
+def test_of_two_owners_of_a_step_the_first_result_stays(store: Store) -> None:
+    save(store)
+    before = (store.step_dir("k") / "weights.safetensors").stat().st_ino
+    store.save_checkpoint("k", {"iteration": 3})
+    save(store)
+    assert files(store) == ["k"]
+    assert (store.step_dir("k") / "weights.safetensors").stat().st_ino == before
+
+
 def test_what_the_store_holds_is_as_readable_as_any_new_file(store: Store, tmp_path: Path) -> None:
     save(store)
     (tmp_path / "new").touch()
