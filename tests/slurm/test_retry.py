@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from bench.cli.app import app
 from slurm.records import load_submissions
+from slurm.status import statuses
 
 ROOT = Path(__file__).parents[2]
 PROFILE = 'gpus = 0\ntime = "10m"\ncpus = 1\n'
@@ -45,7 +46,8 @@ def test_cancelled_runs_are_submitted_as_before(folder, ask, wait_for):
     jobs = {run.job.partition("_")[0] for run in submission.runs} | {submission.runs[0].first_job}
     wait_for(lambda: "no run to submit again" in bench("retry"))
     ask("scancel", *jobs)
-    wait_for(lambda: "no run to submit again" in bench("retry", "--failed"))  # they were cancelled, not failed
+    wait_for(lambda: {each.state for each in statuses(folder / "runs")} == {"stopped"})
+    assert "no run to submit again" in bench("retry", "--failed")  # they were cancelled, not failed
     said = bench("retry", submission.runs[0].run[-8:])
     assert "submitted 1 runs as retry-2: 1 jobs" in said
     (run,) = load_submissions(folder / "runs")[1].runs
