@@ -10,12 +10,12 @@ from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any
 
-from bench.recipe import Recipe, make_recipe
-from methods.options import OptionError
-from methods.registry import method_info
-from scenarios.orders import NATURAL
-from scenarios.protocol import Protocol, get_protocol
-from scenarios.scenario import check_setting, default_setting, parse_name
+from issbench.bench.recipe import Recipe, make_recipe
+from issbench.methods.interface.options import OptionError
+from issbench.methods.interface.registry import method_info
+from issbench.scenarios.orders import NATURAL
+from issbench.scenarios.protocol import Protocol, get_protocol
+from issbench.scenarios.scenario import check_setting, default_setting, parse_name
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,13 @@ import dataclasses
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from math import inf
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
-from bench.errors import UsageError
-from bench.files import read_toml
-from methods.options import OptionError, parse_value
+from issbench.errors import UsageError, did_you_mean
+from issbench.files import read_toml
+from issbench.methods.interface.options import OptionError, parse_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +94,7 @@ def make_recipe(dataset: str, overrides: Mapping[str, Any]) -> Recipe:
     values = {}
     for name, value in overrides.items():
         if name not in hints:
-            close = get_close_matches(name, hints, n=2)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"settings: {', '.join(hints)}"
+            hint = did_you_mean(name, hints, f"settings: {', '.join(hints)}", cutoff=0.6)
             raise UsageError(f"unknown recipe setting {name!r}; {hint}")
         kind = hints[name]
         if isinstance(kind, types.UnionType):

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UsageError
-from bench.experiment import Experiment, parse_method
-from bench.files import read_json
-from scenarios.orders import NATURAL
+from issbench.bench.experiment import Experiment, parse_method
+from issbench.errors import UsageError
+from issbench.files import read_json
+from issbench.scenarios.orders import NATURAL
 
 if TYPE_CHECKING:
-    from bench.plan import Plan
-    from bench.store import Store
+    from issbench.bench.engine.plan import Plan
+    from issbench.bench.engine.store import Store
 
 
 @dataclass(frozen=True)

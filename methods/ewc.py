@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from methods.importance import ImportancePenalty, ParameterTable, normalised
-from methods.method import Batches
+from issbench.methods.method import Batches
+from issbench.methods.shared.importance import ImportancePenalty, ParameterTable, normalised
 
 
 @dataclass(frozen=True, kw_only=True)

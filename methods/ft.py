@@ -1,6 +1,6 @@
 """Fine-tuning, the lower bound."""
 
-from methods.method import Method
+from issbench.methods.method import Method
 
 
 class FineTuning(Method):

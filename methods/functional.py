@@ -24,10 +24,10 @@ CVPR 2017), MiB (Cermelli et al., CVPR 2020), PLOP (Douillard et al., CVPR 2021)
 CVPR 2022), GSC (Cong et al., gradient-semantic compensation).
 """
 
-from methods.equations.classification import sigmoid_cross_entropy, unbiased_cross_entropy
-from methods.equations.common import IGNORE_INDEX
-from methods.equations.compensation import sharp_confidence, soft_relation, step_aware_weights
-from methods.equations.distillation import (
+from issbench.methods.equations.classification import sigmoid_cross_entropy, unbiased_cross_entropy
+from issbench.methods.equations.common import IGNORE_INDEX
+from issbench.methods.equations.compensation import sharp_confidence, soft_relation, step_aware_weights
+from issbench.methods.equations.distillation import (
     fold_new_into_background,
     knowledge_distillation,
     local_pod,
@@ -36,8 +36,8 @@ from methods.equations.distillation import (
     sigmoid_distillation,
     unbiased_knowledge_distillation,
 )
-from methods.equations.metrics import confusion_matrix, iou_per_class
-from methods.equations.pseudo_labels import (
+from issbench.methods.equations.metrics import confusion_matrix, iou_per_class
+from issbench.methods.equations.pseudo_labels import (
     adaptive_factor,
     class_medians,
     class_prototypes,
@@ -46,7 +46,7 @@ from methods.equations.pseudo_labels import (
     prototype_weights,
     prototypical_pseudo_labels,
 )
-from methods.equations.regularisation import ewc_penalty
+from issbench.methods.equations.regularisation import ewc_penalty
 
 __all__ = [
     "IGNORE_INDEX",

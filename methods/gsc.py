@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from methods.plop import PLOP, PLOPOptions
-from methods.pr import PR, PROptions
-from methods.sc import SC, SCOptions
-from methods.sg import SG, SGOptions
-from methods.sr import SR, SROptions
+from issbench.methods.parts.pr import PR, PROptions
+from issbench.methods.parts.sc import SC, SCOptions
+from issbench.methods.parts.sg import SG, SGOptions
+from issbench.methods.parts.sr import SR, SROptions
+from issbench.methods.plop import PLOP, PLOPOptions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch.nn.functional as nnf
 from torch import Tensor
 
-from methods.lwf import LwF, LwFOptions
-from methods.method import Batch
+from issbench.methods.lwf import LwF, LwFOptions
+from issbench.methods.method import Batch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from methods.method import Method
+from issbench.methods.method import Method
 
 
 @dataclass(frozen=True, kw_only=True)

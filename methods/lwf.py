@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from methods import functional as fn
-from methods.method import Batch, Method
+from issbench.methods import functional as fn
+from issbench.methods.method import Batch, Method
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from methods import functional as fn
-from methods.background import EntropyMedians, labelled_share, released_thresholds
-from methods.maps import distilled_maps, growth
-from methods.method import Batch, Batches, Step
+from issbench.methods import functional as fn
+from issbench.methods.method import Batch, Batches, Step
+from issbench.methods.shared.background import EntropyMedians, labelled_share, released_thresholds
+from issbench.methods.shared.maps import distilled_maps, growth
 
 
 @dataclass(frozen=True, kw_only=True)

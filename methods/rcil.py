@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from methods import functional as fn
-from methods.branches import add_branches, merge_branches
-from methods.maps import distilled_maps, growth
-from methods.method import Batch, Batches
-from methods.mib import MiB, MiBOptions
+from issbench.methods import functional as fn
+from issbench.methods.method import Batch, Batches
+from issbench.methods.mib import MiB, MiBOptions
+from issbench.methods.shared.branches import add_branches, merge_branches
+from issbench.methods.shared.maps import distilled_maps, growth
 
 
 @dataclass(frozen=True, kw_only=True)

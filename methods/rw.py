@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.ewc import EWC, EWCOptions
-from methods.importance import ParameterTable, normalised
-from methods.method import Batches, Step
+from issbench.methods.ewc import EWC, EWCOptions
+from issbench.methods.method import Batches, Step
+from issbench.methods.shared.importance import ParameterTable, normalised
 
 _EPS = 1e-8
 

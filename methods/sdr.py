@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from methods import functional as fn
-from methods import processes
-from methods.background import nearest_labels
-from methods.method import IGNORE, Batch, Batches, Step
-from methods.mib import MiB, MiBOptions
+from issbench.methods import functional as fn
+from issbench.methods.method import IGNORE, Batch, Batches, Step
+from issbench.methods.mib import MiB, MiBOptions
+from issbench.methods.shared import collectives as processes
+from issbench.methods.shared.background import nearest_labels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from results.image_counts import Group, ImageCounts, group_of, load_image_counts, mean_iou
-from results.records import RecordError, Run
+from issbench.results.image_counts import Group, ImageCounts, group_of, load_image_counts, mean_iou
+from issbench.results.runs import RecordError, Run
 
 RESAMPLES = 10_000
 _CHUNK = 250

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
-from results.table import Table
+from issbench.results.table import Table
 
 KEYS = {
     "EWC": "kirkpatrick2017overcoming",
@@ -42,7 +42,7 @@ def bibliography(tables: Iterable[Table]) -> str:
 
 @cache
 def _entries() -> dict[str, str]:
-    text = (files("results") / "references.bib").read_text(encoding="utf-8")
+    text = (files("issbench.results") / "references.bib").read_text(encoding="utf-8")
     found = re.findall(r"^@\w+\{([^,]+),.*?^\}\n", text, flags=re.MULTILINE | re.DOTALL)
     whole = re.findall(r"^@\w+\{.*?^\}\n", text, flags=re.MULTILINE | re.DOTALL)
     return dict(zip(found, whole, strict=True))

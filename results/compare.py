@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +9,11 @@ from statistics import mean
 
 import numpy as np
 
-from results.bootstrap import Interval, paired_interval
-from results.records import RecordError, Run
-from results.statistics import friedman_test, spread, wilcoxon_test
-from results.table import MISSING, Table, text_table
+from issbench.errors import did_you_mean
+from issbench.results.bootstrap import Interval, paired_interval
+from issbench.results.runs import RecordError, Run
+from issbench.results.significance import friedman_test, spread, wilcoxon_test
+from issbench.results.table import MISSING, Table, text_table
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,7 @@ def match(runs: Sequence[Run], methods: Sequence[str]) -> tuple[list[Cell], list
     there = sorted({run.experiment["method"] for run in runs})
     for method in methods:
         if method not in there:
-            close = difflib.get_close_matches(method, there, n=3)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"it has {', '.join(there) or 'none'}"
+            hint = did_you_mean(method, there, f"it has {', '.join(there) or 'none'}", cutoff=0.6)
             raise RecordError(f"no run of {method} in the run store; {hint}")
     asked = [run for run in runs if run.experiment["method"] in methods]
     places: dict[tuple[str, int], list[Run]] = {}

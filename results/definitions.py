@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from math import ceil
 from statistics import mean
 
-from results.published import Number
-from results.records import Run
-from results.table import CHECK, TableError
+from issbench.results.published import Number
+from issbench.results.runs import Run
+from issbench.results.table import CHECK, TableError
 
 METHODS = ("FT", "Joint", "EWC", "LwF", "LwF-MC", "ILT", "MiB", "SDR", "PLOP", "RCIL*", "RCIL", "GSC")
 """Titles of methods in the order of the paper's Table I."""

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import mean, pstdev, stdev
 
-from results.definitions import AVERAGE, BOUNDS, SCENARIOS, SETTINGS, Definition, Row, Spec, scenario_head
-from results.published import Number
-from results.records import Run
-from results.table import MISSING, Cell, Head, Table, ranked, without_common_heads
+from issbench.results.definitions import AVERAGE, BOUNDS, SCENARIOS, SETTINGS, Definition, Row, Spec, scenario_head
+from issbench.results.published import Number
+from issbench.results.runs import Run
+from issbench.results.table import MISSING, Cell, Head, Table, ranked, without_common_heads
 
 PAPER, OURS, DIFFERENCE = "paper", "ours", "difference"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from results.records import RecordError, Run
+from issbench.results.runs import RecordError, Run
 
 COUNTS = ("tp", "fp", "fn")
 _FORMAT = 1

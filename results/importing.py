@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results.records import KNOWN_FORMATS, RecordError, load_run
+from issbench.results.runs import KNOWN_FORMATS, RecordError, load_run
 
 FORMATS = ("plop",)
 """`plop`: the CSV that PLOP and RCIL write (`results/DATE_DATASET_TASK_NAME.csv`)."""

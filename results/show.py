@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from results.records import Run
-from results.table import MISSING, Table, text_table
+from issbench.results.runs import Run
+from issbench.results.table import MISSING, Table, text_table
 
 UNKNOWN = "unknown"
 

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+from issbench.errors import UsageError
+
 MISSING = "–"
 CHECK = "✓"
 _MARKS = "abcdefghijklmnopqrstuvwxyz"
 
 
-class TableError(ValueError):
+class TableError(UsageError):
     """A table that cannot be made of what there is."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True)

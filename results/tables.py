@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from results.definitions import METHODS, Definition, Spec, chosen, definition
-from results.grid import Grid, joined, mark_counts, measured_grid, printed_grid, run_head
-from results.published import Number, published
-from results.records import Run
-from results.table import Cell, Table, TableError
+from issbench.results.definitions import METHODS, Definition, Spec, chosen, definition
+from issbench.results.grid import Grid, joined, mark_counts, measured_grid, printed_grid, run_head
+from issbench.results.published import Number, published
+from issbench.results.runs import Run
+from issbench.results.table import Cell, Table, TableError
 
 _SEEDS = "mean ± sample standard deviation over seeds"
 _STAR = "*: re-implemented by the paper's authors."

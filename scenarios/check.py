@@ -6,9 +6,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from scenarios.datasets.base import Dataset, Split
-from scenarios.errors import DataError, ScenarioError
-from scenarios.presence import Progress
+from issbench.scenarios.datasets.base import Dataset, Split
+from issbench.scenarios.errors import DataError, ScenarioError
+from issbench.scenarios.presence import Progress
 
 _SPLITS: tuple[Split, ...] = ("train", "test")
 

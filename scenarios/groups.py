@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from scenarios.datasets.base import Dataset
-from scenarios.protocol import Protocol
-from scenarios.scenario import Scenario
+from issbench.scenarios.datasets.base import Dataset
+from issbench.scenarios.protocol import Protocol
+from issbench.scenarios.scenario import Scenario
 
 
 def class_groups(scenario: Scenario, dataset: Dataset, protocol: Protocol) -> dict[str, dict[str, tuple[int, int]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scenarios.errors import ScenarioError
+from issbench.scenarios.errors import ScenarioError
 
 NATURAL = "natural"
 _AROUND = " \t\r[](){}'\""

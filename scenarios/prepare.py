@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scenarios.datasets import dataset_class
-from scenarios.datasets.base import read_lines
-from scenarios.datasets.voc import LISTS, MASKS, Voc
-from scenarios.errors import DataError, ScenarioError
-from scenarios.presence import Progress
+from issbench.scenarios.datasets import dataset_class
+from issbench.scenarios.datasets.base import read_lines
+from issbench.scenarios.datasets.voc import LISTS, MASKS, Voc
+from issbench.scenarios.errors import DataError, ScenarioError
+from issbench.scenarios.presence import Progress
 
 OFFICIAL_TRAIN, OFFICIAL_TEST = 10582, 1449
 _VOC = "VOCdevkit/VOC2012"

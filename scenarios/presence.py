@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scenarios.datasets.base import Dataset, Split
+from issbench.scenarios.datasets.base import Dataset, Split
 
 Progress = Callable[[int, int], None]  # called with (done, total)
 _FORMAT = 1  # counts up when the content of a cache file changes its meaning

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from scenarios.errors import unknown_name
+from issbench.scenarios.errors import unknown_name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from scenarios.datasets import dataset_class, dataset_names
-from scenarios.datasets.base import Dataset
-from scenarios.errors import ScenarioError, unknown_name
-from scenarios.orders import NATURAL, resolve_order
+from issbench.scenarios.datasets import dataset_class, dataset_names
+from issbench.scenarios.datasets.base import Dataset
+from issbench.scenarios.errors import ScenarioError, unknown_name
+from issbench.scenarios.orders import NATURAL, resolve_order
 
 Setting = Literal["overlapped", "disjoint", "domain"]
 SETTINGS: tuple[str, ...] = get_args(Setting)

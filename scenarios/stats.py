@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from scenarios.datasets import load_dataset
-from scenarios.orders import NATURAL
-from scenarios.presence import presence
-from scenarios.protocol import get_protocol
-from scenarios.scenario import default_setting, make_scenario, parse_name
-from scenarios.views import step_data
+from issbench.scenarios.datasets import load_dataset
+from issbench.scenarios.orders import NATURAL
+from issbench.scenarios.presence import presence
+from issbench.scenarios.protocol import get_protocol
+from issbench.scenarios.scenario import default_setting, make_scenario, parse_name
+from issbench.scenarios.views import step_data
 
 
 def scenario_stats(

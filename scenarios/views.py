@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenarios.datasets.base import IGNORE, Dataset
-from scenarios.presence import Presence
-from scenarios.protocol import Protocol
-from scenarios.scenario import Scenario
+from issbench.scenarios.datasets.base import IGNORE, Dataset
+from issbench.scenarios.presence import Presence
+from issbench.scenarios.protocol import Protocol
+from issbench.scenarios.scenario import Scenario
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from slurm.processes import command_of, living
-from slurm.queue import ask_slurm, queue
-from slurm.records import Submission, SubmittedRun, jobs_dir, latest, load_submissions
+from issbench.slurm.local_processes import command_of, living
+from issbench.slurm.queue import ask_slurm, queue
+from issbench.slurm.submissions import Submission, SubmittedRun, jobs_dir, latest, load_submissions
 
 
 @dataclass(frozen=True)

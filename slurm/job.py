@@ -19,8 +19,9 @@ from typing import Any, NoReturn
 from submitit import JobEnvironment
 from submitit.helpers import DelayedSubmission, TorchDistributedEnvironment
 
-from slurm.profile import Settings
-from slurm.queue import queue
+from issbench.errors import UserError
+from issbench.slurm.profile import Settings
+from issbench.slurm.queue import queue
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ class Job:
         """Compute what the store lacks; whether that came to its end. If not, the last line tells why."""
         from rich.console import Console
 
-        from bench import processes
-        from bench.engine import carry_out, make_plans
-        from bench.experiment import experiment_of
-        from bench.progress import Reporter
-        from bench.store import Store
+        from issbench.bench.engine import distributed as processes
+        from issbench.bench.engine.engine import carry_out, make_plans
+        from issbench.bench.engine.progress import Reporter
+        from issbench.bench.engine.store import Store
+        from issbench.bench.experiment import experiment_of
 
         settings = self.settings
         reporter = Reporter(Console(), settings.tensorboard)
@@ -69,7 +70,7 @@ class Job:
             every = settings.checkpoint_every
             carry_out(plans, Store(settings.out), settings.workers, every, reporter, last_step=self.last_step)
         except Exception as error:
-            if not hasattr(error, "exit_code"):
+            if not isinstance(error, UserError):
                 traceback.print_exc()
             reporter.fail_run(error)
             return False

@@ -17,13 +17,13 @@ from threading import Lock
 from submitit import LocalExecutor, LocalJob
 from submitit.helpers import environment_variables
 
-from bench.errors import Interrupted, UsageError
-from bench.plan import Plan
-from bench.store import Store
-from slurm.job import Job
-from slurm.layout import Need, shared_first_steps
-from slurm.records import jobs_dir, save_submission
-from slurm.submit import Request, new_submission, submitting
+from issbench.bench.engine.plan import Plan
+from issbench.bench.engine.store import Store
+from issbench.errors import Interrupted, UsageError
+from issbench.slurm.job import Job
+from issbench.slurm.layout import Need, shared_first_steps
+from issbench.slurm.submissions import jobs_dir, save_submission
+from issbench.slurm.submit import Request, new_submission, submitting
 
 Tell = Callable[[str], None]
 

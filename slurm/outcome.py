@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.progress import Position
+from issbench.bench.engine.progress import Position
 
 _KEY = re.compile(r'"key": "([^"]*)"')
 _FRESH = 120.0

@@ -6,12 +6,11 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UsageError
-from bench.files import read_toml
+from issbench.errors import UsageError, did_you_mean
+from issbench.files import read_toml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +95,7 @@ def profile_of(values: Mapping[str, Any], path: Path | None = None) -> Profile:
     for written, value in values.items():
         key = written.replace("-", "_")
         if key not in known:
-            close = get_close_matches(key, known, n=2)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"it may hold {', '.join(known)}"
+            hint = did_you_mean(key, known, f"it may hold {', '.join(known)}", cutoff=0.6)
             raise UsageError(f"{where}unknown key {written!r}; {hint}")
         checked[key] = _checked(f"{where}{written}", str(known[key].type), value)
     return Profile(**checked)

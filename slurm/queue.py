@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.errors import RunError
+from issbench.errors import RunError
 
 _FIELDS = ("%i", "%T", "%r", "%N", "%S", "%M")
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import UsageError
-from bench.experiment import experiment_of
-from slurm.profile import Profile, Settings, profile_of
-from slurm.records import Submission, load_submissions
-from slurm.status import statuses
+from issbench.bench.experiment import experiment_of
+from issbench.errors import UsageError
+from issbench.slurm.profile import Profile, Settings, profile_of
+from issbench.slurm.status import statuses
+from issbench.slurm.submissions import Submission, load_submissions
 
 if TYPE_CHECKING:
     import torch
 
-    from bench.plan import Plan
-    from slurm.submit import Request
+    from issbench.bench.engine.plan import Plan
+    from issbench.slurm.submit import Request
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Retry:
 
     def request(self, out: Path) -> Request:
         """The same request as before."""
-        from slurm.submit import Request
+        from issbench.slurm.submit import Request
 
         submission = self.submission
         settings = Settings(out=str(out.absolute()), **submission.settings)
@@ -43,8 +43,8 @@ class Retry:
 
     def plans(self, device: torch.device) -> list[Plan]:
         """The plans of the runs."""
-        from bench.engine import make_plans
-        from bench.progress import Reporter
+        from issbench.bench.engine.engine import make_plans
+        from issbench.bench.engine.progress import Reporter
 
         described = {run.run: run.experiment for run in self.submission.runs}
         try:

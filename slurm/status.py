@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.errors import UsageError
-from bench.progress import Position, read_position
-from slurm.logs import gives_reason, job_logs, last_lines, run_log
-from slurm.outcome import is_fresh, read_outcome, run_folders
-from slurm.processes import living
-from slurm.queue import EndedJob, QueuedJob, ended, queue
-from slurm.records import Submission, SubmittedRun, jobs_dir, latest, load_submissions
-from slurm.words import NEVER, WAITING, how_it_ended, why_it_waits
+from issbench.bench.engine.progress import Position, read_position
+from issbench.errors import UsageError
+from issbench.slurm.local_processes import living
+from issbench.slurm.logs import gives_reason, job_logs, last_lines, run_log
+from issbench.slurm.outcome import is_fresh, read_outcome, run_folders
+from issbench.slurm.queue import EndedJob, QueuedJob, ended, queue
+from issbench.slurm.submissions import Submission, SubmittedRun, jobs_dir, latest, load_submissions
+from issbench.slurm.words import NEVER, WAITING, how_it_ended, why_it_waits
 
 State = Literal["failed", "running", "stopped", "queued", "done"]
 """What fails or was stopped goes on only when it is submitted again."""

@@ -18,15 +18,15 @@ from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError
 from submitit.helpers import clean_env
 
-from bench.errors import RunError
-from bench.plan import Plan
-from bench.store import Store
-from bench.sweep import is_done
-from slurm.job import Job
-from slurm.layout import After, Array, Need, lay_out
-from slurm.profile import Profile, Settings
-from slurm.queue import ask_slurm, check_slurm, queue
-from slurm.records import (
+from issbench.bench.engine.plan import Plan
+from issbench.bench.engine.store import Store
+from issbench.bench.sweep import is_done
+from issbench.errors import RunError
+from issbench.slurm.job import Job
+from issbench.slurm.layout import After, Array, Need, lay_out
+from issbench.slurm.profile import Profile, Settings
+from issbench.slurm.queue import ask_slurm, check_slurm, queue
+from issbench.slurm.submissions import (
     Executor,
     Submission,
     SubmittedRun,

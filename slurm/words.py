@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from slurm.queue import EndedJob, QueuedJob
+from issbench.slurm.queue import EndedJob, QueuedJob
 
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 """States of jobs in the queue that do not run; the others there do, or are about to begin or end."""

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.equations.common import IGNORE_INDEX, at_target, promote
+from issbench.methods.equations.common import IGNORE_INDEX, at_target, promote
 
 
 def unbiased_cross_entropy(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from methods.equations.common import IGNORE_INDEX, at_target, entropy, log_softmax, promote
+from issbench.methods.equations.common import IGNORE_INDEX, at_target, entropy, log_softmax, promote
 
 
 @torch.no_grad()

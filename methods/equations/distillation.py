@@ -6,14 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.equations.common import log_softmax, promote
-from methods.equations.windows import channel_distance, window_distance
+from issbench.errors import UsageError
+from issbench.methods.equations.common import log_softmax, promote
+from issbench.methods.equations.windows import channel_distance, window_distance
 
 
-class MapTooSmall(ValueError):
+class MapTooSmall(UsageError):
     """A feature map that cannot be cut into as many regions as a distance needs."""
-
-    exit_code = 2
 
 
 def _expectation(student: Tensor, logits_old: Tensor, alpha: float, normalised: bool) -> Tensor:

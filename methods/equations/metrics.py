@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from methods.equations.common import IGNORE_INDEX
+from issbench.methods.equations.common import IGNORE_INDEX
 
 
 def confusion_matrix(

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.equations.common import IGNORE_INDEX, entropy, log_softmax, promote
+from issbench.methods.equations.common import IGNORE_INDEX, entropy, log_softmax, promote
 
 
 def prediction_entropy(logits: Tensor, *, normalised: bool = False) -> Tensor:

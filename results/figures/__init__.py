@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from results.figures.canvas import SUFFIXES, FigureError, check_output, save_figure
-from results.figures.classes import class_steps, forgetting
-from results.figures.lines import class_order, steps
-from results.figures.ranks import critical_difference
+from issbench.results.figures.canvas import SUFFIXES, FigureError, check_output, save_figure
+from issbench.results.figures.classes import class_steps, forgetting
+from issbench.results.figures.lines import class_order, steps
+from issbench.results.figures.ranks import critical_difference
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

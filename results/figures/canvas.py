@@ -8,6 +8,8 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from issbench.errors import UsageError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -18,10 +20,8 @@ _TEXT, _SMALL = 8, 7
 _DPI = 200
 
 
-class FigureError(ValueError):
+class FigureError(UsageError):
     """A figure that cannot be made of what there is."""
-
-    exit_code = 2
 
 
 def blank(width: float, height: float) -> Figure:

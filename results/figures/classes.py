@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from results.figures.canvas import FigureError, row_of_panels, shared_legend, tidy, write_notes
-from results.figures.palette import Style, styles
-from results.figures.panels import Panel, label, panels
-from results.grid import pooled
-from results.records import Run
-from results.table import Cell
+from issbench.results.figures.canvas import FigureError, row_of_panels, shared_legend, tidy, write_notes
+from issbench.results.figures.palette import Style, styles
+from issbench.results.figures.panels import Panel, label, panels
+from issbench.results.grid import pooled
+from issbench.results.runs import Run
+from issbench.results.table import Cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from results.figures.canvas import FigureError
-from results.figures.palette import IGNORE, class_colours, coloured
+from issbench.results.figures.canvas import FigureError
+from issbench.results.figures.palette import IGNORE, class_colours, coloured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

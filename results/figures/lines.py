@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from results.definitions import AVERAGE, definition
-from results.figures.canvas import row_of_panels, shared_legend, tidy, write_notes
-from results.figures.palette import styles
-from results.figures.panels import Panel, label, panels
-from results.grid import Grid, measured_grid
-from results.records import Run
-from results.table import mark
+from issbench.results.definitions import AVERAGE, definition
+from issbench.results.figures.canvas import row_of_panels, shared_legend, tidy, write_notes
+from issbench.results.figures.palette import styles
+from issbench.results.figures.panels import Panel, label, panels
+from issbench.results.grid import Grid, measured_grid
+from issbench.results.runs import Run
+from issbench.results.table import mark
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from results.definitions import SCENARIOS, SETTINGS, Spec, method_row
-from results.figures.canvas import FigureError
-from results.records import Run
-from results.tables import paper_order
+from issbench.results.definitions import SCENARIOS, SETTINGS, Spec, method_row
+from issbench.results.figures.canvas import FigureError
+from issbench.results.runs import Run
+from issbench.results.tables import paper_order
 
 
 @dataclass(frozen=True)

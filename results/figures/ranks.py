@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from results.compare import match
-from results.definitions import BOUNDS, Spec
-from results.figures.canvas import FigureError, blank, write_notes
-from results.figures.panels import label
-from results.records import Run
-from results.statistics import Friedman, friedman_test
+from issbench.results.compare import match
+from issbench.results.definitions import BOUNDS, Spec
+from issbench.results.figures.canvas import FigureError, blank, write_notes
+from issbench.results.figures.panels import label
+from issbench.results.runs import Run
+from issbench.results.significance import Friedman, friedman_test
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

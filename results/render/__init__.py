@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Literal, get_args
 
-from results.table import Table
+from issbench.results.table import Table
 
 Format = Literal["terminal", "latex", "markdown", "csv", "html"]
 Style = Literal["colour", "plain"]
@@ -17,5 +17,5 @@ SUFFIXES = {".tex": "latex", ".md": "markdown", ".csv": "csv", ".html": "html", 
 
 def render(tables: Sequence[Table], format: Format, style: Style = "colour") -> str:
     """Tables as text in a format, one after the other. `terminal` is without colours here."""
-    one = import_module(f"results.render.{format}").render
+    one = import_module(f"issbench.results.render.{format}").render
     return "\n\n".join(one(table, style).rstrip("\n") for table in tables) + "\n"

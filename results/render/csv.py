@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from results.table import Table
+from issbench.results.table import Table
 
 
 def render(table: Table, style: str = "plain") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from results.table import Cell, Table
+from issbench.results.table import Cell, Table
 
 _STYLES = {
     "colour": ("color:#c00;font-weight:600", "color:#00c"),

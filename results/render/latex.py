@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from results.citations import citation
-from results.table import Cell, Table
+from issbench.results.citations import citation
+from issbench.results.table import Cell, Table
 
 PACKAGES = ("booktabs", "xcolor", "amssymb")
 _RANKS = {"colour": (r"\textcolor{red}{%s}", r"\textcolor{blue}{%s}"), "plain": (r"\textbf{%s}", r"\underline{%s}")}

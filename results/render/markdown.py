@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from results.render.marks import superscript
-from results.table import Cell, Table
+from issbench.results.render.marks import superscript
+from issbench.results.table import Cell, Table
 
 
 def render(table: Table, style: str = "plain") -> str:

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from unicodedata import combining
 
-from results.render.marks import superscript
-from results.table import Cell, Head, Table
+from issbench.results.render.marks import superscript
+from issbench.results.table import Cell, Head, Table
 
 _GAP = "  "
 _CODES = {"colour": ("1;31", "34"), "plain": ("1", "4")}

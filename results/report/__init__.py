@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from results.records import Run
-from results.report.cost import cost_table
-from results.report.details import run_details
-from results.report.figures import Figures
-from results.report.heat import heat_tables
-from results.report.markup import Html, joined, listing, section, tag
-from results.report.overview import overview
-from results.report.settings import recipe_table, version_table
-from results.report.tables import table_box, table_boxes
-from results.report.words import shared, statistics
-from results.table import TableError
-from results.tables import joined_tables, measured_tables, paper_order
+from issbench.results.report.cost import cost_table
+from issbench.results.report.details import run_details
+from issbench.results.report.figures import Figures
+from issbench.results.report.heat import heat_tables
+from issbench.results.report.markup import Html, joined, listing, section, tag
+from issbench.results.report.overview import overview
+from issbench.results.report.settings import recipe_table, version_table
+from issbench.results.report.tables import table_box, table_boxes
+from issbench.results.report.words import shared, statistics
+from issbench.results.runs import Run
+from issbench.results.table import TableError
+from issbench.results.tables import joined_tables, measured_tables, paper_order
 
 _HERE = Path(__file__).parent
 _PARTS = ("ablation", "class-order", "hyperparameters", "combination")

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from results.definitions import Spec, method_row
-from results.records import Run
-from results.table import MISSING, Cell, Table
+from issbench.results.definitions import Spec, method_row
+from issbench.results.runs import Run
+from issbench.results.table import MISSING, Cell, Table
 
 _TITLE = "Hours, devices and memory by method"
 _HEADS = ("method", "runs", "steps trained", "training hours", "hours per run", "GPU hours", "test hours")

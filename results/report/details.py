@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from results.records import Run
-from results.report.markup import Html, details, facts, joined, tag
-from results.report.tables import table_box
-from results.show import class_table, run_summary, step_table
+from issbench.results.report.markup import Html, details, facts, joined, tag
+from issbench.results.report.tables import table_box
+from issbench.results.runs import Run
+from issbench.results.show import class_table, run_summary, step_table
 
 MOST = 200
 """Runs that are told in detail: a page of thousands would take a browser minutes."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
-from results.records import Run
-from results.report.markup import Html, joined, tag
+from issbench.results.report.markup import Html, joined, tag
+from issbench.results.runs import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ class Figures:
 
     def __init__(self, drawers: dict[str, Callable[..., Figure]] | None = None) -> None:
         if drawers is None:
-            from results.figures import FIGURES as drawers
+            from issbench.results.figures import FIGURES as drawers
         self._drawers = drawers
         self._number = count(1)
 

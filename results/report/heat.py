@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from results.figures.panels import label
-from results.records import Run
-from results.report.markup import Html, joined, tag
+from issbench.results.figures.panels import label
+from issbench.results.report.markup import Html, joined, tag
+from issbench.results.runs import Run
 
 _DARK_BELOW = 55
 """IoU (%) up to which the colour is so dark that it takes white letters."""

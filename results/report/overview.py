@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from results.definitions import Spec, method_row
-from results.grid import run_head
-from results.records import Run
-from results.report.markup import Html, facts, joined, listing, tag
-from results.report.tables import table_box
-from results.table import MISSING, Cell, Table
+from issbench.results.definitions import Spec, method_row
+from issbench.results.grid import run_head
+from issbench.results.report.markup import Html, facts, joined, listing, tag
+from issbench.results.report.tables import table_box
+from issbench.results.runs import Run
+from issbench.results.table import MISSING, Cell, Table
 
 
 def overview(runs: Sequence[Run]) -> Html:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from results.records import Run
-from results.table import MISSING, Table, text_table
+from issbench.results.runs import Run
+from issbench.results.table import MISSING, Table, text_table
 
 
 def recipe_table(runs: Sequence[Run]) -> Table:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from results.render import html
-from results.report.markup import Html, details, joined, tag
-from results.table import Table
+from issbench.results.render import html
+from issbench.results.report.markup import Html, details, joined, tag
+from issbench.results.table import Table
 
 _LONG = 240
 """Letters of a note that is folded behind its first sentence."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
-from results.compare import compare
-from results.definitions import BOUNDS, Spec
-from results.records import RecordError, Run
-from results.report.markup import Html, joined, listing, tag
-from results.report.tables import table_box
+from issbench.results.compare import compare
+from issbench.results.definitions import BOUNDS, Spec
+from issbench.results.report.markup import Html, joined, listing, tag
+from issbench.results.report.tables import table_box
+from issbench.results.runs import RecordError, Run
 
 
 def statistics(places: dict[str, list[Run]]) -> Html:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from scenarios.datasets.base import Dataset
-from scenarios.errors import unknown_name
+from issbench.scenarios.datasets.base import Dataset
+from issbench.scenarios.errors import unknown_name
 
 _DATASETS = {
-    "voc": "scenarios.datasets.voc:Voc",
-    "ade": "scenarios.datasets.ade:Ade",
-    "cityscapes": "scenarios.datasets.cityscapes:Cityscapes",
-    "camvid": "scenarios.datasets.camvid:CamVid",
-    "shapes": "scenarios.datasets.shapes:Shapes",
-    "folder": "scenarios.datasets.folder:Folder",
+    "voc": "issbench.scenarios.datasets.voc:Voc",
+    "ade": "issbench.scenarios.datasets.ade:Ade",
+    "cityscapes": "issbench.scenarios.datasets.cityscapes:Cityscapes",
+    "camvid": "issbench.scenarios.datasets.camvid:CamVid",
+    "shapes": "issbench.scenarios.datasets.shapes:Shapes",
+    "folder": "issbench.scenarios.datasets.folder:Folder",
 }
 
 

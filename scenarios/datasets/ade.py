@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scenarios.datasets.base import FileDataset, Split, files_by_stem
+from issbench.scenarios.datasets.base import FileDataset, Split, files_by_stem
 
 _FOLDERS: dict[Split, str] = {"train": "training", "test": "validation"}
 _CLASSES = """

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from PIL import Image
 
-from scenarios.errors import DataError, ScenarioError
+from issbench.scenarios.errors import DataError, ScenarioError
 
 IGNORE = 255
 _INVALID = 254  # marks a raw value that a dataset does not define

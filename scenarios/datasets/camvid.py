@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
-from scenarios.datasets.base import IGNORE, FileDataset, Split, files_by_stem
+from issbench.scenarios.datasets.base import IGNORE, FileDataset, Split, files_by_stem
 
 
 class CamVid(FileDataset):

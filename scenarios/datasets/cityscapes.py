@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scenarios.datasets.base import IGNORE, FileDataset, Split
+from issbench.scenarios.datasets.base import IGNORE, FileDataset, Split
 
 _FOLDERS: dict[Split, str] = {
     "train": "train",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scenarios.datasets.base import FileDataset, Split, files_by_stem, read_lines
-from scenarios.errors import DataError, ScenarioError
+from issbench.scenarios.datasets.base import FileDataset, Split, files_by_stem, read_lines
+from issbench.scenarios.errors import DataError, ScenarioError
 
 _MOST_NAMES = 254  # labels are bytes, of which 254 and 255 have a meaning of their own
 _EVERY = 5

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from scenarios.datasets.base import IGNORE, Dataset, Split
-from scenarios.errors import unknown_name
+from issbench.scenarios.datasets.base import IGNORE, Dataset, Split
+from issbench.scenarios.errors import unknown_name
 
 SIZE = 64
 VERSION = 1  # raise it when any pixel or label of any scene changes: it seeds the scenes and names the data

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from scenarios.datasets.base import FileDataset, Split, read_lines
+from issbench.scenarios.datasets.base import FileDataset, Split, read_lines
 
 LISTS: dict[Split, str] = {
     "train": "ImageSets/Segmentation/train_aug.txt",

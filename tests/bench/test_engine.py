@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench import Experiment, run
-from bench.progress import Reporter
-from bench.store import Store
-from bench.training import StepTrainer
-from methods import registry
+from issbench import Experiment, run
+from issbench.bench.engine.progress import Reporter
+from issbench.bench.engine.store import Store
+from issbench.bench.engine.training import StepTrainer
+from issbench.methods.interface import registry
 
 SMALL = {"first_epochs": 1, "epochs": 1, "batch": 32, "crop": 32, "aspp_channels": 16}
 
@@ -149,7 +149,7 @@ def test_joint_at_every_step(tmp_path, trained):
 
 HOOKED = """
     import torch
-    from methods.method import Method
+    from issbench.methods.method import Method
 
     CALLS = []
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.evaluation import count, count_batch, forgetting, metrics, pack, totals
-from bench.loading import Part
-from methods.functional import confusion_matrix
-from methods.method import Output
-from scenarios.protocol import PROTOCOLS
+from issbench.bench.engine.evaluation import count, count_batch, forgetting, metrics, pack, totals
+from issbench.bench.engine.loading import Part
+from issbench.methods.functional import confusion_matrix
+from issbench.methods.method import Output
+from issbench.scenarios.protocol import PROTOCOLS
 
 SKIP, ZERO = PROTOCOLS["plop"], PROTOCOLS["ssul"]
 GROUPS = {

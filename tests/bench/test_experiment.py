@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from bench.experiment import Experiment, parse_method, split_methods
-from bench.recipe import make_recipe
-from methods.options import OptionError
-from methods.registry import UnknownMethod
-from scenarios.errors import ScenarioError
-from scenarios.protocol import PROTOCOLS
+from issbench.bench.experiment import Experiment, parse_method, split_methods
+from issbench.bench.recipe import make_recipe
+from issbench.methods.interface.options import OptionError
+from issbench.methods.interface.registry import UnknownMethod
+from issbench.scenarios.errors import ScenarioError
+from issbench.scenarios.protocol import PROTOCOLS
 
 
 def test_defaults_are_those_of_the_dataset() -> None:

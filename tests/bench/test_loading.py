@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.loading import BatchOrder, Loader, Part
-from scenarios.datasets import load_dataset
-from scenarios.datasets.base import Dataset
-from scenarios.errors import DataError
-from scenarios.transforms import evaluation_pair
-from scenarios.views import View
+from issbench.bench.engine.loading import BatchOrder, Loader, Part
+from issbench.scenarios.datasets import load_dataset
+from issbench.scenarios.datasets.base import Dataset
+from issbench.scenarios.errors import DataError
+from issbench.scenarios.transforms import evaluation_pair
+from issbench.scenarios.views import View
 
 CPU = torch.device("cpu")
 AS_IS = np.arange(256, dtype=np.uint8)

@@ -13,9 +13,9 @@ import torch.nn.functional as nnf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bench.backbones import SUGGESTED, make_backbone
-from bench.errors import RunError, UsageError
-from bench.network import Network, start_new_classes
+from issbench.bench.engine.backbones import SUGGESTED, make_backbone
+from issbench.bench.engine.network import Network, start_new_classes
+from issbench.errors import RunError, UsageError
 
 
 def network(

@@ -13,12 +13,12 @@ from PIL import Image
 from small_trees import RECIPE, small_ade, small_cityscapes
 from typer.testing import CliRunner
 
-from bench import Experiment, run
-from bench.cli import pictures
-from bench.cli.app import app
-from bench.pictures import Scene
-from results.figures.palette import class_colours
-from results.records import Run, load_runs
+from issbench import Experiment, run
+from issbench.bench.commands.app import app
+from issbench.bench.commands.support import pictures
+from issbench.bench.engine.pictures import Scene
+from issbench.results.figures.palette import class_colours
+from issbench.results.runs import Run, load_runs
 
 WHERE = pictures.Where(torch.device("cpu"), None)
 

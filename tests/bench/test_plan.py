@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from bench.experiment import Experiment
-from bench.plan import Data, Plan, make_plan, open_data, step_of
-from methods.options import OptionError
-from methods.registry import available
-from scenarios.errors import ScenarioError
+from issbench.bench.engine.plan import Data, Plan, make_plan, open_data, step_of
+from issbench.bench.experiment import Experiment
+from issbench.methods.interface.options import OptionError
+from issbench.methods.interface.registry import available
+from issbench.scenarios.errors import ScenarioError
 
 CPU = torch.device("cpu")
 
@@ -164,7 +164,7 @@ METHOD = '''
 """A method from elsewhere."""
 
 from dataclasses import dataclass
-from methods.mib import MiB
+from issbench.methods.mib import MiB
 
 
 @dataclass(frozen=True, kw_only=True)

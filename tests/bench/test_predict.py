@@ -11,16 +11,16 @@ from commands import bench
 from PIL import Image
 from small_folder import RECIPE, small_folder
 
-from bench import Experiment, run
-from bench.cli import pictures
-from bench.cli.predict import mask, overlay
-from bench.errors import UsageError
-from bench.pictures import Relabelling, Scene, channel_labels
-from bench.plan import make_plan, open_data
-from bench.predict import _best, load_predictor, read_image, seen_size
-from results.figures import FigureError
-from results.figures.palette import class_colours
-from results.records import Run, load_runs
+from issbench import Experiment, run
+from issbench.bench.commands.predict import mask, overlay
+from issbench.bench.commands.support import pictures
+from issbench.bench.engine.pictures import Relabelling, Scene, channel_labels
+from issbench.bench.engine.plan import make_plan, open_data
+from issbench.bench.engine.predict import _best, load_predictor, read_image, seen_size
+from issbench.errors import UsageError
+from issbench.results.figures import FigureError
+from issbench.results.figures.palette import class_colours
+from issbench.results.runs import Run, load_runs
 
 CPU = torch.device("cpu")
 WHERE = pictures.Where(CPU, None)

@@ -19,16 +19,17 @@ from safetensors.torch import load_file
 from small_folder import RECIPE, small_folder
 from torch import Tensor
 
-from bench import Experiment, processes, run
-from bench.errors import UsageError
-from bench.files import read_json
+from issbench import Experiment, run
+from issbench.bench.engine import distributed as processes
+from issbench.errors import UsageError
+from issbench.files import read_json
 
 CALM = RECIPE | {"lr": 0.002}
 """With the rate of 0.02 the distillation of ILT doubles a difference several times in an iteration."""
 LONG = {"epochs": 12, "lr": 0.0005}
 WORK = """
 import json, sys
-from bench import Experiment, run
+from issbench import Experiment, run
 out, experiments = sys.argv[1], json.loads(sys.argv[2])
 run([Experiment(**each) for each in experiments], out=out, device="cpu", workers=0, checkpoint_every=%s)
 """

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench import Experiment, progress, run
-from bench.progress import Reporter, read_position
+from issbench import Experiment, run
+from issbench.bench.engine import progress
+from issbench.bench.engine.progress import Reporter, read_position
 
 SMALL = {"first_epochs": 1, "epochs": 1, "batch": 32, "crop": 32, "aspp_channels": 16}
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench import Experiment, run
+from issbench import Experiment, run
 
 SMALL = {
     "first_epochs": 1, "epochs": 1, "batch": 16, "crop": 64, "backbone": "tiny", "weights": "none",

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import UsageError
-from bench.recipe import RECIPES, Recipe, make_recipe, read_recipe_file
-from scenarios.datasets import dataset_names
+from issbench.bench.recipe import RECIPES, Recipe, make_recipe, read_recipe_file
+from issbench.errors import UsageError
+from issbench.scenarios.datasets import dataset_names
 
 
 def test_every_dataset_has_a_recipe() -> None:

@@ -14,10 +14,21 @@ from commands import bench
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from bench.cli.app import app
-from bench.recipe import Recipe
-from bench.speed import Operation, Pair, Speed, Workload, _held, _peak, make_batch, measure, resolve, set_up
-from methods.method import IGNORE, Batch, Method, NoOptions
+from issbench.bench.commands.app import app
+from issbench.bench.engine.speed import (
+    Operation,
+    Pair,
+    Speed,
+    Workload,
+    _held,
+    _peak,
+    make_batch,
+    measure,
+    resolve,
+    set_up,
+)
+from issbench.bench.recipe import Recipe
+from issbench.methods.method import IGNORE, Batch, Method, NoOptions
 
 SMALL = ["--backbone", "tiny", "--crop", "64", "--batch", "2", "--device", "cpu"]
 
@@ -227,8 +238,8 @@ def test_help_and_wrong_names_need_no_torch():
 
 
 def test_all_methods_by_default():
-    from bench.cli.speed import _specs
-    from methods.registry import available, load_method
+    from issbench.bench.commands.speed import _specs
+    from issbench.methods.interface.registry import available, load_method
 
     specs = _specs(None)
     assert {"ft", "mib", "plop", "gsc", "joint"} <= set(specs)

@@ -14,10 +14,10 @@ import pytest
 import torch
 from filelock import Timeout
 
-import bench.store
-from bench.errors import RunError
-from bench.files import read_json, write_arrays, write_json
-from bench.store import Store, hash_of
+import issbench.bench.engine.store as store_module
+from issbench.bench.engine.store import Store, hash_of
+from issbench.errors import RunError
+from issbench.files import read_json, write_arrays, write_json
 
 WEIGHTS = {
     "conv": torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0)).to(
@@ -98,7 +98,7 @@ def test_a_failure_in_the_middle_leaves_nothing(store: Store, monkeypatch: pytes
             raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bench.store, "save_file", fail_at_second)
+        patch.setattr(store_module, "save_file", fail_at_second)
         with pytest.raises(OSError, match="disk full"):
             save(store)
     assert not store.has_step("k")
@@ -148,7 +148,7 @@ def test_one_process_holds_a_step(store: Store) -> None:
 
 HOLDER = """
 import sys, time
-from bench.store import Store
+from issbench.bench.engine.store import Store
 with Store(sys.argv[1]).lock("k", lambda: print("lost", flush=True), lease=2):
     print("held", flush=True)
     time.sleep(60)

@@ -11,17 +11,17 @@ import torch
 from small_folder import RECIPE, small_folder
 from typer.testing import CliRunner
 
-from bench.cli.app import app
-from bench.cli.paper import ablation, paper_table, table_name, table_numbers
-from bench.engine import make_plans, run
-from bench.errors import RunError, UsageError
-from bench.experiment import Experiment
-from bench.plan import Plan
-from bench.progress import Reporter
-from bench.store import Store
-from bench.sweep import Axis, Count, Sweep, count, grid, union
-from bench.training import StepTrainer
-from results.published import TABLES, published
+from issbench.bench.commands.app import app
+from issbench.bench.commands.support.paper import ablation, paper_table, table_name, table_numbers
+from issbench.bench.engine.engine import make_plans, run
+from issbench.bench.engine.plan import Plan
+from issbench.bench.engine.progress import Reporter
+from issbench.bench.engine.store import Store
+from issbench.bench.engine.training import StepTrainer
+from issbench.bench.experiment import Experiment
+from issbench.bench.sweep import Axis, Count, Sweep, count, grid, union
+from issbench.errors import RunError, UsageError
+from issbench.results.published import TABLES, published
 
 SETTINGS = [word for key, value in RECIPE.items() for word in ("--set", f"{key}={value}")]
 

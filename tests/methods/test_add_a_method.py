@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from small_folder import RECIPE, small_folder
 
-from results.records import load_runs
+from issbench.results.runs import load_runs
 
 PAGE = Path(__file__).parents[2] / "docs" / "add-a-method.md"
 
@@ -79,7 +79,7 @@ def test_the_page_has_the_files_and_few_lines() -> None:
 
 
 def test_every_hook_is_explained_in_the_engines_order() -> None:
-    from methods.method import Method
+    from issbench.methods.method import Method
 
     hooks = [name for name, value in vars(Method).items() if callable(value) and name not in ("loss", "Options")]
     rows = re.findall(r"^\| `(\w+)\(", PAGE.read_text("utf-8"), re.M)

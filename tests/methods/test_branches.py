@@ -11,8 +11,8 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from bench.network import Network
-from methods.branches import NoPairs, TwoBranches, add_branches, merge_branches
+from issbench.bench.engine.network import Network
+from issbench.methods.shared.branches import NoPairs, TwoBranches, add_branches, merge_branches
 
 BACKBONES = ["tiny", "resnet18", "resnet50", "tf_efficientnet_lite0", "regnetx_002"]
 # Doubled 3×3 convolutions of each: in ResNets one in each bottleneck or two in each basic block (and two of tiny's

@@ -28,17 +28,17 @@ from method_examples import (
 from small_folder import RECIPE, small_folder
 from torch import Tensor
 
-from bench import Experiment, run
-from bench.plan import make_plan, open_data
-from bench.store import Store
-from bench.training import StepTrainer
-from bench.update import make_optimizer
-from methods import functional as fn
-from methods.branches import TwoBranches
-from methods.composition import CompositionError
-from methods.method import Batch, Method, Part, Step
-from methods.options import OptionError, parse_options
-from methods.registry import UnknownMethod, available, load_method, method_info
+from issbench import Experiment, run
+from issbench.bench.engine.plan import make_plan, open_data
+from issbench.bench.engine.store import Store
+from issbench.bench.engine.training import StepTrainer
+from issbench.bench.engine.update import make_optimizer
+from issbench.methods import functional as fn
+from issbench.methods.interface.composition import CompositionError
+from issbench.methods.interface.options import OptionError, parse_options
+from issbench.methods.interface.registry import UnknownMethod, available, load_method, method_info
+from issbench.methods.method import Batch, Method, Part, Step
+from issbench.methods.shared.branches import TwoBranches
 
 OFF = {"pr": "off", "sg": "off", "sr": "off", "sc": "off"}
 BASES = [name for name, info in available().items() if not (info.part or info.parts or info.alone)]

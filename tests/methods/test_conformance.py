@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from methods import functional
+from issbench.methods import functional
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VECTORS = Path(os.environ.get("ISSBENCH_CONFORMANCE") or REPOSITORY.parent / "shared" / "conformance" / "vectors")

@@ -23,8 +23,8 @@ from method_examples import (
 )
 from torch import Tensor
 
-from methods.method import Batch, Method, Output, Step
-from methods.registry import load_method
+from issbench.methods.interface.registry import load_method
+from issbench.methods.method import Batch, Method, Output, Step
 
 # LwF, LwF-MC, ILT
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from methods import functional as MF
+from issbench.methods import functional as MF
 
 B, C, C_OLD, D, H, W = 2, 6, 4, 5, 7, 9
 

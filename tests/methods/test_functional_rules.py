@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from methods import functional as MF
+from issbench.methods import functional as MF
 
 B, C, C_OLD, D, H, W = 2, 6, 4, 3, 7, 9
 

@@ -24,10 +24,10 @@ from method_examples import (
 )
 from torch import Tensor, nn
 
-from methods import functional as fn
-from methods.method import Batch, Method, Step
-from methods.options import parse_options
-from methods.registry import load_method
+from issbench.methods import functional as fn
+from issbench.methods.interface.options import parse_options
+from issbench.methods.interface.registry import load_method
+from issbench.methods.method import Batch, Method, Step
 
 # PLOP
 

@@ -14,11 +14,11 @@ import torch
 from method_examples import CLASSES, DOMAIN, cross_entropy, labels, make, network
 from torch import Tensor, nn
 
-from bench.network import Network
-from bench.update import Training, make_optimizer, update
-from methods import functional as fn
-from methods.method import Batch, Batches, Step
-from methods.registry import load_method
+from issbench.bench.engine.network import Network
+from issbench.bench.engine.update import Training, make_optimizer, update
+from issbench.methods import functional as fn
+from issbench.methods.interface.registry import load_method
+from issbench.methods.method import Batch, Batches, Step
 
 FIRST = Step(0, (3,), feature_channels=6)
 THIRD = Step(2, (3, 2, 1), feature_channels=6)

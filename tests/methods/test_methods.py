@@ -12,9 +12,9 @@ import torch.nn.functional as nnf
 from method_examples import CLASSES, METHODS, SIZE, STEPS, batch, begun, labels, make, network, output
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.network import start_new_classes
-from methods.method import Batch, Method, NoOptions, Step
-from methods.registry import load_method
+from issbench.bench.engine.network import start_new_classes
+from issbench.methods.interface.registry import load_method
+from issbench.methods.method import Batch, Method, NoOptions, Step
 
 # All methods
 

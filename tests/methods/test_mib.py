@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from method_examples import CLASSES, DOMAIN, batch, cross_entropy, make
 
-from methods import functional as fn
-from methods.method import Step
-from methods.registry import load_method
+from issbench.methods import functional as fn
+from issbench.methods.interface.registry import load_method
+from issbench.methods.method import Step
 
 
 def test_mib_with_nothing_hidden_is_cross_entropy() -> None:

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
-from methods.method import NoOptions
-from methods.options import OptionError, parse_options, parse_value
+from issbench.methods.interface.options import OptionError, parse_options, parse_value
+from issbench.methods.method import NoOptions
 
 
 @dataclass(frozen=True, kw_only=True)

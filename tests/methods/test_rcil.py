@@ -13,15 +13,15 @@ from method_examples import CLASSES, STEPS, batch, begun
 from small_folder import RECIPE, small_folder
 from torch import Tensor
 
-from bench import Experiment, run
-from bench.network import Network
-from bench.store import Store
-from bench.training import StepTrainer
-from methods import functional as fn
-from methods.branches import TwoBranches
-from methods.method import Step
-from methods.options import parse_options
-from methods.registry import load_method
+from issbench import Experiment, run
+from issbench.bench.engine.network import Network
+from issbench.bench.engine.store import Store
+from issbench.bench.engine.training import StepTrainer
+from issbench.methods import functional as fn
+from issbench.methods.interface.options import parse_options
+from issbench.methods.interface.registry import load_method
+from issbench.methods.method import Step
+from issbench.methods.shared.branches import TwoBranches
 
 # The loss
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from methods.method import Method, Part
-from methods.registry import UnknownMethod, available, load_method, method_info
+from issbench.methods.interface.registry import UnknownMethod, available, load_method, method_info
+from issbench.methods.method import Method, Part
 
 METHODS = ["ewc", "ft", "gsc", "ilt", "joint", "lwf", "lwf-mc", "mib", "pi", "plop", "rcil", "rw", "sdr"]
 PARTS = ["pr", "sc", "sg", "sr"]
@@ -98,13 +98,13 @@ def test_listing_needs_no_torch() -> None:
 
 
 THEIRS = '''
-import methods.plop
+import issbench.methods.plop
 from dataclasses import dataclass
 from typing import ClassVar
-from methods import method
-from methods.gsc import GSC
-from methods.method import Part
-from methods.plop import PLOP, PLOPOptions
+from issbench.methods import method
+from issbench.methods.gsc import GSC
+from issbench.methods.method import Part
+from issbench.methods.plop import PLOP, PLOPOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +208,7 @@ lost = package_that_is_gone.module:Lost
 """
 SHOW = """
 import json, sys
-from methods.registry import available, load_method
+from issbench.methods.interface.registry import available, load_method
 found = available()
 assert "torch" not in sys.modules and "their_methods" not in sys.modules
 assert all(name == i.name for name, i in found.items())
@@ -244,15 +244,18 @@ def test_methods_of_other_packages(packages: Path) -> None:
 
 
 def test_methods_of_other_packages_load(packages: Path) -> None:
-    code = "from methods.registry import load_method; print(load_method('mine').title, load_method('plop').title)"
+    code = (
+        "from issbench.methods.interface.registry import load_method; "
+        "print(load_method('mine').title, load_method('plop').title)"
+    )
     assert python(code, packages).split() == ["Mine", "PLOP"]
 
 
 COMBINE = """
 from method_examples import CLASSES, batch, begun, make
-from methods.composition import CompositionError
-from methods.options import parse_options
-from methods.registry import load_method, method_info
+from issbench.methods.interface.composition import CompositionError
+from issbench.methods.interface.options import parse_options
+from issbench.methods.interface.registry import load_method, method_info
 
 def terms(name, **options):
     return list(begun(name, CLASSES, **options).loss(batch(CLASSES)))
@@ -287,7 +290,8 @@ def test_parts_of_other_packages(packages: Path) -> None:
 
 def test_the_list_tells_what_can_be_combined(packages: Path) -> None:
     text = python(
-        "import sys; sys.argv = ['bench', 'list', 'methods']; from bench.cli.app import main; main()", packages
+        "import sys; sys.argv = ['bench', 'list', 'methods']; from issbench.bench.commands.app import main; main()",
+        packages,
     )
     methods, parts = text.split("PARTS")
     first_words = [line.split()[0] for line in methods.splitlines() if line and line[0] != " "]

@@ -11,9 +11,9 @@ import torch
 from method_examples import CLASSES, DOMAIN, LOW, STEPS, batch, labels, make, output
 from torch import Tensor, nn
 
-from methods import functional as fn
-from methods.method import Batch, Method, Step
-from methods.registry import load_method
+from issbench.methods import functional as fn
+from issbench.methods.interface.registry import load_method
+from issbench.methods.method import Batch, Method, Step
 
 CHANNELS = 7
 FIRST = Step(0, (3,), feature_channels=6, encoder_channels=CHANNELS)

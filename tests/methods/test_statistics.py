@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from methods import functional as fn
-from methods.statistics import Passes, streaming_medians
+from issbench.methods import functional as fn
+from issbench.methods.shared.medians import Passes, streaming_medians
 
 CPU = torch.device("cpu")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from methods.method import Step
+from issbench.methods.method import Step
 
 
 @pytest.mark.parametrize(

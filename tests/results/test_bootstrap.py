@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.evaluation import metrics, pack, totals
-from results.bootstrap import Interval, interval, paired_interval
-from results.image_counts import Group, ImageCounts, group_of, load_image_counts, mean_iou
-from results.records import RecordError, Run, load_run
-from scenarios.protocol import PROTOCOLS
+from issbench.bench.engine.evaluation import metrics, pack, totals
+from issbench.results.bootstrap import Interval, interval, paired_interval
+from issbench.results.image_counts import Group, ImageCounts, group_of, load_image_counts, mean_iou
+from issbench.results.runs import RecordError, Run, load_run
+from issbench.scenarios.protocol import PROTOCOLS
 
 SPANS = {
     "named": {"base": [0, 2], "new": [3, 4], "all": [0, 4]},

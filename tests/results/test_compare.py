@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from results import compare as module
-from results.bootstrap import Interval
-from results.compare import canonical, compare, match
-from results.records import RecordError, Run
+from issbench.results import compare as module
+from issbench.results.bootstrap import Interval
+from issbench.results.compare import canonical, compare, match
+from issbench.results.runs import RecordError, Run
 
 
 def run(
@@ -169,7 +169,7 @@ def test_three_methods_are_ranked() -> None:
 def test_compare_starts_without_torch(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     code = (
-        "import sys; from bench.cli.compare import compare\n"
+        "import sys; from issbench.bench.commands.compare import compare\n"
         f"try: compare(['a', 'b'], out=__import__('pathlib').Path({str(tmp_path)!r}), format='csv', group='all')\n"
         "except ValueError as error: print(error)\n"
         "print('torch' in sys.modules)"

@@ -14,13 +14,13 @@ from commands import bench
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from results.figures import FIGURES, FigureError, save_figure
-from results.figures.images import Row, image_grid, legend_figure
-from results.figures.palette import class_colours, coloured, styles
-from results.figures.panels import panels
-from results.figures.ranks import alike, draw_ranks
-from results.records import RecordError, Run
-from results.statistics import Friedman
+from issbench.results.figures import FIGURES, FigureError, save_figure
+from issbench.results.figures.images import Row, image_grid, legend_figure
+from issbench.results.figures.palette import class_colours, coloured, styles
+from issbench.results.figures.panels import panels
+from issbench.results.figures.ranks import alike, draw_ranks
+from issbench.results.runs import RecordError, Run
+from issbench.results.significance import Friedman
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["background", "a", "b", "c", "d"]

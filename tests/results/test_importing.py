@@ -10,8 +10,8 @@ from subprocess import CompletedProcess
 import pytest
 from commands import command
 
-from results.importing import Layout, imported_record, read_plop, save_imported, source_of
-from results.records import RecordError, load_run, load_runs
+from issbench.results.importing import Layout, imported_record, read_plop, save_imported, source_of
+from issbench.results.runs import RecordError, load_run, load_runs
 
 FILES = Path(__file__).resolve().parents[3] / "shared" / "conformance" / "released_results"
 VOC, ADE = "2022-08-26_voc_10-1_RCIL_overlap.csv", "2022-10-04_ade_100-50_RCIL.csv"

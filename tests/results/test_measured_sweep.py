@@ -19,15 +19,15 @@ from small_trees import RECIPE, small_ade, small_cityscapes, small_voc
 from table_readers import READERS
 from typer.testing import CliRunner
 
-from bench.cli.app import app
-from bench.errors import RunError
-from bench.training import StepTrainer
-from results.citations import bibliography
-from results.records import load_runs
-from results.render import render
-from results.render.latex import document
-from results.report.words import statistics
-from results.tables import measured_tables
+from issbench.bench.commands.app import app
+from issbench.bench.engine.training import StepTrainer
+from issbench.errors import RunError
+from issbench.results.citations import bibliography
+from issbench.results.render import render
+from issbench.results.render.latex import document
+from issbench.results.report.words import statistics
+from issbench.results.runs import load_runs
+from issbench.results.tables import measured_tables
 
 MISSING = "–"
 ASKED = {  # the dataset, and what takes the place of the table's own dimensions

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from results.records import Run
-from results.table import MISSING, Table, TableError
-from results.tables import joined_tables, measured_tables, paper_order
+from issbench.results.runs import Run
+from issbench.results.table import MISSING, Table, TableError
+from issbench.results.tables import joined_tables, measured_tables, paper_order
 
 RECIPE = {
     "epochs": 30, "first_epochs": None, "lr": 0.001, "first_lr": 0.01, "batch": 24, "crop": 512,

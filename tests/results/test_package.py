@@ -1,4 +1,4 @@
-"""What an installed package holds: every data file is declared, every folder of modules is a package."""
+"""What an installed package holds: the folders of the repository under one name, their data files, and no tests."""
 
 from __future__ import annotations
 
@@ -9,17 +9,28 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-PACKAGES = [pattern.rstrip("*") for pattern in TOOL["packages"]["find"]["include"]]
+ROOMS = ("bench", "methods", "results", "scenarios", "slurm")
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+def folder(package: str) -> Path:
+    return ROOT.joinpath(*package.split(".")[1:])
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    folders = {path.parent for room in ROOMS for path in (ROOT / room).rglob("*.py")} | {ROOT}
+    assert {folder(name) for name in TOOL["packages"]} == folders
+    assert all((path / "__init__.py").is_file() for path in folders)
+
+
+@pytest.mark.parametrize("package", TOOL["packages"][1:])
 def test_wheels_hold_every_file(package: str) -> None:
-    folder = ROOT / package
-    files = {path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
-    assert files == {path for pattern in TOOL["package-data"].get(package, ()) for path in folder.glob(pattern)}
-    assert all((path.parent / "__init__.py").is_file() for path in folder.rglob("*.py"))
+    there = {path for path in folder(package).iterdir() if path.is_file() and path.suffix not in (".py", ".pyc")}
+    patterns = TOOL["package-data"].get(package, ())
+    assert there == {path for pattern in patterns for path in folder(package).glob(pattern)}
 
 
 def test_the_data_are_there() -> None:
-    found = {path.name for pattern in TOOL["package-data"]["results"] for path in (ROOT / "results").glob(pattern)}
-    assert {"schema.json", "references.bib", "numbers.csv", "misprints.csv", "script.js", "style.css"} <= found
+    declared = TOOL["package-data"].items()
+    found = {path.name for name, patterns in declared for p in patterns for path in folder(name).glob(p)}
+    wanted = {"py.typed", "schema.json", "references.bib", "numbers.csv", "misprints.csv", "script.js", "style.css"}
+    assert wanted <= found

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from results.published import TABLES, published
+from issbench.results.published import TABLES, published
 
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "paper" / "published.csv"
 

@@ -7,11 +7,11 @@ import re
 import pytest
 from table_readers import READERS
 
-from results.published import Number, published
-from results.render import render
-from results.render.terminal import render as render_terminal
-from results.table import TableError
-from results.tables import published_tables
+from issbench.results.published import Number, published
+from issbench.results.render import render
+from issbench.results.render.terminal import render as render_terminal
+from issbench.results.table import TableError
+from issbench.results.tables import published_tables
 
 PRINTED = {
     "main": ("I", "II", "III"), "domain": ("IV",), "ablation": ("V",), "class-order": ("VI",),

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from bench.record import FORMAT
-from results.records import KNOWN_FORMATS, RecordError, load_run, load_runs
+from issbench.bench.engine.record import FORMAT
+from issbench.results.runs import KNOWN_FORMATS, RecordError, load_run, load_runs
 
 EXPERIMENT = {
     "method": "ft",

@@ -15,18 +15,18 @@ import pytest
 from many_records import METHODS, make_store, one_record
 from PIL import Image
 
-from results.records import Run, load_runs
-from results.report import report
-from results.report.cost import cost, cost_table, on_gpu
-from results.report.details import MOST, relative_link, run_details
-from results.report.figures import WHAT, Figures
-from results.report.heat import heat_tables
-from results.report.markup import Html, tag
-from results.report.overview import seed_table
-from results.report.settings import recipe_table, version_table
-from results.report.tables import table_box
-from results.report.words import shared, statistics
-from results.table import MISSING, text_table
+from issbench.results.report import report
+from issbench.results.report.cost import cost, cost_table, on_gpu
+from issbench.results.report.details import MOST, relative_link, run_details
+from issbench.results.report.figures import WHAT, Figures
+from issbench.results.report.heat import heat_tables
+from issbench.results.report.markup import Html, tag
+from issbench.results.report.overview import seed_table
+from issbench.results.report.settings import recipe_table, version_table
+from issbench.results.report.tables import table_box
+from issbench.results.report.words import shared, statistics
+from issbench.results.runs import Run, load_runs
+from issbench.results.table import MISSING, text_table
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -306,7 +306,7 @@ def test_notes_stand_below_and_long_ones_fold() -> None:
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from bench.cli.report import report as command
+    from issbench.bench.commands.report import report as command
 
     make_store(tmp_path, 2)
     output = tmp_path / "report.html"

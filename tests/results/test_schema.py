@@ -10,9 +10,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from bench.record import FORMAT
-from results.importing import Layout, imported_record
-from results.records import load_runs
+from issbench.bench.engine.record import FORMAT
+from issbench.results.importing import Layout, imported_record
+from issbench.results.runs import load_runs
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "results" / "schema.json").read_text(encoding="utf-8"))
 PROTOCOL = {

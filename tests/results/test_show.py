@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from results.records import Run
-from results.show import class_table, run_summary, step_table
-from results.table import MISSING
+from issbench.results.runs import Run
+from issbench.results.show import class_table, run_summary, step_table
+from issbench.results.table import MISSING
 
 
 def step(index: int, iou: list[float | None], groups: dict[str, float | None], **training: Any) -> dict[str, Any]:

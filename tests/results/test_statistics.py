@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from results.statistics import critical_difference, friedman_test, spread, wilcoxon_test
+from issbench.results.significance import critical_difference, friedman_test, spread, wilcoxon_test
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "numbers.csv"
 

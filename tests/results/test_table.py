@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from results.records import Run
-from results.render import render
-from results.table import MISSING, Table
-from results.tables import main_tables
+from issbench.results.render import render
+from issbench.results.runs import Run
+from issbench.results.table import MISSING, Table
+from issbench.results.tables import main_tables
 
 RECIPE = {
     "epochs": 30, "first_epochs": None, "lr": 0.001, "first_lr": 0.01, "batch": 24, "crop": 512,

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from many_records import make_store
 
-from results.records import load_runs
-from results.tables import measured_tables
+from issbench.results.runs import load_runs
+from issbench.results.tables import measured_tables
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,7 +86,8 @@ def test_runs_beside_the_paper(store: Path) -> None:
 def test_a_hundred_runs_in_a_second_without_torch(tmp_path: Path) -> None:
     make_store(tmp_path, 100)
     code = (
-        f"import sys; sys.argv = ['bench', 'table', '--out', {str(tmp_path)!r}]; from bench.cli.app import app; "
+        f"import sys; sys.argv = ['bench', 'table', '--out', {str(tmp_path)!r}]; "
+        "from issbench.bench.commands.app import app; "
         "app(standalone_mode=False); sys.exit(bool({'torch', 'numpy', 'scipy'} & set(sys.modules)))"
     )
     times = []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from scenarios.check import check_dataset
-from scenarios.datasets import load_dataset
+from issbench.scenarios.check import check_dataset
+from issbench.scenarios.datasets import load_dataset
 
 
 def expect(defects: list[str], *patterns: str) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scenarios.datasets import dataset_class, dataset_names, load_dataset
-from scenarios.errors import DataError, ScenarioError
-from scenarios.presence import presence
+from issbench.scenarios.datasets import dataset_class, dataset_names, load_dataset
+from issbench.scenarios.errors import DataError, ScenarioError
+from issbench.scenarios.presence import presence
 
 CITIES = (
     "aachen, bremen, darmstadt, erfurt, hanover, krefeld, strasbourg, tubingen, weimar, bochum, cologne, "
@@ -59,7 +59,7 @@ def test_places_of_some_classes() -> None:
 def test_importing_datasets_is_light() -> None:
     code = (
         "import sys, scenarios.check, scenarios.prepare\n"
-        "from scenarios.datasets import dataset_class, dataset_names\n"
+        "from issbench.scenarios.datasets import dataset_class, dataset_names\n"
         "for name in dataset_names(): dataset_class(name)\n"
         "print([m for m in ('torch', 'torchvision', 'bench', 'methods', 'results') if m in sys.modules])"
     )

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scenarios.datasets import load_dataset
-from scenarios.datasets.base import Dataset, Split
-from scenarios.datasets.cityscapes import Cityscapes
-from scenarios.datasets.shapes import Shapes
-from scenarios.presence import Presence, presence
-from scenarios.protocol import PROTOCOLS, Protocol, get_protocol
-from scenarios.scenario import Scenario, make_scenario
-from scenarios.views import StepData, step_data
+from issbench.scenarios.datasets import load_dataset
+from issbench.scenarios.datasets.base import Dataset, Split
+from issbench.scenarios.datasets.cityscapes import Cityscapes
+from issbench.scenarios.datasets.shapes import Shapes
+from issbench.scenarios.presence import Presence, presence
+from issbench.scenarios.protocol import PROTOCOLS, Protocol, get_protocol
+from issbench.scenarios.scenario import Scenario, make_scenario
+from issbench.scenarios.views import StepData, step_data
 
 
 def steps(

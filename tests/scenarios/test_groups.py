@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.datasets import load_dataset
-from scenarios.datasets.base import Dataset
-from scenarios.groups import class_groups
-from scenarios.protocol import get_protocol
-from scenarios.scenario import default_setting, make_scenario
+from issbench.scenarios.datasets import load_dataset
+from issbench.scenarios.datasets.base import Dataset
+from issbench.scenarios.groups import class_groups
+from issbench.scenarios.protocol import get_protocol
+from issbench.scenarios.scenario import default_setting, make_scenario
 
 Groups = dict[str, tuple[int, int]]
 _EMPTY = {

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.datasets import dataset_class
-from scenarios.errors import ScenarioError
-from scenarios.orders import NATURAL, resolve_order
+from issbench.scenarios.datasets import dataset_class
+from issbench.scenarios.errors import ScenarioError
+from issbench.scenarios.orders import NATURAL, resolve_order
 
 # Table VI of the paper, step by step, with the background as the paper prints it.
 PAPER = {

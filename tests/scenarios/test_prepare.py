@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from scenarios.datasets import load_dataset
-from scenarios.errors import DataError, ScenarioError
-from scenarios.prepare import how_to_obtain, prepare_voc, read_sbd_mask, voc_palette
+from issbench.scenarios.datasets import load_dataset
+from issbench.scenarios.errors import DataError, ScenarioError
+from issbench.scenarios.prepare import how_to_obtain, prepare_voc, read_sbd_mask, voc_palette
 
 VOC = "VOCdevkit/VOC2012"
 SEGMENTATION = f"{VOC}/ImageSets/Segmentation"

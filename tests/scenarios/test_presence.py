@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scenarios.datasets import load_dataset
-from scenarios.datasets.base import Dataset, FileDataset
-from scenarios.datasets.voc import Voc
-from scenarios.errors import DataError
-from scenarios.presence import Presence, cache_dir, presence
+from issbench.scenarios.datasets import load_dataset
+from issbench.scenarios.datasets.base import Dataset, FileDataset
+from issbench.scenarios.datasets.voc import Voc
+from issbench.scenarios.errors import DataError
+from issbench.scenarios.presence import Presence, cache_dir, presence
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from dataclasses import FrozenInstanceError, asdict, replace
 
 import pytest
 
-from scenarios.errors import ScenarioError
-from scenarios.protocol import PROTOCOLS, Protocol, get_protocol
+from issbench.scenarios.errors import ScenarioError
+from issbench.scenarios.protocol import PROTOCOLS, Protocol, get_protocol
 
 PLOP = {
     "void": "ignore",

@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scenarios.datasets import dataset_class, dataset_names
-from scenarios.datasets.base import Dataset, Split
-from scenarios.errors import ScenarioError
-from scenarios.scenario import PUBLISHED, Scenario, check_setting, default_setting, make_scenario, parse_name
+from issbench.scenarios.datasets import dataset_class, dataset_names
+from issbench.scenarios.datasets.base import Dataset, Split
+from issbench.scenarios.errors import ScenarioError
+from issbench.scenarios.scenario import (
+    PUBLISHED,
+    Scenario,
+    check_setting,
+    default_setting,
+    make_scenario,
+    parse_name,
+)
 
 
 class Standin(Dataset):

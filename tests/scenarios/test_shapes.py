@@ -1,4 +1,4 @@
-"""scenarios.datasets.shapes: the same scenes everywhere, and scenes that are worth learning."""
+"""issbench.scenarios.datasets.shapes: the same scenes everywhere, and scenes that are worth learning."""
 
 import hashlib
 import subprocess
@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scenarios.datasets.base import IGNORE
-from scenarios.datasets.shapes import Shapes
-from scenarios.errors import ScenarioError
+from issbench.scenarios.datasets.base import IGNORE
+from issbench.scenarios.datasets.shapes import Shapes
+from issbench.scenarios.errors import ScenarioError
 
 # Drawing is elementary arithmetic only, so this holds on every machine. Raise VERSION when you change it.
 DIGEST = "c01f7207a9e9ef24"
@@ -175,7 +175,7 @@ def test_callers_cannot_corrupt_the_cache(day):
 
 
 def test_image_and_label_share_one_drawing(monkeypatch):
-    from scenarios.datasets import shapes
+    from issbench.scenarios.datasets import shapes
 
     drawn = []
     draw = shapes._draw
@@ -196,5 +196,5 @@ def test_unknown_samples_are_named(day):
 def test_fingerprints_tell_lists_and_versions_apart(day, lit, monkeypatch):
     prints = {dataset.fingerprint(split) for dataset in (day, lit) for split in ("train", "test")}
     assert len(prints) == 4 and day.fingerprint("train") == Shapes().fingerprint("train")
-    monkeypatch.setattr("scenarios.datasets.shapes.VERSION", 2)
+    monkeypatch.setattr("issbench.scenarios.datasets.shapes.VERSION", 2)
     assert day.fingerprint("train") not in prints

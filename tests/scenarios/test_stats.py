@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.datasets import dataset_class
-from scenarios.errors import ScenarioError
-from scenarios.stats import scenario_stats
+from issbench.scenarios.datasets import dataset_class
+from issbench.scenarios.errors import ScenarioError
+from issbench.scenarios.stats import scenario_stats
 
 
 def counts(lines: list[str]) -> list[tuple[str, int]]:

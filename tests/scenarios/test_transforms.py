@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from scenarios.transforms import Pair, evaluation_pair, training_pair
+from issbench.scenarios.transforms import Pair, evaluation_pair, training_pair
 
 AREA = (0.5, 2.0)
 BLOCK = 16  # pixels; a block of this side has one label

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scenarios.datasets import load_dataset
-from scenarios.datasets.base import Dataset, Split
-from scenarios.presence import Presence, presence
-from scenarios.protocol import PROTOCOLS, Protocol, get_protocol
-from scenarios.scenario import Scenario, make_scenario
-from scenarios.views import StepData, step_data, training_rows
+from issbench.scenarios.datasets import load_dataset
+from issbench.scenarios.datasets.base import Dataset, Split
+from issbench.scenarios.presence import Presence, presence
+from issbench.scenarios.protocol import PROTOCOLS, Protocol, get_protocol
+from issbench.scenarios.scenario import Scenario, make_scenario
+from issbench.scenarios.views import StepData, step_data, training_rows
 
 
 class Drawn(Dataset):

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from slurm.testing import is_test_cluster
+from slurm_cluster import is_test_cluster
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +18,7 @@ def _test_cluster_only(request: pytest.FixtureRequest) -> None:
         return
     conf = os.environ.get("SLURM_CONF")
     if conf is None:
-        pytest.skip('no Slurm; start one as root: eval "$(python -m slurm.testing start)"')
+        pytest.skip('no Slurm; start one as root: eval "$(python tests/support/slurm_cluster start)"')
     if not is_test_cluster(Path(conf)):
         pytest.skip(f"{conf} is no test cluster, which these tests would disturb")
 

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from slurm.testing import ClusterError, is_test_cluster, start, stop, temporary_cluster
+from slurm_cluster import ClusterError, is_test_cluster, start, stop, temporary_cluster
 
 STEP = "sleep 0.3; touch first-$SLURM_ARRAY_TASK_ID"
 NEXT = "mv first-$SLURM_ARRAY_TASK_ID second-$SLURM_ARRAY_TASK_ID"
@@ -89,8 +88,8 @@ def test_a_daemon_that_does_not_come_up_is_named_with_its_log(monkeypatch, tmp_p
     with socket.socket() as taken:
         taken.bind(("", 0))
         taken.listen()
-        monkeypatch.setattr("slurm.testing.cluster.free_ports", lambda n: [taken.getsockname()[1]] * n)
-        monkeypatch.setattr("slurm.testing.cluster._PATIENCE", 1.0)
+        monkeypatch.setattr("slurm_cluster.cluster.free_ports", lambda n: [taken.getsockname()[1]] * n)
+        monkeypatch.setattr("slurm_cluster.cluster._PATIENCE", 1.0)
         with pytest.raises(ClusterError, match=r"slurmdbd (ended|did not answer)[^$]*Address already in use"):
             start(tmp_path / "c")
     assert not (tmp_path / "c").exists()
@@ -115,7 +114,7 @@ def test_another_cluster_is_never_stopped(tmp_path):
     conf.write_text("ClusterName=real\n")
     assert not is_test_cluster(conf)
     done = subprocess.run(
-        [sys.executable, "-m", "slurm.testing", "stop"],
+        [sys.executable, "tests/support/slurm_cluster", "stop"],
         env={**os.environ, "SLURM_CONF": str(conf)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
@@ -126,7 +125,7 @@ def test_another_cluster_is_never_stopped(tmp_path):
 
 
 def test_a_directory_in_use_is_left_alone(monkeypatch, tmp_path):
-    monkeypatch.setattr("slurm.testing.cluster._check_machine", lambda: None)
+    monkeypatch.setattr("slurm_cluster.cluster._check_machine", lambda: None)
     (tmp_path / "mine").touch()
     with pytest.raises(ClusterError, match="not empty"):
         start(tmp_path)

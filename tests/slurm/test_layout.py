@@ -5,7 +5,7 @@ from math import isqrt
 
 import pytest
 
-from slurm.layout import After, Array, Need, lay_out
+from issbench.slurm.layout import After, Array, Need, lay_out
 
 
 def needs(*sizes: int, alone: int = 0) -> list[Need]:

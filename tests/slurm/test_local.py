@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import UsageError
-from slurm.local import gpus_here
-from slurm.records import load_submissions
+from issbench.errors import UsageError
+from issbench.slurm.local import gpus_here
+from issbench.slurm.submissions import load_submissions
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--set", "epochs=1", "--set", "crop=32", "--set", "aspp_channels=16"]

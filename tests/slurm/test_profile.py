@@ -3,9 +3,9 @@
 import pytest
 from typer.testing import CliRunner
 
-from bench.cli.app import app
-from bench.errors import UsageError
-from slurm.profile import Profile, make_profile, minutes, profile_of
+from issbench.bench.commands.app import app
+from issbench.errors import UsageError
+from issbench.slurm.profile import Profile, make_profile, minutes, profile_of
 
 TOML = """
 partition = "gpu"

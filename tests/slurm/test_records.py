@@ -7,8 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from bench.errors import RunError
-from slurm.records import Submission, SubmittedRun, latest, load_submissions, save_submission, submission_dir
+from issbench.errors import RunError
+from issbench.slurm.submissions import (
+    Submission,
+    SubmittedRun,
+    latest,
+    load_submissions,
+    save_submission,
+    submission_dir,
+)
 
 RUN = SubmittedRun("r", "ft shapes_4-1 seed 0", {"method": "ft"}, ("a", "b"), ("e", "f"), "7_0", "8_0")
 
@@ -53,5 +60,5 @@ def test_the_last_submission_that_was_handed_over_counts():
 
 
 def test_records_and_queue_need_no_torch():
-    code = "import slurm.records, slurm.queue, sys; sys.exit('torch' in sys.modules)"
+    code = "import issbench.slurm.submissions, slurm.queue, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

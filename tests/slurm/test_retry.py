@@ -8,9 +8,9 @@ import pytest
 from submissions import cancel_everything, submission, submitted
 from typer.testing import CliRunner
 
-from bench.cli.app import app
-from slurm.records import load_submissions
-from slurm.status import statuses
+from issbench.bench.commands.app import app
+from issbench.slurm.status import statuses
+from issbench.slurm.submissions import load_submissions
 
 ROOT = Path(__file__).parents[2]
 PROFILE = 'gpus = 0\ntime = "10m"\ncpus = 1\n'

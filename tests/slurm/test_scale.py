@@ -12,11 +12,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from bench.cli.app import app
-from bench.engine import make_plans
-from bench.progress import Reporter
-from bench.sweep import Sweep
-from slurm.records import load_submissions
+from issbench.bench.commands.app import app
+from issbench.bench.engine.engine import make_plans
+from issbench.bench.engine.progress import Reporter
+from issbench.bench.sweep import Sweep
+from issbench.slurm.submissions import load_submissions
 
 METHODS = ("ft", "joint", "ewc", "lwf", "lwf-mc", "ilt", "mib", "sdr", "plop", "rcil", "gsc")
 SCENARIOS = ("voc_15-1", "voc_15-5", "voc_19-1", "voc_10-1", "voc_5-3", "voc_2-2")

@@ -10,9 +10,9 @@ from functools import partial
 import pytest
 from submissions import finish, submission, submitted, train
 
-from slurm.cancel import cancel
-from slurm.records import jobs_dir
-from slurm.status import statuses
+from issbench.slurm.cancel import cancel
+from issbench.slurm.status import statuses
+from issbench.slurm.submissions import jobs_dir
 
 pytestmark = pytest.mark.slurm
 

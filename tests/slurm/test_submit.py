@@ -13,10 +13,10 @@ import pytest
 from submissions import cancel_everything
 from typer.testing import CliRunner
 
-from bench.cli.app import app
-from bench.errors import RunError
-from bench.experiment import experiment_of
-from slurm.records import load_submissions
+from issbench.bench.commands.app import app
+from issbench.bench.experiment import experiment_of
+from issbench.errors import RunError
+from issbench.slurm.submissions import load_submissions
 
 PROFILE = 'gpus = 0\ntime = "10m"\n'
 SMALL = ["--set", "first_epochs=1", "--set", "epochs=1", "--set", "crop=32", "--set", "aspp_channels=16"]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from submissions import STEPS, finish, submission, submitted, train
 
-from slurm.cancel import cancel
-from slurm.records import jobs_dir
-from slurm.status import statuses
+from issbench.slurm.cancel import cancel
+from issbench.slurm.status import statuses
+from issbench.slurm.submissions import jobs_dir
 
 CREW = """
 import os, signal, sys, time
@@ -168,7 +168,7 @@ def test_the_live_view_ends_when_all_is_over(tmp_path):
 def test_watching_needs_no_torch(tmp_path):
     finish(tmp_path, "a")
     code = (
-        "import sys; from bench.cli.app import app; app(standalone_mode=False); "
+        "import sys; from issbench.bench.commands.app import app; app(standalone_mode=False); "
         "sys.exit(sum(name in sys.modules for name in ('torch', 'submitit')))"
     )
     for command in ("status", "logs a", "cancel a"):

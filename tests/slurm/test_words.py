@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from submissions import finish, submission, submitted, train
 
-from bench.errors import RunError
-from slurm.queue import ended, queue
-from slurm.status import statuses
+from issbench.errors import RunError
+from issbench.slurm.queue import ended, queue
+from issbench.slurm.status import statuses
 
 
 @pytest.fixture

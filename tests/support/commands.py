@@ -10,7 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 
-from bench.cli.app import main
+from issbench.bench.commands.app import main
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-from bench.network import Network
-from methods.method import Batch, Method, Output, Step
-from methods.options import parse_options
-from methods.registry import available, load_method
+from issbench.bench.engine.network import Network
+from issbench.methods.interface.options import parse_options
+from issbench.methods.interface.registry import available, load_method
+from issbench.methods.method import Batch, Method, Output, Step
 
 CLASSES = Step(1, (3, 2), feature_channels=6, encoder_channels=7)
 DOMAIN = Step(1, (4,), domain=True, feature_channels=6, encoder_channels=7)

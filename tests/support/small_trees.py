@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scenarios.datasets import dataset_class
+from issbench.scenarios.datasets import dataset_class
 
 RECIPE = {
     "first_epochs": 4, "epochs": 1, "lr": 0.05, "first_lr": 0.1, "batch": 8, "crop": 32, "aspp_channels": 16,

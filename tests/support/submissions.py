@@ -8,8 +8,15 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.progress import Position
-from slurm.records import Executor, Submission, SubmittedRun, jobs_dir, load_submissions, save_submission
+from issbench.bench.engine.progress import Position
+from issbench.slurm.submissions import (
+    Executor,
+    Submission,
+    SubmittedRun,
+    jobs_dir,
+    load_submissions,
+    save_submission,
+)
 
 STEPS = ("a" * 24, "b" * 24)
 

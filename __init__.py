@@ -1,0 +1,33 @@
+"""issbench: a benchmark of incremental semantic segmentation.
+
+    from issbench import Experiment, load_results, run
+    record = run(Experiment("plop", "shapes_4-1", seed=1))[0]
+
+The names load on first use, so that the command line answers before torch is imported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from issbench.bench.engine.engine import run
+    from issbench.bench.experiment import Experiment
+
+_HOMES = {
+    "Experiment": "issbench.bench.experiment",
+    "run": "issbench.bench.engine.engine",
+}
+__all__ = ["Experiment", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'issbench' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

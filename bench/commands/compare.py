@@ -1,0 +1,38 @@
+"""`bench compare`: methods against each other, with intervals and tests, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from issbench.bench.commands.support.printing import Format, print_table
+
+
+def compare(
+    methods: Annotated[
+        list[str],
+        typer.Argument(help="Two methods, with options as in their runs (gsc:sg=off), or more to rank them."),
+    ],
+    scenario: Annotated[str | None, typer.Option(help="Only runs of this scenario.")] = None,
+    setting: Annotated[str | None, typer.Option(help="Only runs of this setting.")] = None,
+    group: Annotated[str, typer.Option(help="Classes: all, base, new, or as printed (0-15).")] = "all",
+    format: Annotated[Format, typer.Option(help="How to print.")] = "terminal",
+    out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),
+) -> None:
+    """Compare methods by their mIoU after the last step, over the runs that differ in nothing but the method.
+
+    Two methods: the difference in each cell with its bootstrap interval over test images, and the Wilcoxon test
+    over the cells. Three or more: the Friedman test and Nemenyi's critical difference.
+    """
+    from issbench.results.compare import compare as compare_runs
+    from issbench.results.runs import load_runs
+
+    wanted = {"scenario": scenario, "setting": setting}
+    runs = [
+        run
+        for run in load_runs(out)
+        if all(value is None or run.experiment[key] == value for key, value in wanted.items())
+    ]
+    print_table(compare_runs(runs, methods, group), format)

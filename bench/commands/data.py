@@ -1,0 +1,88 @@
+"""`bench data`: prepare, check and count a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Prepare, check and count datasets.", no_args_is_help=True)
+
+_ROOT = typer.Option("--root", "--data", help="Directory of the dataset.")
+_DATASET = typer.Argument(help="voc, ade, cityscapes, camvid, shapes or folder.")
+
+
+@app.command()
+def prepare(
+    dataset: Annotated[str, _DATASET],
+    root: Annotated[Path, _ROOT],
+    download: Annotated[bool, typer.Option("--download", help="Fetch VOC 2012 and SBD first.")] = False,
+) -> None:
+    """Make what a dataset needs before its first use (VOC: SegmentationClassAug and the list train_aug)."""
+    from issbench.scenarios.datasets import dataset_class
+    from issbench.scenarios.prepare import how_to_obtain, prepare_voc
+
+    dataset_class(dataset)
+    if dataset != "voc":
+        typer.echo(how_to_obtain(dataset))
+        return
+    with _bar("masks") as advance:
+        made = prepare_voc(root, download, advance)
+    typer.echo(f"{made.directory}: {made.train} training and {made.test} test images, {made.written} masks written")
+    if made.warning:
+        typer.echo(f"warning: {made.warning}", err=True)
+
+
+@app.command()
+def check(dataset: Annotated[str, _DATASET], root: Annotated[Path | None, _ROOT] = None) -> None:
+    """Read every image and label, and report every defect; exit code 1 if there is one."""
+    from issbench.scenarios.check import check_dataset
+    from issbench.scenarios.datasets import load_dataset
+
+    loaded = load_dataset(dataset, root)
+    with _bar("samples") as advance:
+        defects = check_dataset(loaded, advance)
+    for defect in defects:
+        typer.echo(defect)
+    images = sum(len(loaded.ids(split)) for split in ("train", "test")) if not defects else 0
+    typer.echo(f"{len(defects)} defects" if defects else f"{dataset}: all {images} samples are sound")
+    raise typer.Exit(1 if defects else 0)
+
+
+@app.command()
+def stats(
+    scenario: Annotated[str, typer.Argument(help="A scenario, such as voc_15-1.")],
+    root: Annotated[Path | None, _ROOT] = None,
+    setting: Annotated[str | None, typer.Option(help="overlapped, disjoint or domain.")] = None,
+    order: Annotated[str, typer.Option(help="Class order, as for `bench run`.")] = "natural",
+    classes: Annotated[str | None, typer.Option(help="Use these classes only.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Evaluation protocol.")] = None,
+) -> None:
+    """Images of each step, and of each class in them, without training anything."""
+    from issbench.scenarios.stats import scenario_stats
+
+    chosen = tuple(part.strip() for part in classes.split(",")) if classes else ()
+    with _bar("labels") as advance:
+        lines = scenario_stats(scenario, root, setting, order, chosen, protocol, advance)
+    for line in lines:
+        typer.echo(line)
+
+
+class _bar:
+    """A progress bar on standard error; `with _bar("masks") as advance: … advance(done, total)`."""
+
+    def __init__(self, what: str):
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(stderr=True)
+        self._progress = Progress(console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._progress.add_task(what, total=None)
+
+    def __enter__(self):
+        self._progress.start()
+        return lambda done, total: self._progress.update(self._task, completed=done, total=total)
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()

@@ -1,0 +1,112 @@
+"""`bench figure`: the figures of a paper from a run store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from issbench.results.runs import Run
+
+Name = Literal[
+    "steps",
+    "forgetting",
+    "class-order",
+    "class-steps",
+    "critical-difference",
+    "predictions",
+    "prediction-steps",
+    "pseudo-labels",
+]
+
+
+def figure(
+    name: Annotated[Name, typer.Argument(help="Which figure; docs/results.md shows each.")],
+    output: Annotated[Path, typer.Option(help="The file to write: .pdf, .png or .svg.")],
+    scenario: Annotated[str | None, typer.Option(help="Only runs of this scenario.")] = None,
+    setting: Annotated[str | None, typer.Option(help="Only runs of this setting.")] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Only these methods, with options as in their runs, such as gsc:sg=off,plop; in pictures in "
+            "this order."
+        ),
+    ] = None,
+    order: Annotated[str | None, typer.Option(help="Only runs of this class order.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Only runs of this seed.")] = None,
+    run: Annotated[str | None, typer.Option(help="Only this run: its name, its beginning, or its hash.")] = None,
+    group: Annotated[str, typer.Option(help="Classes for critical-difference: all, base, new, 0-15.")] = "all",
+    images: Annotated[str | None, typer.Option(help="Ids of images for pictures, separated by commas.")] = None,
+    count: Annotated[int, typer.Option(min=1, max=20, help="How many images, where none are named.")] = 3,
+    step: Annotated[int | None, typer.Option(min=1, help="Step for pseudo-labels.  [default: the last]")] = None,
+    data: Annotated[Path | None, typer.Option(help="The dataset, where it has moved since the run.")] = None,
+    device: Annotated[str, typer.Option(help="For pictures: auto, cpu, cuda …")] = "auto",
+    out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),
+) -> None:
+    """Draw a figure of runs. The last three, pictures, need the networks in the store and the dataset."""
+    from issbench.results.figures import FIGURES, check_output, save_figure
+
+    check_output(output)
+    wanted = {"scenario": scenario, "setting": setting, "order": order, "seed": seed}
+    runs = _runs(out, wanted, methods, run)
+    if name == "critical-difference":
+        drawn = FIGURES[name](runs, group=group)
+    elif name in FIGURES:
+        drawn = FIGURES[name](runs)
+    else:
+        from issbench.bench.commands.support.options import names
+
+        drawn = _pictures(name, runs, names(images), count, step, data, device)
+    save_figure(drawn, output)
+    typer.echo(f"wrote {output}")
+
+
+def _runs(out: Path, wanted: dict[str, object], methods: str | None, name: str | None) -> list[Run]:
+    """The runs that are asked for, methods in the order in which they are named."""
+    from issbench.bench.experiment import split_methods
+    from issbench.errors import did_you_mean
+    from issbench.results.compare import canonical
+    from issbench.results.runs import RecordError, load_run, load_runs
+    from issbench.results.tables import paper_order
+
+    found = [load_run(out, name)] if name else load_runs(out)
+    facts = [(run, run.experiment | {"order": run.order}) for run in found]
+    found = [
+        run for run, have in facts if all(v is None or v in (have[k], run.experiment[k]) for k, v in wanted.items())
+    ]
+    if not found:
+        asked = " ".join(f"{key} {value}" for key, value in wanted.items() if value is not None)
+        raise RecordError(f"{out} holds no run{' of ' + asked if asked else ''}; `bench run` makes some")
+    if methods is None:
+        return sorted(found, key=paper_order)
+    specs = [canonical(spec) for spec in split_methods(methods)]
+    there = {run.experiment["method"] for run in found}
+    for spec in specs:
+        if spec not in there:
+            hint = did_you_mean(spec, sorted(there), f"there are {', '.join(sorted(there))}", cutoff=0.6)
+            raise RecordError(f"no such run of {spec} in {out}; {hint}")
+    return [run for spec in specs for run in found if run.experiment["method"] == spec]
+
+
+def _pictures(
+    name: str,
+    runs: list[Run],
+    images: tuple[str, ...],
+    count: int,
+    step: int | None,
+    data: Path | None,
+    device: str,
+) -> Figure:
+    from issbench.bench.commands.support import pictures
+    from issbench.bench.engine.environment import choose_device
+
+    chosen = pictures.one_of_each(runs)
+    where = pictures.Where(choose_device(device), str(data) if data else None)
+    if name == "pseudo-labels":
+        return pictures.pseudo_labels(chosen, images, count, step, where)
+    draw = pictures.predictions if name == "predictions" else pictures.prediction_steps
+    return draw(chosen, images, count, where)

@@ -1,0 +1,89 @@
+"""`bench list`: what there is to choose from. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from issbench.methods.interface.registry import MethodInfo
+
+app = typer.Typer(help="List methods, scenarios, orders, backbones or protocols.", no_args_is_help=True)
+
+_SWITCH = {"True": "on", "False": "off"}
+
+
+@app.command()
+def methods() -> None:
+    """Methods with their options and published defaults, and the parts to put on top of them."""
+    from issbench.methods.interface.registry import available
+
+    infos = available()
+    width = max(map(len, infos))
+    typer.echo("METHODS")
+    for info in infos.values():
+        if not info.part:
+            _method(info, width)
+    typer.echo("\nPARTS, to put on top of a method: METHOD+PART, as in ft+sc or mib+sg+sr")
+    for info in infos.values():
+        if info.part:
+            _method(info, width)
+    for name, info in infos.items():
+        if info.parts:
+            typer.echo(f"METHOD+{name}, as in rcil+{name}: all parts of {name} ({', '.join(info.parts)})")
+
+
+def _method(info: MethodInfo, width: int) -> None:
+    typer.echo(f"{info.name:<{width}}  {info.summary}")
+    if info.options:
+        texts = (f"{key}={_SWITCH.get(value, value)}" for key, value in info.options)
+        typer.echo(" " * (width + 2) + "options: " + ", ".join(texts))
+    if info.alone:
+        typer.echo(" " * (width + 2) + "takes no parts")
+
+
+@app.command()
+def scenarios() -> None:
+    """The published scenarios; every other DATASET_BASE-INC works, too."""
+    from issbench.scenarios.datasets import dataset_class
+    from issbench.scenarios.scenario import PUBLISHED
+
+    for dataset, splits in PUBLISHED.items():
+        names = "  ".join(f"{dataset}_{split}" for split in splits) or f"{dataset}_BASE-INC for your own images"
+        usual = dataset_class(dataset).default_setting
+        typer.echo(f"{names}   (default setting: {usual})")
+    typer.echo(
+        "DATASET_BASE-INC: BASE classes (or domains) at the first step, INC at each later one; any split works."
+    )
+
+
+@app.command()
+def orders() -> None:
+    """Class orders that have a name."""
+    from issbench.scenarios.orders import NAMED_ORDERS
+
+    typer.echo("natural      the dataset's own order (default)")
+    typer.echo("random:SEED  a random permutation")
+    for dataset, named in NAMED_ORDERS.items():
+        for name, order in named.items():
+            typer.echo(f"{name:<12} {dataset}: {','.join(map(str, order))}")
+    typer.echo("or a permutation of class numbers or names, literally or in a file")
+
+
+@app.command()
+def backbones() -> None:
+    """Backbones that the recipes and documents use; any timm model with feature maps works."""
+    from issbench.bench.engine.backbones import SUGGESTED
+
+    for name, text in SUGGESTED.items():
+        typer.echo(f"{name:<24} {text}")
+
+
+@app.command()
+def protocols() -> None:
+    """Evaluation protocols."""
+    from issbench.scenarios.protocol import PROTOCOLS
+
+    for protocol in PROTOCOLS.values():
+        typer.echo(protocol.summary())

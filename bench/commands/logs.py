@@ -1,0 +1,65 @@
+"""`bench logs`: what a run and its job told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_EVERY = 0.5
+"""Seconds between two looks at a log that is followed."""
+_JOB_LINES = 50
+
+
+def logs(
+    run: Annotated[str, typer.Argument(help="Name of a run, its beginning, or the hash at its end.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows, until Ctrl-C.")] = False,
+    out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),
+) -> None:
+    """Print the log of a run; of a failed one the end of its job's log, too."""
+    from issbench.slurm.logs import last_lines, run_log
+    from issbench.slurm.status import statuses
+
+    name = find_run(out, run)
+    log = run_log(out, name)
+    if follow:
+        _follow(log)
+    if log.is_file():
+        typer.echo(log.read_text(encoding="utf-8", errors="replace"), nl=False)
+    found = statuses(out, runs=[name])[0]
+    if not log.is_file():
+        typer.echo(f"{name} has told nothing yet: {found.state}, {found.detail}")
+    if found.log is not None and found.log != log:
+        typer.echo(f"\n{found.detail}; the end of {found.log}:")
+        typer.echo("\n".join(last_lines(found.log, _JOB_LINES)))
+
+
+def find_run(out: Path, name: str) -> str:
+    """The run that is meant, whether it has begun or is only submitted."""
+    from issbench.results.runs import find_name
+    from issbench.slurm.outcome import run_folders
+    from issbench.slurm.submissions import latest, load_submissions
+
+    names = {path.name for path in run_folders(out)} | latest(load_submissions(out)).keys()
+    return find_name(out, sorted(names), name)
+
+
+def _follow(log: Path) -> None:
+    """Print a log from its beginning, and what is added to it, for ever."""
+    import time
+
+    from issbench.errors import Interrupted
+
+    read = 0
+    try:
+        while True:
+            if log.is_file():
+                with log.open("rb") as file:
+                    file.seek(read)
+                    text = file.read()
+                read += len(text)
+                typer.echo(text.decode(errors="replace"), nl=False)
+            time.sleep(_EVERY)
+    except KeyboardInterrupt:
+        raise Interrupted("") from None

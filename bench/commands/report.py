@@ -1,0 +1,33 @@
+"""`bench report`: all that a run store holds as one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    output: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
+    scenario: Annotated[str | None, typer.Option(help="Only runs of this scenario.")] = None,
+    setting: Annotated[str | None, typer.Option(help="Only runs of this setting.")] = None,
+    both: Annotated[bool, typer.Option("--both", help="Tables beside the paper's numbers, too.")] = False,
+    out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),
+) -> None:
+    """Write a report: tables that sort, figures, statistics in words, settings, time and memory, every run.
+
+    One file that needs no network. Its links lead to the folders of the runs, so keep it where it was written
+    if you want to follow them.
+    """
+    from issbench.bench.commands.support.printing import runs_asked_for
+    from issbench.results.report import report as page
+    from issbench.results.table import TableError
+
+    runs = runs_asked_for(out, scenario, setting, brief=False)
+    text = page(runs, output.parent, both)
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise TableError(f"--output {output} cannot be written ({error.strerror}); choose another place") from None
+    typer.echo(f"wrote {output}: {len(runs)} runs, {len(text) / 1e6:.1f} MB")

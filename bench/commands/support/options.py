@@ -1,0 +1,77 @@
+"""Options that `bench run` and `bench sweep` share, and how their texts read. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MANY = "several, separated by commas"
+
+Classes = Annotated[
+    str | None,
+    typer.Option(help="Use these classes only, in this learning order; the others are background."),
+]
+Seeds = Annotated[str, typer.Option("--seeds", "--seed", help=f"Seeds, {MANY}.")]
+Protocol = Annotated[
+    str | None, typer.Option(help="Evaluation protocol: plop, mib, ssul; official, released for domains.")
+]
+Data = Annotated[Path | None, typer.Option(help="Directory of the dataset (shapes needs none).")]
+Backbone = Annotated[str | None, typer.Option(help="A timm model (see `bench list backbones`).")]
+Weights = Annotated[str | None, typer.Option(help="First weights: imagenet, none, or a file.")]
+Recipe = Annotated[Path | None, typer.Option(help="TOML file with settings of the training recipe.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="One setting of the recipe, such as epochs=3; may be repeated."),
+]
+Out = Annotated[Path, typer.Option(help="The run store; what it holds is not computed again.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")]
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Processes that read images.  [default: one per core, up to 8]")
+]
+CheckpointEvery = Annotated[float, typer.Option(min=0, help="Seconds between checkpoints inside a step.")]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Write loss terms and mIoU to RUN/tensorboard, too.")
+]
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """What stands between commas; an option that is not given names nothing."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def seed_numbers(text: str) -> tuple[int, ...]:
+    """The seeds of `0,1,2`; UsageError for anything else."""
+    from issbench.errors import UsageError
+
+    numbers = names(text)
+    wrong = [part for part in numbers if not part.isdecimal()]
+    if wrong or not numbers:
+        raise UsageError(f"--seeds {text}: {wrong[0] if wrong else 'nothing'} is no whole number ≥ 0, as in 0,1,2")
+    return tuple(int(part) for part in numbers)
+
+
+def check_directory(data: Path | None) -> None:
+    """UsageError for a directory that is not there."""
+    from issbench.errors import UsageError
+
+    if data is not None and not data.is_dir():
+        raise UsageError(f"--data {data}: no such directory")
+
+
+def overrides(
+    recipe: Path | None, settings: list[str] | None, backbone: str | None, weights: str | None
+) -> dict[str, object]:
+    """Settings of the recipe that the user gave: the file, over it --backbone and --weights, over them --set."""
+    from issbench.bench.recipe import read_recipe_file
+    from issbench.errors import UsageError
+
+    values: dict[str, object] = read_recipe_file(recipe) if recipe else {}
+    values |= {key: value for key, value in (("backbone", backbone), ("weights", weights)) if value}
+    for setting in settings or ():
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting}: write --set name=value, as in --set epochs=3")
+        values[key.strip()] = value.strip()
+    return values

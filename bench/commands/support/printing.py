@@ -1,0 +1,97 @@
+"""How commands print tables, or write them to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from issbench.results.runs import Run
+    from issbench.results.table import Table
+
+Format = Literal["terminal", "latex", "markdown", "csv", "html"]
+Style = Literal["colour", "plain"]
+
+
+def print_tables(runs: list[Run], format: Format) -> None:
+    """Print the main tables of runs."""
+    from issbench.results.tables import main_tables
+
+    deliver(main_tables(runs), format)
+
+
+def print_table(table: Table, format: Format = "terminal") -> None:
+    """Print a table."""
+    deliver([table], format)
+
+
+def runs_asked_for(out: Path, scenario: str | None, setting: str | None, brief: bool = True) -> list[Run]:
+    """The runs of a store that are asked for, as the paper lists methods."""
+    from issbench.results.runs import RecordError, load_runs
+    from issbench.results.tables import paper_order
+
+    wanted = {"scenario": scenario, "setting": setting}
+    runs = [
+        run
+        for run in load_runs(out, brief=brief)
+        if all(value is None or run.experiment[key] == value for key, value in wanted.items())
+    ]
+    if not runs:
+        asked = " ".join(f"{key} {value}" for key, value in wanted.items() if value)
+        raise RecordError(f"{out} holds no run{' of ' + asked if asked else ''}; `bench run` makes some")
+    return sorted(runs, key=paper_order)
+
+
+def deliver(
+    tables: list[Table],
+    format: Format | None,
+    style: Style = "colour",
+    output: Path | None = None,
+    standalone: bool = False,
+) -> None:
+    """Print tables, or write them to a file."""
+    from issbench.results.render import SUFFIXES, render
+    from issbench.results.table import TableError
+
+    format = format or (SUFFIXES.get(output.suffix, "terminal") if output else "terminal")
+    if standalone and format != "latex":
+        raise TableError(f"--standalone is a LaTeX document, not {format}; add --format latex")
+    if output is None and format == "terminal":
+        _print_terminal(tables, style)
+        return
+    text = render(tables, format, style)
+    if standalone:
+        from issbench.results.render.latex import document
+
+        text = document(text, output.stem if output else "references")
+    if output is None:
+        typer.echo(text.rstrip("\n"))
+    else:
+        _write(output, text, tables, format)
+
+
+def _write(output: Path, text: str, tables: list[Table], format: Format) -> None:
+    from issbench.results.citations import bibliography
+    from issbench.results.table import TableError
+
+    try:
+        output.write_text(text, encoding="utf-8")
+        if format == "latex":
+            output.with_suffix(".bib").write_text(bibliography(tables), encoding="utf-8")
+    except OSError as error:
+        raise TableError(f"--output {output} cannot be written ({error.strerror}); choose another place") from None
+    typer.echo(f"wrote {output}" + (f" and {output.with_suffix('.bib').name}" if format == "latex" else ""))
+
+
+def _print_terminal(tables: list[Table], style: Style) -> None:
+    """With colours and folded to the width of the terminal if it is one."""
+    import shutil
+    import sys
+
+    from issbench.results.render.terminal import render
+
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else None
+    typer.echo("\n".join(render(table, style, width, terminal) for table in tables).rstrip("\n"))

@@ -1,0 +1,94 @@
+"""The options that say where runs are carried out: here, on a cluster, or in several processes of this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from issbench.slurm.profile import Profile
+
+
+def _cluster(help: str, *names: str) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel="On a cluster")
+
+
+def _local(help: str, *names: str, **limits: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel="Several jobs on this machine", **limits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where runs are carried out, as options of a command. The default is this process."""
+
+    slurm: Annotated[bool, _cluster("Submit the runs to Slurm and return.", "--slurm")] = False
+    slurm_profile: Annotated[
+        Path | None, _cluster("TOML file with the following options; those given here win. Implies --slurm.")
+    ] = None
+    partition: Annotated[str | None, _cluster("Partition.")] = None
+    gpus: Annotated[int | None, _cluster("GPUs of a node, one process each; 0 for the CPU; default 1.")] = None
+    nodes: Annotated[int | None, _cluster("Nodes of a job; default 1.")] = None
+    time: Annotated[
+        str | None, _cluster("Time limit of a job, such as 8h; a longer run is requeued; default 8h.")
+    ] = None
+    account: Annotated[str | None, _cluster("Account.")] = None
+    qos: Annotated[str | None, _cluster("Quality of service.")] = None
+    constraint: Annotated[str | None, _cluster("Features that nodes must have.")] = None
+    exclude: Annotated[str | None, _cluster("Nodes not to use.")] = None
+    mem: Annotated[str | None, _cluster("Memory of a node, such as 64G.")] = None
+    cpus: Annotated[int | None, _cluster("Cores of a process.")] = None
+    max_parallel: Annotated[int | None, _cluster("Jobs that run at once at most.")] = None
+    setup: Annotated[list[str] | None, _cluster("A line of shell that each job runs first; may be repeated.")] = (
+        None
+    )
+    local: Annotated[bool, _local("Carry each run out in a job of its own, on its own GPU.", "--local")] = False
+    jobs: Annotated[int | None, _local("Jobs at once; default as many as GPUs, else 1.", min=1)] = None
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the runs are not carried out in this process."""
+        return self.on_slurm or self.local
+
+    @property
+    def on_slurm(self) -> bool:
+        """Whether they are submitted to Slurm."""
+        return self.slurm or self.slurm_profile is not None
+
+    def profile(self) -> Profile:
+        """What is asked of the cluster. UsageError for options that do not belong together."""
+        from issbench.errors import UsageError
+        from issbench.slurm.profile import Profile, make_profile, option
+
+        keys = {field.name for field in dataclasses.fields(Profile)}
+        asked = {key: value for key, value in vars(self).items() if key in keys and value is not None}
+        if asked and not self.on_slurm:
+            raise UsageError(f"{option(next(iter(asked)))} is for a cluster; add --slurm")
+        if self.on_slurm and self.local:
+            raise UsageError("--slurm and --local are two places; give one of them")
+        if self.jobs and not self.local:
+            raise UsageError(
+                "--jobs is for processes on this machine; add --local, or give --max-parallel with --slurm"
+            )
+        return make_profile(self.slurm_profile, asked)
+
+
+def with_place(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `Place`; it takes them together as `place`."""
+    own = inspect.signature(command, eval_str=True).parameters
+    shared = inspect.signature(Place, eval_str=True).parameters
+
+    def call(**given: Any) -> None:
+        place = Place(**{name: given.pop(name) for name in shared})
+        command(place=place, **given)
+
+    parameters = [each for each in own.values() if each.name != "place"] + list(shared.values())
+    keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    call.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
+    call.__name__, call.__doc__ = command.__name__, command.__doc__
+    return call

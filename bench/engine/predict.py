@@ -1,0 +1,148 @@
+"""Predictions of a finished step's network for single images, of any size."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as nnf
+from PIL import Image, ImageOps
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from issbench.bench.engine.loading import MEAN, STD
+from issbench.bench.engine.network import Network
+from issbench.bench.engine.update import autocast
+from issbench.errors import UsageError
+from issbench.files import read_json
+from issbench.methods.method import Output
+
+_LONGEST = 4
+"""The longer side that the network sees is at most this many times the shorter side of its tests."""
+_AT_ONCE = 8
+"""Channels that are interpolated to an image's own size at a time, for the memory of large photographs."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """The network after a step, ready to predict. `identity` is what the step's key is a hash of."""
+
+    folder: Path
+    identity: Mapping[str, Any]
+    network: Network
+    device: torch.device
+
+    @property
+    def num_channels(self) -> int:
+        """Classes that the network tells apart, background included."""
+        return sum(group.out_channels for group in self.network.classifier)
+
+    @torch.no_grad()
+    def output(self, images: Tensor, stages: bool = False) -> Output:
+        """The network's output for images uint8 [B, 3, H, W], as it is tested."""
+        return self._output(self._normalised(images), stages)
+
+    def labels(self, images: Tensor) -> np.ndarray:
+        """The predicted channels uint8 [B, H, W] of images uint8 [B, 3, H, W]."""
+        return self.output(images).logits.argmax(dim=1).byte().cpu().numpy()
+
+    @torch.no_grad()
+    def predict(self, image: Image.Image) -> np.ndarray:
+        """The predicted channels uint8 [H, W] of an RGB image of any size.
+
+        The image is resized as in the test, its shorter side to the crop of the recipe, but nothing is cut off: it
+        is padded to whole strides, and the logits without the padding are interpolated to the image's own size.
+        """
+        recipe = self.identity["recipe"]
+        width, height = seen_size(image.size, recipe["crop"])
+        small = image.resize((width, height), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1)[None]
+        stride = recipe["output_stride"]
+        padding = (0, -width % stride, 0, -height % stride)
+        # Zeros after the normalisation, as the network's own convolutions pad.
+        logits = self._output(nnf.pad(self._normalised(pixels), padding)).logits[:, :, :height, :width]
+        return _best(logits, (image.height, image.width)).cpu().numpy()
+
+    def _output(self, images: Tensor, stages: bool = False) -> Output:
+        # On the CPU single precision is faster, also for a network that was trained on a GPU in half precision.
+        half = self.identity["recipe"]["precision"] == "bf16" and self.device.type == "cuda"
+        with autocast(self.device, half):
+            return self.network(images, stages)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) * 255 for values in (MEAN, STD))
+        return ((images.to(self.device).float() - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def seen_size(size: tuple[int, int], crop: int) -> tuple[int, int]:
+    """The (width, height) at which the network sees an image: the same aspect, the shorter side `crop` pixels,
+    unless the longer one would then have more than four times as many."""
+    scale = min(crop / min(size), _LONGEST * crop / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _best(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """The channel with the highest logit at each pixel of the given (H, W): uint8 [H, W]."""
+    best = torch.full(size, -torch.inf, device=logits.device)
+    channel = torch.zeros(size, dtype=torch.uint8, device=logits.device)
+    for start in range(0, logits.shape[1], _AT_ONCE):
+        some = nnf.interpolate(logits[:, start : start + _AT_ONCE], size, mode="bilinear", align_corners=False)[0]
+        highest, which = some.max(dim=0)
+        better = highest > best
+        channel[better] = (which[better] + start).byte()
+        best = torch.where(better, highest, best)
+    return channel
+
+
+def load_predictor(folder: Path, device: torch.device) -> Predictor:
+    """The network of a step's folder in a run store. UsageError where it is none, or is damaged."""
+    if not (folder / "identity.json").is_file() or not (folder / "weights.safetensors").is_file():
+        raise UsageError(f"{folder} is no finished step (a folder steps/KEY with weights.safetensors)")
+    try:
+        identity = read_json(folder / "identity.json")
+        recipe = identity["recipe"]
+        first, *later = identity["classes_per_step"]
+        weights = load_file(folder / "weights.safetensors")
+        network = Network(
+            recipe["backbone"], "none", recipe["output_stride"], recipe["aspp_channels"], (1 + first, *later)
+        )
+        network.load_state_dict(weights)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"step {folder} cannot be read ({reason}); remove it and run again") from None
+    network.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)
+    return Predictor(folder, identity, network, device)
+
+
+def read_image(path: Path) -> Image.Image:
+    """An image file as RGB, turned as its EXIF data say. UsageError for what is no image with 8 bits a channel."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name its images, as in {path}/*.jpg")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata, and of sizes that it then refuses
+            with Image.open(path) as opened:
+                image = ImageOps.exif_transpose(opened)
+                if image.mode[0] in "IF":  # Pillow would clip these to 8 bits without a word
+                    raise UsageError(f"image {path} has mode {image.mode}; save it with 8 bits a channel")
+                return _on_white(image)
+    except FileNotFoundError:
+        raise UsageError(f"no image {path}; check the name") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{path} is no image that can be read ({error}); give JPEG, PNG or the like") from None
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """RGB; what is transparent becomes white, not the black that often lies below."""
+    if "A" not in image.getbands() and "transparency" not in image.info:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")

@@ -1,0 +1,296 @@
+"""What a method costs: an iteration of its training beside its floor, in turns, in one process.
+
+The floor is what no implementation of the method can avoid: its own student trained with cross-entropy alone,
+and the teacher's forward pass where it has a teacher. Data loading is left out of both.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
+
+from issbench.bench.engine.engine import arithmetic
+from issbench.bench.engine.environment import has_bf16, peak_memory, reset_peak_memory, seed_torch
+from issbench.bench.engine.network import Network, start_new_classes
+from issbench.bench.engine.seeds import derive_seed
+from issbench.bench.engine.update import Training, autocast, make_optimizer, update
+from issbench.bench.experiment import parse_method
+from issbench.bench.recipe import Recipe
+from issbench.methods.interface.options import parse_options
+from issbench.methods.interface.registry import load_method
+from issbench.methods.method import IGNORE, Batch, Batches, Method, NoOptions, Step
+
+_SEED = 0
+_WARM_UP = 2  # rounds
+_LEAST_ROUNDS, _LEAST_SECONDS = 5, 5.0  # both are reached
+_BATCHES = 2  # that the hooks `begin` and `end` see
+_BLOCKS = 8  # of one label, along each side of an image
+_PROFILED = 3  # iterations; the median of each operation is reported
+_RATE = 1e-12  # the optimiser works as ever, but the weights stay
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What every method is measured on: the first step after the base step, in the size that the recipe says."""
+
+    recipe: Recipe
+    classes: int
+    """Channels of the student, background included."""
+    new: int
+    """How many of them the step adds."""
+    device: torch.device
+
+    @property
+    def bf16(self) -> bool:
+        """Whether the forward pass is in half precision."""
+        precision = self.recipe.precision
+        return has_bf16(self.device) if precision == "auto" else precision == "bf16"
+
+    def step(self, index: int, network: Network) -> Step:
+        """The base step (0) or the measured one (1)."""
+        classes = (self.classes - 1 - self.new, self.new)[: index + 1]
+        channels = {"feature_channels": network.feature_channels, "encoder_channels": network.encoder_channels}
+        return Step(index, classes, **channels)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A method's floor and its step: the same student, teacher and optimiser, on the same batch."""
+
+    floor: Training
+    step: Training
+    images: Tensor
+    labels: Tensor
+    bf16: bool
+
+    def iterate(self, training: Training) -> dict[str, Tensor]:
+        """One iteration of either, as the engine makes it."""
+        return update(training, self.images, self.labels, self.bf16)
+
+
+class Operation(NamedTuple):
+    """Seconds that an operation takes itself in an iteration, all its calls together."""
+
+    name: str
+    floor: float
+    step: float
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured for a method; `floor` and `step` are seconds of an iteration, by round."""
+
+    method: str
+    batch: int
+    floor: tuple[float, ...]
+    step: tuple[float, ...]
+    memory: tuple[int | None, int | None]
+    """Peak memory of the tensors during an iteration of floor and step, in bytes; with weights and the like."""
+    operations: tuple[Operation, ...] = ()
+    """Those that take longest beyond the floor first; empty unless asked for."""
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """Step over floor in each round. Machines drift, so only times of the same round are compared."""
+        return tuple(step / floor for floor, step in zip(self.floor, self.step, strict=True))
+
+    @property
+    def ratio(self) -> float:
+        """Median of the ratios."""
+        return median(self.ratios)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """First and third quartile of the ratios."""
+        return tuple(np.quantile(self.ratios, (0.25, 0.75)).tolist())
+
+    @property
+    def images_per_second(self) -> float:
+        """Images that the method trains on in a second, loading excluded."""
+        return self.batch / median(self.step)
+
+
+def resolve(spec: str) -> tuple[type[Method], Any]:
+    """Class and options of `gsc:lambda1=0.5`."""
+    name, values = parse_method(spec)
+    method_class = load_method(name)
+    return method_class, parse_options(name, method_class.Options, values)
+
+
+def measure(
+    spec: str,
+    method_class: type[Method],
+    options: Any,
+    workload: Workload,
+    rounds: int | None = None,
+    with_operations: bool = False,
+) -> Speed:
+    """Measure one method; `rounds` by default until there are enough of them and enough seconds."""
+    gc.collect()  # networks lie in cycles of references: those of the method before, …
+    with arithmetic(workload.device):
+        pair = set_up(method_class, options, workload)
+        gc.collect()  # … and that of the base step
+        for _ in range(_WARM_UP):
+            pair.iterate(pair.floor)
+            pair.iterate(pair.step)
+        floor, step = _time_in_turns(pair, rounds)
+        memory = _peak(pair, pair.floor), _peak(pair, pair.step)
+        operations = _compare_operations(pair) if with_operations else ()
+    return Speed(spec, workload.recipe.batch, floor, step, memory, operations)
+
+
+def set_up(method_class: type[Method], options: Any, workload: Workload) -> Pair:
+    """Floor and step as the engine sets up a step, with random weights and images."""
+    seed_torch(_SEED, workload.device)
+    base = workload.classes - workload.new
+    student = _network(workload, base, workload.new)
+    teacher, previous = None, {}
+    if not method_class.cumulative:
+        old = _network(workload, base)
+        student.load_state_dict(old.state_dict(), strict=False)
+        start_new_classes(student, method_class.new_classifier)
+        if method_class.end is not Method.end:
+            first = _network(workload, base)  # no teacher: the hook may change it
+            first.load_state_dict(old.state_dict())
+            previous = _state_after_first_step(method_class(options, workload.step(0, first)), first, workload)
+        if method_class.uses_teacher:
+            teacher = old.requires_grad_(False).eval()
+    step = workload.step(1, student)
+    method = method_class(options, step)
+    plain = list(student.state_dict())
+    method.to(workload.device).prepare(student)
+    optimizer = make_optimizer(student, method, workload.recipe.for_step(1) | {"lr": _RATE})
+    with torch.no_grad():
+        method.begin(student, _look(workload, 1, teacher, None), previous)
+    student.train()
+    return Pair(
+        Training(student, teacher, Method(NoOptions(), step), optimizer, plain),
+        Training(student, teacher, method, optimizer, plain),
+        *make_batch(workload, 1),
+        workload.bf16,
+    )
+
+
+def make_batch(workload: Workload, step: int, index: int = 0) -> tuple[Tensor, Tensor]:
+    """Noise as images [B, 3, H, W], and labels [B, H, W] in blocks: half of them background, then the classes of
+    the step (0: the base step, 1: the measured one) and ignored pixels in equal parts."""
+    generator = torch.Generator().manual_seed(derive_seed(_SEED, "batch", step, index))
+    batch, crop, base = workload.recipe.batch, workload.recipe.crop, workload.classes - workload.new
+    images = torch.randn(batch, 3, crop, crop, generator=generator)
+    labelled = range(base, workload.classes) if step else range(1, base)
+    values = torch.tensor([*[0] * (len(labelled) + 1), *labelled, IGNORE])
+    blocks = values[torch.randint(len(values), (batch, 1, _BLOCKS, _BLOCKS), generator=generator)]
+    labels = nnf.interpolate(blocks.float(), size=(crop, crop), mode="nearest")[:, 0].long()
+    return images.to(workload.device, memory_format=torch.channels_last), labels.to(workload.device)
+
+
+def _network(workload: Workload, *channels: int) -> Network:
+    recipe = workload.recipe
+    network = Network(recipe.backbone, recipe.weights, recipe.output_stride, recipe.aspp_channels, channels)
+    return network.to(workload.device, memory_format=torch.channels_last)
+
+
+def _state_after_first_step(method: Method, network: Network, workload: Workload) -> dict[str, Tensor]:
+    """The state that a method with the hook `end` draws from the finished first step."""
+    method.to(workload.device).end(network.eval(), _look(workload, 0, None, network))
+    return method.state_dict()
+
+
+def _look(workload: Workload, step: int, teacher: nn.Module | None, student: nn.Module | None) -> Batches:
+    """What stands for a pass over the images of a step in the hooks `begin` and `end`."""
+
+    def batches() -> Iterator[Batch]:
+        for index in range(_BATCHES):
+            images, labels = make_batch(workload, step, index)
+            with autocast(workload.device, workload.bf16):
+                seen = None if student is None else student(images, stages=True)
+                old = None if teacher is None else teacher(images, stages=True)
+            yield Batch(labels, seen, old)
+
+    return batches
+
+
+def _time_in_turns(pair: Pair, rounds: int | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Seconds of floor and step by round; the one that comes first changes with each round."""
+    floor, step = [], []
+    both = [(pair.floor, floor), (pair.step, step)]
+    end = time.perf_counter() + (0 if rounds else _LEAST_SECONDS)
+    while len(step) < (rounds or _LEAST_ROUNDS) or time.perf_counter() < end:
+        for training, seconds in both:
+            _synchronise(pair.images.device)
+            before = time.perf_counter()
+            pair.iterate(training)
+            _synchronise(pair.images.device)
+            seconds.append(time.perf_counter() - before)
+        both.reverse()
+    return tuple(floor), tuple(step)
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _peak(pair: Pair, training: Training) -> int | None:
+    """Peak memory of the tensors during an iteration, in bytes."""
+    device = pair.images.device
+    if device.type == "cuda":
+        reset_peak_memory(device)
+        pair.iterate(training)
+        return peak_memory(device)
+    # The profiler tells what is allocated, and freed of that. So the gradients of the iteration before must be
+    # its own, too: the peak is the second iteration's.
+    training.optimizer.zero_grad(set_to_none=True)
+    held = _held(pair)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+        pair.iterate(training)
+        pair.iterate(training)
+    events = [event for event in trace.profiler.kineto_results.events() if event.name() == "[memory]"]
+    now = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    return held + peak
+
+
+def _held(pair: Pair) -> int:
+    """Bytes of what stays between two iterations: weights, the method's and the optimiser's state, the batch."""
+    training = pair.step
+    modules = [module for module in (training.student, training.teacher, training.method) if module is not None]
+    tensors = [pair.images, pair.labels]
+    tensors += [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+    states = training.optimizer.state.values()
+    tensors += [value for state in states for value in state.values() if isinstance(value, Tensor)]
+    storages = [tensor.untyped_storage() for tensor in tensors]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
+def _compare_operations(pair: Pair) -> tuple[Operation, ...]:
+    """Where the time goes, most beyond the floor first."""
+    runs = [[_operations(pair, training) for training in (pair.floor, pair.step)] for _ in range(_PROFILED)]
+    names = sorted({name for run in runs for times in run for name in times})
+    operations = [Operation(n, *(median(run[i].get(n, 0.0) for run in runs) for i in (0, 1))) for n in names]
+    return tuple(sorted(operations, key=lambda operation: operation.floor - operation.step))
+
+
+def _operations(pair: Pair, training: Training) -> dict[str, float]:
+    """Seconds on the device by operation, what it calls not included."""
+    on_gpu = pair.images.device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with profile(activities=activities) as trace:
+        pair.iterate(training)
+        _synchronise(pair.images.device)
+    # Kernels have rows of their own, too; their time is in the operations that launched them.
+    events = [event for event in trace.key_averages() if event.device_type == DeviceType.CPU]
+    return {e.key: (e.self_device_time_total if on_gpu else e.self_cpu_time_total) / 1e6 for e in events}

@@ -1,0 +1,119 @@
+"""One update of the student: the innermost part of the engine, which `bench speed` measures."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from issbench.methods.method import Batch, Method
+from issbench.methods.shared import collectives as processes
+
+
+class Objective(nn.Module):
+    """From the images of a batch to the terms of the loss: all that trains, what several processes do together."""
+
+    def __init__(self, student: nn.Module, teacher: nn.Module | None, method: Method):
+        super().__init__()
+        self.student, self.method = student, method
+        self._teacher = (teacher,)  # does not train, so it is no child
+
+    def forward(self, images: Tensor, labels: Tensor, share: float) -> dict[str, Tensor]:
+        """Both networks' outputs, and what the method says of them."""
+        stages = self.method.uses_stages
+        student, (teacher,) = self.student(images, stages), self._teacher
+        old = None
+        if teacher is not None:
+            with torch.no_grad():
+                old = teacher(images, stages)
+        return self.method.loss(Batch(labels, student, old, share))
+
+
+@dataclass
+class Training:
+    """The state of a step in training: what a checkpoint holds."""
+
+    student: nn.Module
+    teacher: nn.Module | None
+    method: Method
+    optimizer: torch.optim.Optimizer
+    plain: list[str]
+    """Names of the student's tensors before the method changed its architecture."""
+    iteration: int = 0
+    seconds: float = 0.0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    """Sums of the loss terms over the iterations of the current epoch, on the device."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """Mean loss terms of each finished epoch."""
+
+    @cached_property
+    def objective(self) -> nn.Module:
+        """What is called for a batch; among several processes its backward pass averages the gradients."""
+        objective = Objective(self.student, self.teacher, self.method)
+        if processes.count() == 1:
+            return objective
+        # Norms have the same statistics everywhere, and methods keep theirs alike: no buffer needs to be sent.
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # the new name needs torch 2.13
+            return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed step needs, as tensors and plain values."""
+        return {
+            "student": self.student.state_dict(),
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "sums": self.sums,
+            "history": self.history,
+        }
+
+    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        """Continue where `state` was taken."""
+        self.student.load_state_dict(state["student"])
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.iteration, self.seconds = state["iteration"], state["seconds"]
+        self.sums = {name: value.to(device) for name, value in state["sums"].items()}
+        self.history = list(state["history"])
+
+
+def make_optimizer(student: nn.Module, method: Method, settings: dict[str, Any]) -> torch.optim.Optimizer:
+    """SGD as in `settings` over all that trains: the student, and what the method itself learns."""
+    return torch.optim.SGD(
+        [p for p in (*student.parameters(), *method.parameters()) if p.requires_grad],
+        lr=settings["lr"],
+        momentum=settings["momentum"],
+        weight_decay=settings["weight_decay"],
+        nesterov=settings["momentum"] > 0,
+    )
+
+
+def update(training: Training, images: Tensor, labels: Tensor, bf16: bool, share: float = 1.0) -> dict[str, Tensor]:
+    """Both networks' outputs, the loss, its gradient and the optimiser's step; returns the loss terms of the batch.
+
+    `share` is the weight of this process's part of the batch. Nothing in here waits for the device.
+    """
+    with autocast(images.device, bf16):
+        terms = training.objective(images, labels, share)
+    terms = {name: value.float() for name, value in terms.items()}
+    if share != 1:
+        terms = {name: value * share for name, value in terms.items()}
+    total = torch.stack(list(terms.values())).sum()
+    training.optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    training.method.after_backward(training.student)
+    training.optimizer.step()
+    # At once, not at the end of an epoch: so the sums do not depend on when a checkpoint is saved.
+    whole = processes.mean([value.detach() for value in terms.values()])
+    return dict(zip(terms, whole, strict=True))
+
+
+def autocast(device: torch.device, bf16: bool) -> torch.autocast:
+    """Half precision where the recipe says so."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)

@@ -1,0 +1,1 @@
+"""How methods are found, combined and given their options."""

@@ -1,0 +1,1 @@
+"""The parts of GSC, which can be put on top of any method: METHOD+PART."""
