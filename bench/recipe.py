@@ -65,13 +65,20 @@ class Recipe:
         if not 0 < self.scale_min <= self.scale_max:
             raise UsageError("recipe: the crop's area range needs 0 < scale_min ≤ scale_max")
 
-    def for_step(self, step: int) -> dict[str, Any]:
-        """The settings that shape a step's training, as plain values: what goes into its key."""
-        settings = dataclasses.asdict(self)
-        first_epochs, first_lr = settings.pop("first_epochs"), settings.pop("first_lr")
-        if step == 0:
-            settings |= {"epochs": first_epochs or self.epochs, "lr": first_lr}
-        return settings
+    def for_step(self, step: int) -> Recipe:
+        """The recipe of a single step: `epochs` and `lr` are those of this step, what concerns the first is
+        gone."""
+        if step > 0:
+            return dataclasses.replace(self, first_epochs=None, first_lr=Recipe.first_lr)
+        epochs = self.first_epochs or self.epochs
+        return dataclasses.replace(
+            self, epochs=epochs, lr=self.first_lr, first_epochs=None, first_lr=Recipe.first_lr
+        )
+
+    def of_step(self) -> dict[str, Any]:
+        """A step's recipe as plain values, for records."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name not in ("first_epochs", "first_lr")}
 
 
 RECIPES: dict[str, Recipe] = {
