@@ -30,6 +30,8 @@ DECIDE_NOTHING = (
 SHOWN = ("title", "table_order", "colour", "marker", "dashes", "cite", "upper_bound", "not_composable_because")
 """Attributes of a method that only lists, tables and figures read."""
 
+_FOREIGN = {"torch", *sys.stdlib_module_names}
+
 Name = tuple[str, str]
 """A module, and a name at its top level."""
 
@@ -45,11 +47,9 @@ def fingerprint(*roots: Name) -> str:
 
 
 def class_fingerprint(kind: type) -> str:
-    """The fingerprint of a class with its bases, as far as they stand in this package or in a plug-in."""
-    homes = [(c.__module__, c.__qualname__.partition(".")[0]) for c in kind.__mro__]
-    return fingerprint(
-        *(home for home in homes if module_of(home[0]) and home[1] in module_of(home[0]).definitions)
-    )
+    """The fingerprint of a class with its bases, but for those of torch and of Python itself."""
+    names = ((c.__module__, c.__qualname__.partition(".")[0]) for c in kind.__mro__)
+    return fingerprint(*(name for name in names if name[0].partition(".")[0] not in _FOREIGN))
 
 
 def files_of(*roots: Name) -> set[Path]:
