@@ -26,6 +26,9 @@ class EWC(ImportancePenalty):
 
     name = "ewc"
     title = "EWC"
+    table_order = 30
+    colour, marker, dashes = "#CC79A7", "v", ":"
+    cite = "kirkpatrick2017overcoming"
     Options = EWCOptions
     kept = ("fisher",)
 

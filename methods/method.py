@@ -112,13 +112,25 @@ class Method(nn.Module):
     """Fine-tuning with hooks. A method is made anew for each step; the buffers and parameters that it
     registers are its state: saved with the step, in checkpoints, and handed to the next step's `begin`.
 
-    Class attributes state what the engine must know; the hooks follow in the order of their calls.
+    Class attributes state what the engine must know; the hooks follow in the order of their calls. `name`, `title`,
+    `table_order`, `colour`, `marker`, `dashes` and `cite` are about this class alone: one that derives from it
+    states its own.
     """
 
     name: ClassVar[str]
     """The name on the command line."""
     title: ClassVar[str]
     """The name in tables."""
+    table_order: ClassVar[int | None] = None
+    """The place in tables: that in the paper's Table I, in tens. None: after those that have one."""
+    colour: ClassVar[str] = ""
+    """`#RRGGBB` in figures; empty, like `marker` and `dashes` (matplotlib's): chosen freely."""
+    marker: ClassVar[str] = ""
+    dashes: ClassVar[str] = ""
+    cite: ClassVar[str] = ""
+    """Key in `results/references.bib`."""
+    upper_bound: ClassVar[bool] = False
+    """Whether the method trains on all data, so that it does not compete for the best result."""
     Options: ClassVar[type] = NoOptions
     """A frozen dataclass; its defaults are the published settings."""
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -130,7 +142,7 @@ class Method(nn.Module):
     """How the classifier of new classes starts: at random, or from the background's (MiB)."""
     cumulative: ClassVar[bool] = False
     """Train on all data seen so far from the pretrained backbone (joint training), not on the step's data."""
-    alone: ClassVar[str] = ""
+    not_composable_because: ClassVar[str] = ""
     """Why no part can be put on top of the method; empty if it can."""
 
     def __init__(self, options: Any, step: Step):

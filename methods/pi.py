@@ -27,6 +27,9 @@ class PI(ImportancePenalty):
 
     name = "pi"
     title = "PI"
+    table_order = 40
+    colour, marker, dashes = "#56B4E9", "p", ":"
+    cite = "zenke2017continual"
     Options = PIOptions
     kept = ("score",)
 

@@ -32,6 +32,9 @@ class SDR(MiB):
 
     name = "sdr"
     title = "SDR"
+    table_order = 100
+    colour, marker, dashes = "#CC79A7", "D", "-"
+    cite = "michieli2021continual"
     Options = SDROptions
     new_classifier = "default"
 

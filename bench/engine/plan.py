@@ -18,8 +18,8 @@ from issbench.bench.engine.loading import BatchOrder
 from issbench.bench.engine.store import hash_of
 from issbench.bench.experiment import Experiment
 from issbench.errors import UsageError
-from issbench.methods.interface.options import parse_options
-from issbench.methods.interface.registry import load_method
+from issbench.methods.interface.options import resolved_options
+from issbench.methods.interface.registry import load_method, method_info
 from issbench.methods.interface.source import code_of
 from issbench.methods.method import Method, Step
 from issbench.scenarios.datasets import load_dataset
@@ -116,9 +116,8 @@ class Plan:
     @cached_property
     def options(self) -> Any:
         """The method's options: its defaults, those published for the dataset, those of the user."""
-        method = self.method
-        published = method.published.get(self.dataset.name)
-        return parse_options(method.name, method.Options, self.experiment.method_options, published)
+        info = method_info(self.experiment.method_name)
+        return self.method.Options(**resolved_options(info, self.dataset.name, self.experiment.method_options))
 
     @cached_property
     def method_identity(self) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from issbench.bench.engine.seeds import derive_seed
 from issbench.bench.engine.update import Training, autocast, make_optimizer, update
 from issbench.bench.experiment import parse_method
 from issbench.bench.recipe import Recipe
-from issbench.methods.interface.options import parse_options
-from issbench.methods.interface.registry import load_method
+from issbench.methods.interface.options import resolved_options
+from issbench.methods.interface.registry import load_method, method_info
 from issbench.methods.method import IGNORE, Batch, Batches, Method, NoOptions, Step
 
 _SEED = 0
@@ -125,7 +125,7 @@ def resolve(spec: str) -> tuple[type[Method], Any]:
     """Class and options of `gsc:lambda1=0.5`."""
     name, values = parse_method(spec)
     method_class = load_method(name)
-    return method_class, parse_options(name, method_class.Options, values)
+    return method_class, method_class.Options(**resolved_options(method_info(name), "", values))
 
 
 def measure(
