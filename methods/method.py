@@ -160,6 +160,10 @@ class Method(nn.Module):
         """Whether the method trains at this step; a step that it skips has no result."""
         return True
 
+    def after_first_step(self, network: nn.Module, batches: Batches) -> None:
+        """Once, after the first step, which all methods share: leave state for step 1. The batches are as in `end`;
+        the network is thrown away."""
+
     def prepare(self, network: nn.Module) -> None:
         """Change the student's architecture before the optimiser is made."""
 
@@ -196,9 +200,8 @@ class Method(nn.Module):
         """The gradients are there, the update is not yet made."""
 
     def end(self, network: nn.Module, batches: Batches) -> None:
-        """After training: undo a change of architecture, leave state for the next step. The batches have the
-        student's output, with gradient, in evaluation mode, and no teacher. A method with this hook is
-        asked once more after the first step, which all methods share."""
+        """After a step that the method trained: undo a change of architecture, leave state for the next step. The
+        batches have the student's output, with gradient, in evaluation mode, and no teacher."""
 
 
 class Part(Method):

@@ -66,5 +66,4 @@ class RCIL(MiB):
 
     def end(self, network: nn.Module, batches: Batches) -> None:
         super().end(network, batches)
-        if self.step.index > 0:  # the first step, which all methods share, has no branches
-            merge_branches(network)
+        merge_branches(network)

@@ -104,7 +104,7 @@ def start_new_classes(network: Network, how: Literal["default", "background"]) -
 
 def synchronise_norms(network: nn.Module, device: torch.device) -> nn.Module:
     """Batch norms with the statistics of all processes, where there are several."""
-    if processes.count() == 1:
+    if processes.world_size() == 1:
         return network
     if device.type == "cuda":
         from timm.layers import convert_sync_batchnorm

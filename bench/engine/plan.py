@@ -167,7 +167,7 @@ class Plan:
         return f"evaluation-{hash_of({'view': view, 'labels': labels, 'crop': crop})}"
 
     def state_name(self) -> str:
-        """Names the state that the method draws from the finished first step (`Method.end`)."""
+        """Names the state that the method draws from the finished first step (`Method.after_first_step`)."""
         return f"state-{hash_of(self.method_identity)}"
 
 

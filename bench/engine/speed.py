@@ -34,7 +34,7 @@ from issbench.methods.method import IGNORE, Batch, Batches, Method, NoOptions, S
 _SEED = 0
 _WARM_UP = 2  # rounds
 _LEAST_ROUNDS, _LEAST_SECONDS = 5, 5.0  # both are reached
-_BATCHES = 2  # that the hooks `begin` and `end` see
+_BATCHES = 2  # that the hooks `after_first_step` and `begin` see
 _BLOCKS = 8  # of one label, along each side of an image
 _PROFILED = 3  # iterations; the median of each operation is reported
 _RATE = 1e-12  # the optimiser works as ever, but the weights stay
@@ -160,7 +160,7 @@ def set_up(method_class: type[Method], options: Any, workload: Workload) -> Pair
         old = _network(workload, base)
         student.load_state_dict(old.state_dict(), strict=False)
         start_new_classes(student, method_class.new_classifier)
-        if method_class.end is not Method.end:
+        if method_class.after_first_step is not Method.after_first_step:
             first = _network(workload, base)  # no teacher: the hook may change it
             first.load_state_dict(old.state_dict())
             previous = _state_after_first_step(method_class(options, workload.step(0, first)), first, workload)
@@ -202,13 +202,13 @@ def _network(workload: Workload, *channels: int) -> Network:
 
 
 def _state_after_first_step(method: Method, network: Network, workload: Workload) -> dict[str, Tensor]:
-    """The state that a method with the hook `end` draws from the finished first step."""
-    method.to(workload.device).end(network.eval(), _look(workload, 0, None, network))
+    """The state that a method draws from the finished first step."""
+    method.to(workload.device).after_first_step(network.eval(), _look(workload, 0, None, network))
     return method.state_dict()
 
 
 def _look(workload: Workload, step: int, teacher: nn.Module | None, student: nn.Module | None) -> Batches:
-    """What stands for a pass over the images of a step in the hooks `begin` and `end`."""
+    """What stands for a pass over the images of a step in the hooks `after_first_step` and `begin`."""
 
     def batches() -> Iterator[Batch]:
         for index in range(_BATCHES):

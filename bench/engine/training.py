@@ -144,13 +144,13 @@ class StepTrainer:
     def _previous_state(self) -> dict[str, Tensor]:
         """The state that the method left after the previous step.
 
-        After the first step, which all methods share, a method with the hook `end` is asked for it now.
+        After the first step, which all methods share, a method with `after_first_step` is asked for it now.
         """
         previous = self.step.previous
         if previous is None:
             return {}
         plans = {plan.key: plan for plan in self.plan.steps}
-        if plans[previous].method is not None or self.plan.method.end is Method.end:
+        if plans[previous].method is not None or self.plan.method.after_first_step is Method.after_first_step:
             return processes.from_main(lambda: self.store.load_state(previous)) or {}
         name = self.plan.state_name()
         state = processes.from_main(lambda: self.store.load_state(previous, name))
@@ -167,11 +167,11 @@ class StepTrainer:
         step = step_of(first, network.feature_channels, network.encoder_channels)
         method = self.plan.method(self.plan.options, step).to(self.device)
         self.reporter.note(f"{method.name} looks back at the first step")
-        method.end(network, self._look(None, network, first))
+        method.after_first_step(network, self._look(None, network, first))
         return method.state_dict()
 
     def _look(self, teacher: nn.Module | None, student: nn.Module | None, step: StepPlan | None = None) -> Batches:
-        """Passes over the images of a step (this one by default) for the hooks `begin` and `end`."""
+        """Passes over the images of a step (this one by default) for the hooks that look at them."""
         step = step or self.step
 
         def batches() -> Iterator[Batch]:

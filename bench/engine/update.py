@@ -55,7 +55,7 @@ class Training:
     def objective(self) -> nn.Module:
         """What is called for a batch; among several processes its backward pass averages the gradients."""
         objective = Objective(self.student, self.teacher, self.method)
-        if processes.count() == 1:
+        if processes.world_size() == 1:
             return objective
         # Norms have the same statistics everywhere, and methods keep theirs alike: no buffer needs to be sent.
         with warnings.catch_warnings(action="ignore", category=FutureWarning):  # the new name needs torch 2.13
