@@ -112,13 +112,25 @@ class Method(nn.Module):
     """Fine-tuning with hooks. A method is made anew for each step; the buffers and parameters that it
     registers are its state: saved with the step, in checkpoints, and handed to the next step's `begin`.
 
-    Class attributes state what the engine must know; the hooks follow in the order of their calls.
+    Class attributes state what the engine must know; the hooks follow in the order of their calls. `name`, `title`,
+    `table_order`, `colour`, `marker`, `dashes` and `cite` are about this class alone: one that derives from it
+    states its own.
     """
 
     name: ClassVar[str]
     """The name on the command line."""
     title: ClassVar[str]
     """The name in tables."""
+    table_order: ClassVar[int | None] = None
+    """The place in tables: that in the paper's Table I, in tens. None: after those that have one."""
+    colour: ClassVar[str] = ""
+    """`#RRGGBB` in figures; empty, like `marker` and `dashes` (matplotlib's): chosen freely."""
+    marker: ClassVar[str] = ""
+    dashes: ClassVar[str] = ""
+    cite: ClassVar[str] = ""
+    """Key in `results/references.bib`."""
+    upper_bound: ClassVar[bool] = False
+    """Whether the method trains on all data, so that it does not compete for the best result."""
     Options: ClassVar[type] = NoOptions
     """A frozen dataclass; its defaults are the published settings."""
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -130,7 +142,7 @@ class Method(nn.Module):
     """How the classifier of new classes starts: at random, or from the background's (MiB)."""
     cumulative: ClassVar[bool] = False
     """Train on all data seen so far from the pretrained backbone (joint training), not on the step's data."""
-    alone: ClassVar[str] = ""
+    not_composable_because: ClassVar[str] = ""
     """Why no part can be put on top of the method; empty if it can."""
 
     def __init__(self, options: Any, step: Step):
@@ -147,6 +159,10 @@ class Method(nn.Module):
     def trains(cls, options: Any, step: int, last: int) -> bool:
         """Whether the method trains at this step; a step that it skips has no result."""
         return True
+
+    def after_first_step(self, network: nn.Module, batches: Batches) -> None:
+        """Once, after the first step, which all methods share: leave state for step 1. The batches are as in `end`;
+        the network is thrown away."""
 
     def prepare(self, network: nn.Module) -> None:
         """Change the student's architecture before the optimiser is made."""
@@ -184,9 +200,8 @@ class Method(nn.Module):
         """The gradients are there, the update is not yet made."""
 
     def end(self, network: nn.Module, batches: Batches) -> None:
-        """After training: undo a change of architecture, leave state for the next step. The batches have the
-        student's output, with gradient, in evaluation mode, and no teacher. A method with this hook is
-        asked once more after the first step, which all methods share."""
+        """After a step that the method trained: undo a change of architecture, leave state for the next step. The
+        batches have the student's output, with gradient, in evaluation mode, and no teacher."""
 
 
 class Part(Method):

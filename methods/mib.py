@@ -22,6 +22,9 @@ class MiB(Method):
 
     name = "mib"
     title = "MiB"
+    table_order = 90
+    colour, marker, dashes = "#E69F00", "s", "-"
+    cite = "cermelli2020modeling"
     Options = MiBOptions
     new_classifier = "background"
 

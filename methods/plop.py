@@ -31,6 +31,9 @@ class PLOP(EntropyMedians):
 
     name = "plop"
     title = "PLOP"
+    table_order = 110
+    colour, marker, dashes = "#0072B2", "o", "-"
+    cite = "douillard2021plop"
     Options = PLOPOptions
     published = {
         "ade": {"pod": 0.001, "pod_logits": 0.00005},

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from issbench.methods.interface.registry import MethodInfo
+    from issbench.methods.interface.info import MethodInfo
 
 app = typer.Typer(help="List methods, scenarios, orders, backbones or protocols.", no_args_is_help=True)
-
-_SWITCH = {"True": "on", "False": "off"}
 
 
 @app.command()
@@ -35,11 +33,13 @@ def methods() -> None:
 
 
 def _method(info: MethodInfo, width: int) -> None:
+    from issbench.methods.interface.options import spell
+
     typer.echo(f"{info.name:<{width}}  {info.summary}")
     if info.options:
-        texts = (f"{key}={_SWITCH.get(value, value)}" for key, value in info.options)
+        texts = (f"{option.name}={spell(option.default)}" for option in info.options)
         typer.echo(" " * (width + 2) + "options: " + ", ".join(texts))
-    if info.alone:
+    if info.not_composable_because:
         typer.echo(" " * (width + 2) + "takes no parts")
 
 

@@ -113,7 +113,7 @@ def _axes(grids: list[str] | None, ablations: list[str] | None) -> tuple[Axis, .
     axes = [grid(text) for text in grids or ()]
     for name in ablations or ():
         info = method_info(name)
-        if not {*PARTS} <= {option for option, _ in info.options}:
+        if not {*PARTS} <= {option.name for option in info.options}:
             raise UsageError(
                 f"--ablation {name}: it lacks one of the switches {', '.join(PARTS)}; gsc has them, and METHOD+gsc"
             )

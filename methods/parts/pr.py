@@ -26,6 +26,7 @@ class PR(Part, EntropyMedians):
 
     name = "pr"
     title = "PR"
+    cite = "cong2024gradient"
     Options = PROptions
     needs_teacher = True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from issbench.errors import UsageError
 
-Pair = tuple[nn.Module, str, str]
-"""A module, and the names of its convolution and of the batch norm that follows."""
+
+class ConvNorm(NamedTuple):
+    """A module, and the names of its convolution and of the batch norm that follows."""
+
+    parent: nn.Module
+    conv: str
+    norm: str
 
 
 class NoPairs(UsageError):
@@ -86,7 +92,7 @@ def _affine(norm: _BatchNorm, conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
 def add_branches(network: nn.Module) -> None:
     """Double every 3×3 convolution–norm pair of `network.backbone`, and the four convolutions of `network.aspp`
     that see the encoder's features. Raises NoPairs if the backbone has none."""
-    pairs = [pair for pair in _pairs(network.backbone) if getattr(*pair[:2]).kernel_size == (3, 3)]
+    pairs = [pair for pair in _pairs(network.backbone) if getattr(pair.parent, pair.conv).kernel_size == (3, 3)]
     if not pairs:
         raise NoPairs(
             "RCIL doubles 3×3 convolutions with a batch norm after them, and this backbone has none; take a "
@@ -111,8 +117,8 @@ def merge_branches(network: nn.Module) -> None:
                 setattr(parent, norm, merged_norm)
 
 
-def _pairs(module: nn.Module) -> Iterator[Pair]:
+def _pairs(module: nn.Module) -> Iterator[ConvNorm]:
     for parent in module.modules():
         for (conv, first), (norm, second) in pairwise(list(parent.named_children())):
             if isinstance(first, nn.Conv2d) and isinstance(second, _BatchNorm):
-                yield parent, conv, norm
+                yield ConvNorm(parent, conv, norm)

@@ -65,7 +65,7 @@ class Counting(Method):
     def after_backward(self, network):
         self.calls.append("after_backward")
 
-    def end(self, network, batches):
+    def after_first_step(self, network, batches):
         assert self.step.index == 0 and not network.training
         for batch in batches():
             known = batch.labels[batch.labels != IGNORE]
