@@ -24,7 +24,7 @@ from issbench.methods.interface.source import code_of
 from issbench.methods.method import Method, Step
 from issbench.scenarios.datasets import load_dataset
 from issbench.scenarios.datasets.base import Dataset, Split
-from issbench.scenarios.presence import Presence, presence
+from issbench.scenarios.presence import Presence, content_of, presence
 from issbench.scenarios.protocol import Protocol
 from issbench.scenarios.scenario import Scenario, make_scenario
 from issbench.scenarios.views import StepData, View, step_data
@@ -150,7 +150,7 @@ class Plan:
             "step": index,
             "method": _FIRST_STEP if index == 0 else self.method_identity,
             "dataset": self.dataset.name,
-            "labels": [self.data.train.content, *([self.data.test.content] if data.domain else [])],
+            "content": content_of(data.train.ids, [self.data.train, self.data.test]),
             "view": view,
             "classes_per_step": list(data.classes_per_step),
             "domain": data.domain,
@@ -164,8 +164,11 @@ class Plan:
 
     def evaluation_name(self, step: StepPlan) -> str:
         """Names a step's evaluation by the test images, how their labels read, and the crop."""
-        view, labels, crop = step.test_view, self.data.test.content, step.settings["crop"]
+        view, labels, crop = step.test_view, self._test_content(step), step.settings["crop"]
         return f"evaluation-{hash_of({'view': view, 'labels': labels, 'crop': crop})}"
+
+    def _test_content(self, step: StepPlan) -> str:
+        return content_of(step.data.test.ids, [self.data.test, self.data.train])
 
     def state_name(self) -> str:
         """Names the state that the method draws from the finished first step (`Method.end`)."""

@@ -47,7 +47,7 @@ class Ade(FileDataset):
         return [f"{folder}/{stem}" for stem in sorted(stems)]
 
     def image_path(self, sample: str) -> Path:
-        return self.root / "images" / f"{sample}.jpg"
+        return self.root / f"images/{sample}.jpg"
 
     def label_path(self, sample: str) -> Path:
-        return self.root / "annotations" / f"{sample}.png"
+        return self.root / f"annotations/{sample}.png"

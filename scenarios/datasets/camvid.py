@@ -54,7 +54,7 @@ class CamVid(FileDataset):
 
     def label_path(self, sample: str) -> Path:
         split, _, stem = sample.partition("/")
-        return self.root / f"{split}annot" / f"{stem}.png"
+        return self.root / f"{split}annot/{stem}.png"
 
     def raw_to_label(self) -> dict[int, int]:
         void = len(self.classes)

@@ -64,10 +64,10 @@ class Cityscapes(FileDataset):
         return sorted(stems)
 
     def image_path(self, sample: str) -> Path:
-        return self.root / "leftImg8bit" / f"{sample}{_IMAGE}"
+        return self.root / f"leftImg8bit/{sample}{_IMAGE}"
 
     def label_path(self, sample: str) -> Path:
-        return self.root / "gtFine" / f"{sample}{_LABEL}"
+        return self.root / f"gtFine/{sample}{_LABEL}"
 
     def raw_to_label(self) -> dict[int, int]:
         # The annotations have 0–33, and 255 for licence plates (-1); all but the 19 are left out.

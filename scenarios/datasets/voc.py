@@ -33,7 +33,7 @@ class Voc(FileDataset):
         return (PurePosixPath(line.split()[0]).stem for line in read_lines(self.root / LISTS[split]))
 
     def image_path(self, sample: str) -> Path:
-        return self.root / "JPEGImages" / f"{sample}.jpg"
+        return self.root / f"JPEGImages/{sample}.jpg"
 
     def label_path(self, sample: str) -> Path:
-        return self.root / MASKS / f"{sample}.png"
+        return self.root / f"{MASKS}/{sample}.png"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ class Standin(Dataset):
     def label(self, sample: str) -> np.ndarray:
         raise AssertionError("a scenario must not read the data")
 
-    def fingerprint(self, split: Split) -> str:
+    def files(self, sample: str) -> tuple[Path, ...]:
         raise AssertionError("a scenario must not read the data")
 
 
