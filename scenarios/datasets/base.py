@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from PIL import Image
@@ -29,12 +29,19 @@ class Dataset(ABC):
     """
 
     name: ClassVar[str]
+    """As in scenario names (`voc` in `voc_15-1`) and in the entry point."""
     classes: tuple[str, ...]
     """Names of the classes 1 … N."""
     background: str | None = "background"
     domains: tuple[str, ...] = ()
     """Names of the domains in their published order; empty for a dataset without domains."""
+    published_splits: ClassVar[tuple[str, ...]] = ()
+    """The usual scenarios, as BASE-INC, for lists; every other split works, too."""
     default_setting: ClassVar[str] = "overlapped"
+    orders: ClassVar[Mapping[str, tuple[int, ...]]] = {}
+    """Class orders that have a name: permutations of the labels 1 … N."""
+    recipe: ClassVar[Mapping[str, Any]] = {}
+    """Settings of the training recipe that differ from the usual ones (see docs/how-it-works.md)."""
     background_is_other: ClassVar[bool] = False
     """Whether class 0 is a rest class ("other"), which the printed groups leave out (ADE20K)."""
     groups_per_step: ClassVar[bool] = False
@@ -45,6 +52,9 @@ class Dataset(ABC):
     """Whether `image` and `label` are so cheap that worker processes would cost more than they save."""
     obtain: ClassVar[str] = "It needs no files."
     """Where the data come from and which layout is expected, as sentences for the user."""
+
+    def __init__(self, root: str | Path | None = None):
+        self.root = None if root is None else Path(root).expanduser()
 
     @abstractmethod
     def ids(self, split: Split) -> tuple[str, ...]:

@@ -197,6 +197,12 @@ class Shapes(Dataset):
 
     name = "shapes"
     classes = tuple(_KINDS)
+    published_splits = ("4-4", "4-2", "4-1", "1-1")
+    recipe = {
+        "epochs": 5, "first_epochs": 15, "lr": 0.02, "first_lr": 0.05, "batch": 16, "crop": 64,
+        "scale_min": 0.8, "scale_max": 1.2, "backbone": "tiny", "weights": "none", "output_stride": 8,
+        "aspp_channels": 64,
+    }  # fmt: skip
     in_memory = True
     obtain = "It needs no files: its scenes are drawn when they are read."
 
