@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from issbench.errors import UsageError, did_you_mean
 from issbench.files import read_toml
 from issbench.methods.interface.options import OptionError, parse_value
+from issbench.scenarios.datasets import dataset_class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,25 +82,11 @@ class Recipe:
         return {name: value for name, value in values.items() if name not in ("first_epochs", "first_lr")}
 
 
-RECIPES: dict[str, Recipe] = {
-    "voc": Recipe(),
-    "ade": Recipe(epochs=60, lr=4e-3),
-    "cityscapes": Recipe(epochs=60, lr=4e-3),
-    # The following data sets are not in the paper; the settings are ours.
-    "camvid": Recipe(epochs=30, batch=8, crop=352),
-    "folder": Recipe(),
-    "shapes": Recipe(
-        epochs=5, first_epochs=15, lr=0.02, first_lr=0.05, batch=16, crop=64, scale_min=0.8, scale_max=1.2,
-        backbone="tiny", weights="none", output_stride=8, aspp_channels=64,
-    ),
-}  # fmt: skip
-
-
 def make_recipe(dataset: str, overrides: Mapping[str, Any]) -> Recipe:
     """The dataset's recipe with `overrides` (text or typed values). Raises UsageError for an unknown setting."""
     hints = get_type_hints(Recipe)
     values = {}
-    for name, value in overrides.items():
+    for name, value in {**dataset_class(dataset).recipe, **overrides}.items():
         if name not in hints:
             hint = did_you_mean(name, hints, f"settings: {', '.join(hints)}", cutoff=0.6)
             raise UsageError(f"unknown recipe setting {name!r}; {hint}")
@@ -110,7 +97,7 @@ def make_recipe(dataset: str, overrides: Mapping[str, Any]) -> Recipe:
             values[name] = parse_value(name, kind, value)
         except OptionError as error:
             raise UsageError(f"recipe: {error}") from None
-    return dataclasses.replace(RECIPES[dataset], **values)
+    return Recipe(**values)
 
 
 def read_recipe_file(path: Path) -> dict[str, Any]:

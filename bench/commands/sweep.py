@@ -149,7 +149,8 @@ def _of_table(table: PaperTable, given: dict[str, tuple[str, ...]], some_classes
     """The dimensions of a table of the paper. Its class orders are permutations of a dataset's classes: for other
     scenarios, or some of the classes, as many random ones take their place."""
     from issbench.errors import UsageError
-    from issbench.scenarios.orders import NAMED_ORDERS, NATURAL
+    from issbench.scenarios.datasets import dataset_class
+    from issbench.scenarios.orders import NATURAL
     from issbench.scenarios.scenario import parse_name
 
     if table.variants and "methods" in given:
@@ -158,7 +159,7 @@ def _of_table(table: PaperTable, given: dict[str, tuple[str, ...]], some_classes
             "--methods out, or replace --table by --ablation METHOD or --grid METHOD:OPTION=…"
         )
     scenarios = given.get("scenarios", table.scenarios)
-    named = [NAMED_ORDERS.get(parse_name(name)[0], {}) for name in scenarios]
+    named = [dataset_class(parse_name(name)[0]).orders for name in scenarios]
     orders = table.orders
     if orders != (NATURAL,) and (some_classes or not all({*orders} <= {*known} for known in named)):
         orders = tuple(f"random:{number}" for number in range(len(orders)))

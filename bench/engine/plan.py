@@ -26,7 +26,7 @@ from issbench.errors import UsageError
 from issbench.methods.interface.options import resolved_options
 from issbench.methods.interface.registry import load_method, method_info
 from issbench.methods.method import Method
-from issbench.scenarios.datasets.base import Dataset, FileDataset
+from issbench.scenarios.datasets.base import Dataset
 from issbench.scenarios.scenario import Scenario
 
 _ENGINE = "issbench.bench.engine"
@@ -38,14 +38,14 @@ TRAINING = (
     (f"{_ENGINE}.loading", "Share"),
     (f"{_ENGINE}.training", "train"),
     ("issbench.methods.method", "Method"),
-    ("issbench.scenarios.datasets.base", "read_image"),
+    ("issbench.scenarios.datasets.images", "read_image"),
 )
 """The code that trains: with all that it names it is in the key of each step."""
 TESTING = (
     (f"{_ENGINE}.evaluation", "count_images"),
     (f"{_ENGINE}.samples", "Samples"),
     (f"{_ENGINE}.samples", "Normalise"),
-    ("issbench.scenarios.datasets.base", "read_image"),
+    ("issbench.scenarios.datasets.images", "read_image"),
 )
 """The code that tests: it is in the name of each evaluation."""
 
@@ -165,7 +165,7 @@ class Plan:
         # Joint training starts afresh, so it follows the recipe of a first step.
         recipe = decided(experiment.recipe.for_step(0 if cumulative else index), self.device)
         identity = {
-            "code": _training_code(type(self.dataset)),
+            "code": _training_code(),
             "previous": previous,
             "step": index,
             "method": _FIRST_STEP if index == 0 else self.method_identity,
@@ -186,7 +186,7 @@ class Plan:
 
     def _evaluation(self, view: StepView, recipe: Recipe, metric: Metric) -> str:
         """Names a test by the content of its images and labels, the crop, and the code that counts."""
-        code = _testing_code(type(self.dataset), type(metric))
+        code = _testing_code(type(metric))
         return f"evaluation-{hash_of([view.test, recipe.crop, metric.counts, code])}"
 
     def state_name(self) -> str:
@@ -228,17 +228,10 @@ def _code_of(method: type[Method]) -> str:
 
 
 @cache
-def _training_code(dataset: type[Dataset]) -> str:
-    return hash_of([fingerprint(*TRAINING), _reading_code(dataset)])
+def _training_code() -> str:
+    return fingerprint(*TRAINING)
 
 
 @cache
-def _testing_code(dataset: type[Dataset], metric: type[Metric]) -> str:
-    return hash_of([fingerprint(*TESTING), _reading_code(dataset), class_fingerprint(metric)])
-
-
-def _reading_code(dataset: type[Dataset]) -> str | None:
-    """The code of a dataset that makes its images itself, unless it fingerprints what it makes."""
-    if dataset.image is FileDataset.image or dataset.image_content is not FileDataset.image_content:
-        return None
-    return class_fingerprint(dataset)
+def _testing_code(metric: type[Metric]) -> str:
+    return hash_of([fingerprint(*TESTING), class_fingerprint(metric)])

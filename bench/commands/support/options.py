@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from issbench.scenarios.protocol import PROTOCOLS
+
 MANY = "several, separated by commas"
 
 Classes = Annotated[
@@ -15,7 +17,7 @@ Classes = Annotated[
 ]
 Seeds = Annotated[str, typer.Option("--seeds", "--seed", help=f"Seeds, {MANY}.")]
 Protocol = Annotated[
-    str | None, typer.Option(help="Evaluation protocol: plop, mib, ssul; official, released for domains.")
+    str | None, typer.Option(help=f"Evaluation protocol: {', '.join(PROTOCOLS)} (see `bench list protocols`).")
 ]
 Data = Annotated[Path | None, typer.Option(help="Directory of the dataset (shapes needs none).")]
 Backbone = Annotated[str | None, typer.Option(help="A timm model (see `bench list backbones`).")]
