@@ -24,7 +24,7 @@ from issbench.bench.engine.store import Store
 from issbench.bench.engine.training import StepTrainer, make_network, try_architecture
 from issbench.bench.experiment import Experiment
 from issbench.errors import RunError
-from issbench.files import read_json, write_arrays, write_json
+from issbench.files import read_json, write_arrays, write_json, write_sealed
 
 EVALUATION = 2
 """Format of a stored evaluation; 1, which did not say so, had no counts of single images."""
@@ -154,7 +154,7 @@ def _run(plan: Plan, work: _Work) -> dict[str, Any]:
         except Exception as error:
             work.failed[step.key] = str(error)
             raise
-        processes.from_main(lambda: write_json(folder / "run.json", run_record(plan, records)))
+        processes.from_main(lambda: write_sealed(folder / "run.json", run_record(plan, records), plan.run_name))
         reporter.end_step(records[-1])
     reporter.end_run()
     return processes.from_main(lambda: read_json(folder / "run.json"))

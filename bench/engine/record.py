@@ -22,6 +22,7 @@ def step_record(plan: Plan, step: StepPlan, training: dict[str, Any], counts: di
         **metrics(counts, groups, plan.experiment.protocol),
         "counts": {name: counts[name] for name in ("tp", "fp", "fn")},
         "evaluation": _evaluation(plan, step),
+        "evaluations": {"confusion": _evaluation(plan, step)},
         "test_images": counts["images"],
         "test_seconds": counts["seconds"],
         "recipe": step.settings,
