@@ -26,8 +26,8 @@ class Job:
     """Where the job that trains the first step leaves its outcome, if there is such a job."""
 
     def run(self, outcome: Path, rank: int = 0) -> State:
-        """Compute what the store lacks, and write to `outcome` what becomes of it: done, failed, or, on SIGTERM, SIGINT
-        or SIGUSR2, interrupted, when a checkpoint is saved. The log of a failed job has the reason, too."""
+        """Compute what the store lacks, and write to `outcome` what becomes of it: done, failed, or, on SIGTERM,
+        SIGINT or SIGUSR2, interrupted, when a checkpoint is saved. The log of a failed job has the reason, too."""
         # Before the engine listens, nothing is lost by ending at once.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         _leave(outcome, rank, "running")

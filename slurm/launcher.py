@@ -1,8 +1,8 @@
 """What starts jobs: the interface of launchers, and their lookup by the name that a submission records.
 
 Ours are `slurm` and `local`; an installed package adds one by an entry point of the group `issbench.launchers`.
-What it starts calls `issbench.slurm.job.Job.run`, which leaves the job's outcome where `outcome_path` says. To import
-a launcher, and all that it does but `device`, `describe` and `submit`, must need neither torch nor submitit.
+What it starts calls `issbench.slurm.job.Job.run`, which leaves the job's outcome where `outcome_path` says. To
+import a launcher, and all that it does but `device`, `describe` and `submit`, must need neither torch nor submitit.
 """
 
 from __future__ import annotations

@@ -87,10 +87,8 @@ def queue(jobs: Iterable[str]) -> dict[str, QueuedJob]:
         ["squeue", "--array", "--noheader", f"--jobs={_arrays(wanted)}", "--format=%i|%T|%S|%r"],
         unknown="Invalid job id",
     )
-    fields = (line.strip().split("|", 3) for line in lines)
-    found = [
-        QueuedJob(job, state, reason, start) for job, state, start, reason in (f for f in fields if len(f) == 4)
-    ]
+    rows = (line.strip().split("|", 3) for line in lines)
+    found = [QueuedJob(*row) for row in rows if len(row) == 4]  # not a greeting of the cluster
     return {queued.job: queued for queued in found if queued.job in wanted}
 
 

@@ -144,7 +144,8 @@ def _state(out: Path, entry: Entry, jobs: Mapping[str, JobState]) -> tuple[State
         return "running", "", True
     if outcome is None:
         return "stopped", "not started; the same command starts it", True
-    return "failed", "its job has ended without a word", False
+    done = outcome.state == "done"
+    return "failed", "its job is done, but the run is not" if done else "its job has ended without a word", False
 
 
 def _unsubmitted(folder: Path) -> RunStatus:
