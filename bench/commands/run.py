@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from issbench.bench.commands.support import options
+from issbench.bench.commands.support.launch_options import LaunchOptions, with_launch_options
 from issbench.bench.commands.support.launching import Order, carry_out
 from issbench.bench.commands.support.printing import print_tables
-from issbench.bench.commands.support.where import Place, with_place
 
 if TYPE_CHECKING:
     from issbench.bench.experiment import Experiment
 
 
-@with_place
+@with_launch_options
 def run(
-    place: Place,
+    launch: LaunchOptions,
     methods: Annotated[
         str, typer.Option(help=f"Methods with options, {options.MANY}: gsc:sg=off,lambda1=0.5,plop.")
     ],
@@ -60,14 +60,14 @@ def run(
         data=data,
         recipe=options.overrides(recipe, settings, backbone, weights),
     )
-    if place.elsewhere:
+    if launch.name:
         order = Order(
             kind="run", out=out, device=device, workers=workers, checkpoint_every=checkpoint_every,
-            tensorboard=tensorboard, place=place,
+            tensorboard=tensorboard, launch=launch,
         )  # fmt: skip
         carry_out(experiments, order)
         return
-    place.profile()  # refuses options that are for another place
+    launch.profile()  # refuses options of a launcher
     # Only now, so that a wrong command is told without waiting for torch.
     from rich.console import Console
 

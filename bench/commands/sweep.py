@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from issbench.bench.commands.support import options
+from issbench.bench.commands.support.launch_options import LaunchOptions, with_launch_options
 from issbench.bench.commands.support.launching import Order, carry_out
-from issbench.bench.commands.support.where import Place, with_place
 
 if TYPE_CHECKING:
     from issbench.bench.commands.support.paper import PaperTable
     from issbench.bench.sweep import Axis, Sweep
 
 
-@with_place
+@with_launch_options
 def sweep(
-    place: Place,
+    launch: LaunchOptions,
     table: Annotated[
         str | None,
         typer.Option(help="What the paper ran for its table: I … VIII, or main, domain, ablation, class-order …"),
@@ -92,7 +92,7 @@ def sweep(
     typer.echo("\n\n".join(_described(each) for each in sweeps))
     order = Order(
         kind="sweep", out=out, device=device, workers=workers, checkpoint_every=checkpoint_every,
-        tensorboard=tensorboard, place=place, dry_run=dry_run, table=table,
+        tensorboard=tensorboard, launch=launch, dry_run=dry_run, table=table,
     )  # fmt: skip
     carry_out(experiments, order)
 

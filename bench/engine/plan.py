@@ -106,6 +106,11 @@ class Plan:
     device: torch.device
 
     @property
+    def run_name(self) -> str:
+        """The name of the run's folder."""
+        return self.experiment.run_name
+
+    @property
     def dataset(self) -> Dataset:
         """What the images and labels are read from."""
         return self.data.dataset
