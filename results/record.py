@@ -1,4 +1,4 @@
-"""What the record of a run, `run.json`, holds, as types. The engine and `bench import` write it, this room reads it.
+"""What a run's record (`run.json`) holds, as types. The engine and `bench import` write it, this room reads it.
 
 `schema.json` says the same to those who read records with other tools. IoU, mIoU and accuracies are in %. A list
 over channels is in learning order, the background first.

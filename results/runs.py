@@ -13,8 +13,6 @@ from issbench.errors import UsageError
 from issbench.files import DamagedFile, read_json, read_sealed
 from issbench.results.record import FORMAT, Environment, Experiment, MethodFacts, Record, StepRecord
 
-_OLD_FORMATS = (1, 2)
-
 
 class RecordError(UsageError):
     """A record that is not there, or that this version cannot read."""
@@ -44,7 +42,7 @@ class Run:
 
     @property
     def spec(self) -> str:
-        """The method as `--methods` takes it: the name, and options that differ from the defaults (`gsc:sg=off`)."""
+        """The method as `--methods` takes it: the name, and the options that differ from the defaults."""
         return self.experiment["method"]
 
     @property
@@ -190,12 +188,12 @@ def _load(folder: Path) -> Run:
     except OSError as error:
         raise RecordError(f"record {path} cannot be read: {error.strerror}") from None
     except DamagedFile as error:
-        raise _refusal(path, _format_of(path)) or RecordError(
+        raise _other_format(path, _format_of(path)) or RecordError(
             f"record {error}; remove the folder and make the run again"
         ) from None
-    refusal = _refusal(path, record.get("format"))
-    if refusal:
-        raise refusal
+    refused = _other_format(path, record.get("format"))
+    if refused:
+        raise refused
     return Run(folder, cast(Record, record))
 
 
@@ -207,13 +205,13 @@ def _format_of(path: Path) -> object:
         return None
 
 
-def _refusal(path: Path, format: object) -> RecordError | None:
-    """What to say of a record of another format."""
-    if format in _OLD_FORMATS:
-        return RecordError(
-            f"record {path} has format {format}, of issbench 0.1, whose keys covered neither images nor all code; "
-            "remove the folder and make the run again"
-        )
-    if type(format) is int and format > FORMAT:
+def _other_format(path: Path, format: object) -> RecordError | None:
+    """What to say of a record of an older or a newer format; None for one of this version's, or of none."""
+    if type(format) is not int or format == FORMAT:
+        return None
+    if format > FORMAT:
         return RecordError(f"record {path} has format {format}, this version reads {FORMAT}; update issbench")
-    return None
+    return RecordError(
+        f"record {path} has format {format}, of issbench 0.1, whose keys covered neither images nor all code; "
+        "remove the folder and make the run again"
+    )
