@@ -110,23 +110,29 @@ def not_made_alike(runs: Iterable[Run]) -> str:
             training = step["training"]
             if training and training["environment"] not in seen:
                 seen.append(training["environment"])
-                for name, text in environment_facts(training["environment"]):
+                for name, text in _decisive(training["environment"]):
                     found.setdefault(name, {})[text] = None
     differ = [_in_words(name, list(texts)) for name, texts in found.items() if len(texts) > 1]
     return f"Not made alike: {'; '.join(differ)}." if differ else ""
 
 
 def environment_facts(environment: Environment) -> list[tuple[str, str]]:
-    """What a step was trained with as (name, text). The CPU's model counts where no GPU did the work."""
-    gpu = environment["gpu"]
+    """What a step was trained with as (name, text)."""
     return [
         *environment["versions"].items(),
         ("git", environment["git"]),
-        ("device", gpu or environment["cpu"]),
+        ("cpu", environment["cpu"]),
+        ("gpu", environment["gpu"] or "none"),
         ("threads", str(environment["threads"])),
         ("deterministic", "yes" if environment["deterministic"] else "no"),
         ("precision", environment["precision"]),
     ]
+
+
+def _decisive(environment: Environment) -> list[tuple[str, str]]:
+    """The same for what can change a number: the model of the CPU counts where no GPU did the work."""
+    facts = [fact for fact in environment_facts(environment) if fact[0] not in ("cpu", "gpu")]
+    return [*facts, ("device", environment["gpu"] or environment["cpu"])]
 
 
 def _in_words(name: str, texts: list[str]) -> str:

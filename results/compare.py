@@ -55,8 +55,6 @@ def compare(runs: Sequence[Run], methods: Sequence[str], group: str = "all") -> 
     repeated = len({cell.facts for cell in known}) < len(known)
     if repeated:
         notes.append("Several runs of one cell differ in recipe or data: no test is made over all of them.")
-    alike = not_made_alike(run for cell in known for run in cell.runs)
-    notes += [alike] if alike else []
     table = _pairs if len(methods) == 2 else _ranks
     return table(known, methods, group, notes, repeated)
 
@@ -68,7 +66,10 @@ def canonical(method: str) -> str:
 
 
 def match(runs: Sequence[Run], methods: Sequence[str]) -> tuple[list[MatchedRuns], list[str]]:
-    """The cells that all methods have, and notes about what is left out. RecordError for an unknown method."""
+    """The cells that all methods have, and notes on what is left out or was not made alike.
+
+    Raises RecordError for an unknown method.
+    """
     if len(set(methods)) < max(2, len(methods)):
         raise RecordError(f"compare takes two methods or more, each once; got {', '.join(methods)}")
     there = sorted({run.spec for run in runs})
@@ -88,6 +89,8 @@ def match(runs: Sequence[Run], methods: Sequence[str]) -> tuple[list[MatchedRuns
         cells += found
         if why:
             notes.append(f"Left out, {why}: {', '.join(run.name for run in members)}.")
+    alike = not_made_alike(run for cell in cells for run in cell.runs)
+    notes += [alike] if alike else []
     return sorted(cells, key=lambda cell: (*cell.facts[:3], cell.runs[0].seed)), notes
 
 

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from issbench.errors import did_you_mean
 from issbench.results.published import Number
-from issbench.results.runs import Run
 from issbench.results.table import CHECK, TableError
+
+if TYPE_CHECKING:
+    from issbench.results.runs import Run
 
 AVERAGE = "Average"
 SCENARIOS = ("19-1", "10-10", "15-1", "15-5", "10-1", "100-50", "100-10", "50-50", "11-5", "11-1", "1-1")
