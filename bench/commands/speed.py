@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from issbench.bench.commands.support.printing import Format, print_table
+from issbench.bench.commands.support.printing import print_table
+from issbench.results.render import Format
 
 if TYPE_CHECKING:
     from issbench.bench.engine.speed import Speed, Workload

@@ -22,14 +22,14 @@ _GAP, _HEAD, _STUB, _LINE = 0.05, 0.24, 0.26, 0.19
 
 
 @dataclass(frozen=True)
-class Row:
+class PictureRow:
     """Pictures side by side: images uint8 [H, W, 3], or label maps [H, W]; None leaves a place empty."""
 
     cells: Sequence[np.ndarray | None]
     name: str = ""
 
 
-def image_grid(rows: Sequence[Row], heads: Sequence[str], names: Mapping[int, str]) -> Figure:
+def image_grid(rows: Sequence[PictureRow], heads: Sequence[str], names: Mapping[int, str]) -> Figure:
     """Rows of pictures under heads, with a legend of the labels that occur; ignored pixels are white.
 
     `names`: the classes' names by label. Raises FigureError where rows and heads do not fit.
@@ -76,7 +76,7 @@ def _draw(figure: Figure, place: tuple[float, float, float, float], picture: np.
         spine.set(linewidth=0.4, color="0.5")
 
 
-def _legend(rows: Sequence[Row], names: Mapping[int, str]) -> dict[str, np.ndarray]:
+def _legend(rows: Sequence[PictureRow], names: Mapping[int, str]) -> dict[str, np.ndarray]:
     """Name and colour of each label that occurs, ignored pixels last."""
     maps = [cell for row in rows for cell in row.cells if cell is not None and cell.ndim == 2]
     labels = sorted({int(label) for each in maps for label in np.unique(each)})

@@ -35,7 +35,7 @@ class Figures:
     def of_place(self, runs: Sequence[Run], place: str) -> Html:
         """The figures of the runs of one scenario and setting."""
         parts = [self.draw("steps", runs, place), self.draw("forgetting", runs, place)]
-        if len({run.experiment["order"] for run in runs}) > 1:
+        if len({run.order for run in runs}) > 1:
             parts.append(self.draw("class-order", runs, place))
         parts.append(self.draw("critical-difference", runs, place))
         return joined(*parts)

@@ -137,8 +137,8 @@ def _print_tables(experiments: list[Experiment], order: Order) -> None:
     """The tables of finished runs: those that were asked for by name, or the main ones."""
     from issbench.bench.commands.support.paper import table_name, table_numbers
     from issbench.bench.commands.support.printing import print_table
+    from issbench.results.make_tables import measured_tables
     from issbench.results.runs import load_run
-    from issbench.results.tables import measured_tables
 
     runs = [load_run(order.out, experiment.run_name) for experiment in experiments]
     table = order.table
