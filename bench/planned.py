@@ -20,7 +20,7 @@ from issbench.bench.experiment import Experiment
 from issbench.bench.finished import Step, is_done
 from issbench.bench.identity import hash_of
 from issbench.files import DamagedFile, read_sealed, sha256_of, write_sealed
-from issbench.methods.interface.registry import method_info
+from issbench.methods.interface.registry import available, method_info
 from issbench.scenarios.datasets import dataset_class
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -86,7 +86,7 @@ def _plug_ins(experiment: Experiment) -> set[Path]:
     from issbench.bench.engine.fingerprint import files_of
 
     names = experiment.method_name.split("+")
-    infos = [method_info(name) for name in {*names, *method_info(experiment.method_name).parts}]
+    infos = [available()[name] for name in {*names, *method_info(experiment.method_name).parts}]
     dataset = dataset_class(experiment.dataset)
     roots = [(info.module, info.class_name) for info in infos] + [(dataset.__module__, dataset.__qualname__)]
     return {path for path in files_of(*roots) if not path.is_relative_to(_ROOT)}

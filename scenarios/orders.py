@@ -25,19 +25,6 @@ def canonical_order(order: str, dataset: str, setting: str, classes: tuple[str, 
     return ",".join(filter(None, numbers))
 
 
-def canonical_order(order: str, dataset: str, setting: str, classes: tuple[str, ...]) -> str:
-    """An order in one spelling, so that the experiment no longer depends on a file: the list that a file holds, as
-    `3,1,2`, and `natural` for a name of the same order. Whether it fits is checked where it is resolved."""
-    named = NAMED_ORDERS.get(dataset, {}) if setting != "domain" and not classes else {}
-    if order in named:
-        return NATURAL if list(named[order]) == sorted(named[order]) else order
-    if order == NATURAL or order.startswith("random:"):
-        return order
-    parts = [" ".join(part.strip(_AROUND).split()) for part in re.split(r"[,;\n]+", _read(order))]
-    numbers = [part.replace(" ", ",") if part.replace(" ", "").isdecimal() else part for part in parts]
-    return ",".join(filter(None, numbers))
-
-
 def resolve_order(order: str, dataset: str, natural: tuple[int, ...], names: dict[str, int]) -> tuple[int, ...]:
     """The items of `natural` in learning order.
 

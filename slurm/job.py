@@ -51,21 +51,21 @@ class Job:
         from rich.console import Console
 
         from issbench.bench.engine import distributed
-        from issbench.bench.engine.engine import carry_out, make_plans
+        from issbench.bench.engine.engine import Settings as EngineSettings
+        from issbench.bench.engine.engine import execute
+        from issbench.bench.engine.plan import make_plans
         from issbench.bench.engine.progress import Reporter
         from issbench.bench.engine.store import Store
         from issbench.bench.experiment import experiment_of
 
         settings = self.settings
         reporter = Reporter(Console(), settings.tensorboard)
-        try:
-            device = distributed.join(settings.device)
-            plans = make_plans([experiment_of(self.experiment)], device, reporter)
-            every = settings.checkpoint_every
-            carry_out(plans, Store(settings.out), settings.workers, every, reporter, last_step=self.last_step)
-        except Exception as error:
-            reporter.fail_run(error)
-            raise
+        device = distributed.join(settings.device)
+        plans = make_plans([experiment_of(self.experiment)], device, reporter.scan)
+        how = EngineSettings(settings.workers, settings.checkpoint_every, self.last_step)
+        failures = execute(plans, Store(settings.out), how, reporter)
+        if failures:
+            raise RunError(failures[plans[0].run_name])
 
 
 def _leave(path: Path, rank: int, state: State, reason: str = "") -> State:

@@ -42,13 +42,12 @@ class Retry:
 
     def plans(self, device: torch.device) -> list[Plan]:
         """The plans of the runs."""
-        from issbench.bench.engine.engine import make_plans
-        from issbench.bench.engine.progress import Reporter
+        from issbench.bench.engine.plan import make_plans
 
         described = {run.run: run.experiment for run in self.submission.runs}
         try:
             with chdir(self.submission.directory):
-                return make_plans([experiment_of(described[run]) for run in self.runs], device, Reporter())
+                return make_plans([experiment_of(described[run]) for run in self.runs], device)
         except FileNotFoundError as error:
             command = " ".join(self.submission.command)
             raise UsageError(

@@ -122,8 +122,7 @@ def new_submission(out: Path, launcher: str, plans: Sequence[Plan], request: Req
 
 
 def _without_jobs(plan: Plan) -> SubmittedRun:
-    steps = tuple((step.key, plan.evaluation_name(step)) for step in plan.steps)
-    return SubmittedRun(plan.run_name, plan.experiment.label, plan.experiment.describe(), steps)
+    return SubmittedRun(plan.run_name, plan.experiment.label, plan.experiment.describe(), plan.keys)
 
 
 def save_submission(out: Path, submission: Submission) -> None:

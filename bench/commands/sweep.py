@@ -9,7 +9,7 @@ import typer
 
 from issbench.bench.commands.support import options
 from issbench.bench.commands.support.launch_options import LaunchOptions, with_launch_options
-from issbench.bench.commands.support.launching import Order, carry_out
+from issbench.bench.commands.support.launching import Asked, carry_out
 
 if TYPE_CHECKING:
     from issbench.bench.commands.support.paper import PaperTable
@@ -50,9 +50,7 @@ def sweep(
         list[str] | None,
         typer.Option("--ablation", help="The 12 combinations of the paper's Table V: gsc, or METHOD+gsc."),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", "--plan", help="Only tell how much there is to do.")
-    ] = False,
+    dry_run: options.DryRun = False,
     classes: options.Classes = None,
     protocol: options.Protocol = None,
     data: options.Data = None,
@@ -64,6 +62,7 @@ def sweep(
     device: options.Device = "auto",
     workers: options.Workers = None,
     checkpoint_every: options.CheckpointEvery = 60.0,
+    metrics: options.Metrics = None,
     tensorboard: options.TensorBoard = False,
 ) -> None:
     """Train and test every combination of methods, scenarios, settings, orders, seeds and options.
@@ -86,15 +85,16 @@ def sweep(
         "protocol": protocol,
         "data": data,
         "recipe": options.overrides(recipe, recipe_settings, backbone, weights),
+        "metrics": options.names(metrics),
     }
     sweeps = _sweeps(table, given, options.seed_numbers(seeds), _axes(grids, ablations), bool(classes))
     experiments = union(sweeps, **common)
     typer.echo("\n\n".join(_described(each) for each in sweeps))
-    order = Order(
+    asked = Asked(
         kind="sweep", out=out, device=device, workers=workers, checkpoint_every=checkpoint_every,
         tensorboard=tensorboard, launch=launch, dry_run=dry_run, table=table,
     )  # fmt: skip
-    carry_out(experiments, order)
+    carry_out(experiments, asked)
 
 
 def _methods(text: str | None) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from issbench.bench.engine import distributed as processes
-from issbench.bench.engine.loading import Part
+from issbench.bench.engine import distributed
+from issbench.bench.engine.loading import Share as Part
 from issbench.scenarios.protocol import Protocol
 
 COUNTS = ("tp", "fp", "fn")
@@ -123,3 +123,15 @@ def forgetting(first_learned: list[int], ious: list[list[float | None]]) -> list
         before, after = ious[start][channel], ious[-1][channel]
         result.append(None if before is None or after is None else before - after)
     return result
+
+
+def count_images(network, parts, metrics, num_classes):
+    found = []
+    for part in parts:
+        prediction = network(part.images).logits.argmax(dim=1)
+        found.append(count_batch(prediction, part.labels, num_classes))
+    with torch.no_grad():
+        own = [batch.numpy().astype(np.int64) for batch in _to_cpu(found)]
+    batches = zip(*distributed.all_gather(own), strict=True)
+    images = [image for parts_of_batch in batches for image in parts_of_batch]
+    return {"confusion": np.concatenate(images)}

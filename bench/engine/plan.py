@@ -106,11 +106,6 @@ class Plan:
     device: torch.device
 
     @property
-    def run_name(self) -> str:
-        """The name of the run's folder."""
-        return self.experiment.run_name
-
-    @property
     def dataset(self) -> Dataset:
         """What the images and labels are read from."""
         return self.data.dataset

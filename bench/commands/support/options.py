@@ -36,6 +36,8 @@ CheckpointEvery = Annotated[float, typer.Option(min=0, help="Seconds between che
 TensorBoard = Annotated[
     bool, typer.Option("--tensorboard", help="Write loss terms and mIoU to RUN/tensorboard, too.")
 ]
+Metrics = Annotated[str | None, typer.Option(help=f"Metrics beside the usual ones, {MANY}: boundary-iou.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", "--plan", help="Only tell how much there is to do.")]
 
 
 def names(text: str | None) -> tuple[str, ...]:
@@ -50,7 +52,9 @@ def seed_numbers(text: str) -> tuple[int, ...]:
     numbers = names(text)
     wrong = [part for part in numbers if not part.isdecimal()]
     if wrong or not numbers:
-        raise UsageError(f"--seeds {text}: {wrong[0] if wrong else 'nothing'} is no whole number ≥ 0, as in 0,1,2")
+        raise UsageError(
+            f"--seeds {text}: {wrong[0] if wrong else 'nothing'} is not a whole number ≥ 0, as in 0,1,2"
+        )
     return tuple(int(part) for part in numbers)
 
 
