@@ -81,21 +81,41 @@ class Output:
         return self.logits.log_softmax(dim=1)
 
 
-@dataclass
 class Batch:
-    """A batch: `labels` int64 [B, H, W] (channels, 255 = ignore), the student's output, and the teacher's,
-    which has no gradient and is None at the first step and for methods without a teacher.
+    """A batch: `labels` int64 [B, H, W] (channels, 255 = ignore), and what the networks make of its images.
 
-    Where several processes train together this is one's part; `share` weights its mean (`methods/processes.py`)."""
+    Where several processes train together this is one's part; `share` weights its mean
+    (`methods/shared/collectives.py`).
+    """
 
-    labels: Tensor
-    student: Output | None
-    teacher: Output | None
-    share: float = 1.0
+    def __init__(self, labels: Tensor, student: Output | None, teacher: Output | None, share: float = 1.0):
+        self.labels, self.share = labels, share
+        self._student, self._teacher = student, teacher
+
+    @property
+    def student(self) -> Output:
+        """The student's output; RuntimeError in `begin`, where no batch has one."""
+        if self._student is None:
+            raise RuntimeError("this batch has no output of the student; in `begin` there is the teacher's alone")
+        return self._student
+
+    @property
+    def teacher(self) -> Output:
+        """The teacher's output, without gradient; RuntimeError at the first step, in `after_first_step` and `end`,
+        and for methods with `uses_teacher = False`, where no batch has one."""
+        if self._teacher is None:
+            raise RuntimeError(
+                "this batch has no output of the teacher; there is one in `begin` and in training, from the second "
+                "step on, for methods with `uses_teacher = True`"
+            )
+        return self._teacher
 
 
 Batches = Callable[[], Iterator[Batch]]
 """Each call is a pass over the step's training images, each once, without augmentation, in a fixed order."""
+
+
+NewClassifier = Literal["default", "background"]
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -138,7 +158,7 @@ class Method(nn.Module):
     uses_teacher: ClassVar[bool] = True
     uses_stages: ClassVar[bool] = False
     """Whether `loss` reads `Output.stages`."""
-    new_classifier: ClassVar[Literal["default", "background"]] = "default"
+    new_classifier: ClassVar[NewClassifier] = "default"
     """How the classifier of new classes starts: at random, or from the background's (MiB)."""
     cumulative: ClassVar[bool] = False
     """Train on all data seen so far from the pretrained backbone (joint training), not on the step's data."""

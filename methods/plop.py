@@ -41,6 +41,7 @@ class PLOP(EntropyMedians):
     }
     uses_stages = True
     new_classifier = "background"
+    thresholds: Tensor
 
     def __init__(self, options: PLOPOptions, step: Step):
         super().__init__(options, step)

@@ -21,6 +21,8 @@ _BINS = 100
 class EntropyMedians(Method):
     """State of methods with pseudo-labels: `medians` [C_old] of the old model's entropy, by predicted class."""
 
+    medians: Tensor
+
     def __init__(self, options: Any, step: Step):
         super().__init__(options, step)
         self.register_buffer("medians", torch.zeros(step.num_old))
