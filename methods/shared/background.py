@@ -43,14 +43,6 @@ def predicted_background(batch: Batch, num_old: int) -> Tensor:
     return torch.where(batch.labels < num_old, batch.teacher.logits.argmax(dim=1), IGNORE)
 
 
-def labelled_share(labels: Tensor, targets: Tensor, num_old: int) -> Tensor:
-    """`functional.adaptive_factor` [B] from pseudo-labels at hand: the share of an image's background pixels
-    that they label."""
-    background = labels < num_old
-    kept = (background & (targets != IGNORE)).sum(dim=(1, 2))
-    return kept / (background.sum(dim=(1, 2)) + 1e-6)
-
-
 def entropy_medians(batches: Batches, num_old: int, device: torch.device) -> Tensor:
     """Exact median of the old model's entropy over the background pixels that it predicts as each class."""
 
