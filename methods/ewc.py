@@ -30,7 +30,7 @@ class EWC(ImportancePenalty):
     colour, marker, dashes = "#CC79A7", "v", ":"
     cite = "kirkpatrick2017overcoming"
     Options = EWCOptions
-    persistent_tables = ("fisher",)
+    persistent_tables = {"fisher"}
 
     def make_tables(self, named: Mapping[str, Tensor]) -> None:
         self.fisher = ParameterTable({name: torch.ones_like(value) for name, value in named.items()})

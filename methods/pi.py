@@ -31,7 +31,7 @@ class PI(ImportancePenalty):
     colour, marker, dashes = "#56B4E9", "p", ":"
     cite = "zenke2017continual"
     Options = PIOptions
-    persistent_tables = ("score",)
+    persistent_tables = {"score"}
 
     def make_tables(self, named: Mapping[str, Tensor]) -> None:
         self.score = ParameterTable({name: torch.zeros_like(value) for name, value in named.items()})

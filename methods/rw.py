@@ -35,7 +35,7 @@ class RW(EWC):
     Options = RWOptions
     # The sum of two importances reaches 2, which halves the penalty that a learning rate allows (importance.py).
     published = {"shapes": {"penalty": 10.0}, "ade": {"penalty": 50.0}, "cityscapes": {"penalty": 50.0}}
-    persistent_tables = ("fisher", "score")
+    persistent_tables = {"fisher", "score"}
 
     def __init__(self, options: RWOptions, step: Step):
         super().__init__(options, step)

@@ -37,6 +37,8 @@ class SDR(MiB):
     cite = "michieli2021continual"
     Options = SDROptions
     new_classifier = "default"
+    prototypes: Tensor
+    counts: Tensor
 
     def __init__(self, options: SDROptions, step: Step):
         super().__init__(options, step)

@@ -29,6 +29,7 @@ class PR(Part, EntropyMedians):
     cite = "cong2024gradient"
     Options = PROptions
     needs_teacher = True
+    old_prototypes: Tensor
 
     def __init__(self, options: PROptions, step: Step):
         super().__init__(options, step)

@@ -105,6 +105,14 @@ def test_no_two_methods_look_the_same_or_share_a_place() -> None:
         assert len(set(places)) == len(places)
 
 
+def test_every_method_is_described() -> None:
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    headings = " ".join(re.findall(r"^## (.*)", page, re.MULTILINE))
+    for name in BUILT_IN:
+        info = available()[name]
+        assert f"`{name}`" in page if info.part else re.search(rf"(?<![\w-]){info.title}(?![\w-])", headings), name
+
+
 def test_what_is_cited_is_in_the_bibliography() -> None:
     bibliography = (ROOT / "results" / "references.bib").read_text(encoding="utf-8")
     keys = set(re.findall(r"^@\w+\{([^,]+),", bibliography, re.MULTILINE))
