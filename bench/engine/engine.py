@@ -14,7 +14,7 @@ import torch
 from filelock import Timeout
 
 from issbench.bench.engine import distributed as processes
-from issbench.bench.engine.evaluation import count, pack, totals
+from issbench.bench.engine.evaluation import count_images
 from issbench.bench.engine.interruption import Interruption, interruption
 from issbench.bench.engine.loading import Loader
 from issbench.bench.engine.plan import Data, Plan, StepPlan, make_plan, open_data
@@ -23,8 +23,10 @@ from issbench.bench.engine.record import run_record, step_record
 from issbench.bench.engine.store import Store
 from issbench.bench.engine.training import StepTrainer, make_network, try_architecture
 from issbench.bench.experiment import Experiment
+from issbench.bench.metrics import merge, metrics_for
 from issbench.errors import RunError
 from issbench.files import read_json, write_arrays, write_json
+from issbench.results.counts import pack
 
 EVALUATION = 2
 """Format of a stored evaluation; 1, which did not say so, had no counts of single images."""
@@ -188,9 +190,9 @@ def _evaluate(plan: Plan, step: StepPlan, store: Store, loader: Loader, reporter
     network.eval().to(loader.device, memory_format=torch.channels_last)
     started = time.monotonic()
     with torch.autocast(loader.device.type, torch.bfloat16, enabled=step.settings["precision"] == "bf16"):
-        images = count(network, loader.once(step.data.test), sum(step.channels_per_step))
+        images = count_images(network, loader.once(step.data.test), metrics_for(()), sum(step.channels_per_step))
     seconds = time.monotonic() - started
-    processes.from_main(lambda: _save_evaluation(path, images, seconds))
+    processes.from_main(lambda: _save_evaluation(path, images["confusion"], seconds))
 
 
 def _is_evaluated(path: Path) -> bool:
@@ -201,7 +203,15 @@ def _is_evaluated(path: Path) -> bool:
 def _save_evaluation(path: Path, images: np.ndarray, seconds: float) -> None:
     path.unlink(missing_ok=True)  # so that no crash leaves the counts of two evaluations side by side
     write_arrays(path.with_suffix(".npz"), pack(images))
-    write_json(path, {"format": EVALUATION, **totals(images), "images": len(images), "seconds": seconds})
+    write_json(
+        path,
+        {
+            "format": EVALUATION,
+            **merge(metrics_for(()), {"confusion": images})["confusion"],
+            "images": len(images),
+            "seconds": seconds,
+        },
+    )
 
 
 @contextmanager

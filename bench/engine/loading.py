@@ -22,13 +22,13 @@ from issbench.bench.engine.seeds import derive_seed
 from issbench.errors import UsageError
 from issbench.scenarios.datasets.base import Dataset
 from issbench.scenarios.errors import DataError
-from issbench.scenarios.transforms import Pair, evaluation_pair, training_pair
+from issbench.scenarios.transforms import LabelledImage, evaluation_pair, training_pair
 from issbench.scenarios.views import View
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as its weights expect
 
 
-class _Samples(TorchDataset[Pair]):
+class _Samples(TorchDataset[LabelledImage]):
     """Pairs of a view; an index is (epoch, row) with augmentation, or a row without."""
 
     def __init__(self, dataset: Dataset, view: View, settings: dict[str, Any], seed: tuple[object, ...] | None):
@@ -38,7 +38,7 @@ class _Samples(TorchDataset[Pair]):
     def __len__(self) -> int:
         return len(self.view.ids)
 
-    def __getitem__(self, index: Any) -> Pair:
+    def __getitem__(self, index: Any) -> LabelledImage:
         if self.seed is None:
             image, label = self._read(self.view.ids[index])
             return evaluation_pair(image, label, self.crop)
@@ -162,7 +162,7 @@ class Loader:
             traceback.clear_frames(error.__traceback__)
             raise DataError(message) from None
 
-    def _read(self, samples: _Samples, rows: Iterable[list[Any]]) -> DataLoader[Pair]:
+    def _read(self, samples: _Samples, rows: Iterable[list[Any]]) -> DataLoader[LabelledImage]:
         return DataLoader(
             samples,
             batch_sampler=rows,

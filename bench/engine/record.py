@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from issbench.bench.engine.evaluation import forgetting, metrics
 from issbench.bench.engine.plan import Plan, StepPlan
+from issbench.bench.metrics import Context, metrics_for, run_values, step_values
 from issbench.scenarios.groups import channel_names, class_groups
 
 FORMAT = 2
@@ -15,11 +15,10 @@ a record holds. 2 added `source`, `group_spans`, and `evaluation` of each step."
 
 def step_record(plan: Plan, step: StepPlan, training: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
     """The record of a step: its metrics, and how it came about."""
-    groups = class_groups(plan.scenario, plan.dataset, plan.experiment.protocol)
     return {
         "step": step.index,
         "key": step.key,
-        **metrics(counts, groups, plan.experiment.protocol),
+        **step_values(metrics_for(()), {"confusion": counts}, _context(plan)),
         "counts": {name: counts[name] for name in ("tp", "fp", "fn")},
         "evaluation": _evaluation(plan, step),
         "test_images": counts["images"],
@@ -53,21 +52,11 @@ def run_record(plan: Plan, steps: list[dict[str, Any]]) -> dict[str, Any]:
         "num_steps": len(plan.scenario.steps),
         "complete": complete,
         "steps": steps,
-        **(_summary(plan, steps) if complete else {}),
+        **(run_values(metrics_for(()), [{"metrics": step} for step in steps], _context(plan)) if complete else {}),
     }
 
 
-def _summary(plan: Plan, steps: list[dict[str, Any]]) -> dict[str, Any]:
-    """What is known only at the end: mean over steps (None where some were skipped) and forgetting."""
-    alls = [record["miou"]["all"] for record in steps]
-    every = len(steps) == len(plan.scenario.steps) and None not in alls
-    return {
-        "mean_over_steps": sum(alls) / len(alls) if every else None,
-        "forgetting": forgetting(_first_learned(plan, steps), [record["iou"] for record in steps]),
-    }
-
-
-def _first_learned(plan: Plan, steps: list[dict[str, Any]]) -> list[int]:
-    """For each channel the position of the first record whose network has it."""
-    sizes = [len(record["iou"]) for record in steps]
-    return [next(i for i, size in enumerate(sizes) if channel < size) for channel in range(sizes[-1])]
+def _context(plan: Plan) -> Context:
+    protocol = plan.experiment.protocol
+    groups = class_groups(plan.scenario, plan.dataset, protocol)
+    return Context(groups, protocol.absent == "zero", len(plan.scenario.steps))
