@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TypeVar
+from typing import Any
 
 from issbench.errors import UsageError, reason_of
-
-T = TypeVar("T")
 
 
 @cache
@@ -25,7 +23,7 @@ def registered(group: str, built_in: Mapping[str, str]) -> dict[str, str]:
     return {**built_in, **{name: value for name, value in added(group).items() if name not in built_in}}
 
 
-def load_class(what: str, name: str, value: str, base: type[T]) -> type[T]:
+def load_class(what: str, name: str, value: str, base: type) -> type[Any]:
     """The class `module:Class`, registered as `name`. UsageError where it cannot be imported, is not a `base`, or
     calls itself otherwise."""
     module, _, attribute = value.partition(":")

@@ -197,11 +197,12 @@ def _keep(path: Path, scans: dict[str, _Scan]) -> None:
     """Write the cache file whole or not at all, also when several processes do it at once; a warning where that is
     not possible."""
     stamps, table, images, labels = map(np.array, zip(*scans.values(), strict=True))
-    arrays = {"ids": np.array(list(scans)), "stamps": stamps, "table": table, "images": images, "labels": labels}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         body = io.BytesIO()
-        np.savez_compressed(body, **arrays)
+        np.savez_compressed(
+            body, ids=np.array(list(scans)), stamps=stamps, table=table, images=images, labels=labels
+        )
         with replacing(path) as temporary:
             temporary.write_bytes(body.getvalue() + hashlib.sha256(body.getvalue()).digest())
     except OSError as error:

@@ -23,6 +23,7 @@ from issbench.bench.engine.record import run_record, step_record
 from issbench.bench.engine.store import StepDamaged, Store
 from issbench.bench.engine.training import StepTrainer
 from issbench.bench.engine.update import autocast
+from issbench.bench.metrics import merge
 from issbench.bench.planned import remember
 from issbench.errors import RunError, reason_of
 from issbench.results.counts import pack
@@ -156,9 +157,9 @@ def _test(plan: Plan, step: StepPlan, store: Store, loader: Loader, reporter: Re
     with autocast(loader.device, step.recipe):
         counts = count_images(network, loader.once(view), plan.metrics, sum(channels))
     seconds = (time.monotonic() - started) / len(counts)
+    merged = merge(plan.metrics, counts)
     for kind, images in counts.items():
-        totals = {name: images[:, place].sum(axis=0).tolist() for place, name in enumerate(("tp", "fp", "fn"))}
-        facts = {"counts": totals, "images": len(images), "seconds": seconds}
+        facts = {"counts": merged[kind], "images": len(images), "seconds": seconds}
         store.save_evaluation(step.key, step.evaluations[kind], pack(images), facts)
 
 

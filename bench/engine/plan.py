@@ -20,7 +20,7 @@ from issbench.bench.engine.fingerprint import class_fingerprint, fingerprint
 from issbench.bench.engine.order import BatchOrder
 from issbench.bench.experiment import Experiment
 from issbench.bench.identity import hash_of, what_differs
-from issbench.bench.metrics import Metric, metrics_for
+from issbench.bench.metrics import Metric, counters, metrics_for
 from issbench.bench.recipe import Recipe
 from issbench.errors import UsageError
 from issbench.methods.interface.options import resolved_options
@@ -181,13 +181,9 @@ class Plan:
         if previous:
             identity["recipe"].pop("weights", None)
         method = None if index == 0 else experiment.method_name
-        evaluations = {metric.counts: self._evaluation(view, recipe, metric) for metric in self.metrics}
+        kinds = counters(self.metrics)
+        evaluations = {kind: _evaluation_name(view, recipe, kind, metric) for kind, metric in kinds.items()}
         return StepPlan(hash_of(identity), previous, identity, view, recipe, experiment.seed, method, evaluations)
-
-    def _evaluation(self, view: StepView, recipe: Recipe, metric: Metric) -> str:
-        """Names a test by the content of its images and labels, the crop, and the code that counts."""
-        code = _testing_code(type(metric))
-        return f"evaluation-{hash_of([view.test, recipe.crop, metric.counts, code])}"
 
     def state_name(self) -> str:
         """Names the state that the method draws from the finished first step (`Method.after_first_step`)."""
@@ -220,6 +216,11 @@ def make_plan(experiment: Experiment, data: Data, device: torch.device) -> Plan:
                 "none holds its classes; choose --classes that the data have, or another split"
             )
     return plan
+
+
+def _evaluation_name(view: StepView, recipe: Recipe, kind: str, metric: type[Metric]) -> str:
+    """Names a test by the content of its images and labels, the crop, and the code that counts."""
+    return f"evaluation-{hash_of([view.test, recipe.crop, kind, _testing_code(metric)])}"
 
 
 @cache

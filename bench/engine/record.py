@@ -58,18 +58,18 @@ def run_record(plan: Plan, steps: list[StepRecord]) -> Record:
 
 def method_facts(plan: Plan) -> MethodFacts:
     """The method as tables and figures show it, with all its options."""
-    method = plan.method
+    info = method_info(plan.experiment.method_name)
     return {
-        "name": plan.experiment.method_name,
-        "title": method.title,
+        "name": info.name,
+        "title": plan.method.title,
         "options": plan.resolved,
-        "parts": list(method_info(plan.experiment.method_name).parts),
-        "order": method.table_order,
-        "colour": method.colour,
-        "marker": method.marker,
-        "dashes": method.dashes,
-        "cite": method.cite,
-        "upper_bound": method.upper_bound,
+        "parts": list(info.parts),
+        "order": info.table_order,
+        "colour": info.colour,
+        "marker": info.marker,
+        "dashes": info.dashes,
+        "cite": info.cite,
+        "upper_bound": info.upper_bound,
     }
 
 

@@ -1,47 +1,87 @@
-"""TEMPORARY"""
+"""The metrics: one file each, and those that other packages declare under the entry-point group `issbench.metrics`.
+
+A metric counts something in each test image, merges the counts, and turns them into values (`metric.py`). Needs no
+torch, but for counting.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from issbench.bench.metrics.metric import Context, Metric
+from issbench.errors import UsageError, did_you_mean
+from issbench.plugins import load_class, registered
 
-@dataclass(frozen=True)
-class Context:
-    groups: Any
-    absent_is_zero: bool
-    num_steps: int
+__all__ = ["Context", "Metric", "available", "counters", "merge", "metrics_for", "run_values", "step_values"]
 
-
-class Metric:
-    counts = "confusion"
-
-
-def metrics_for(names):
-    return [Metric()]
-
-
-def step_values(metrics, counts, context):
-    c = counts["confusion"]
-    tp, fp, fn = (np.asarray(c[name], dtype=np.float64) for name in ("tp", "fp", "fn"))
-    union = tp + fp + fn
-    iou = np.divide(tp, union, out=np.full_like(tp, np.nan), where=union > 0) * 100
-    counted = np.where(tp + fn > 0, iou, 0.0 if context.absent_is_zero else np.nan)
-
-    def mean(span):
-        values = counted[span[0] : span[1] + 1]
-        values = values[~np.isnan(values)]
-        return float(values.mean()) if len(values) else None
-
-    return {
-        "iou": [None if np.isnan(v) else float(v) for v in iou],
-        "miou": {n: mean(s) for n, s in context.groups["named"].items()},
-        "groups": {n: mean(s) for n, s in context.groups["printed"].items()},
-        "pixel_accuracy": 0.0,
-    }
+GROUP = "issbench.metrics"
+_HOME = "issbench.bench.metrics"
+_BUILT_IN = {
+    "iou": f"{_HOME}.iou:IoU",
+    "pixel-accuracy": f"{_HOME}.pixel_accuracy:PixelAccuracy",
+    "hiou": f"{_HOME}.hiou:HarmonicMean",
+    "mean-over-steps": f"{_HOME}.mean_over_steps:MeanOverSteps",
+    "forgetting": f"{_HOME}.forgetting:Forgetting",
+    "boundary-iou": f"{_HOME}.boundary_iou:BoundaryIoU",
+}
 
 
-def run_values(metrics, steps, context):
-    return {"mean_over_steps": None, "forgetting": [0.0] * len(steps[-1]["metrics"]["iou"])}
+def available() -> dict[str, type[Metric]]:
+    """The classes of all metrics by name."""
+    known = registered(GROUP, _BUILT_IN)
+    return {name: load_class("metric", name, value, Metric) for name, value in known.items()}
+
+
+def metrics_for(names: Iterable[str]) -> list[Metric]:
+    """The usual metrics, and those of the given names. UsageError for an unknown name, and where two metrics count
+    different things under one name."""
+    known, wanted = available(), set(names)
+    for name in sorted(wanted - known.keys()):
+        raise UsageError(f"unknown metric {name!r}; {did_you_mean(name, known)}")
+    chosen = [kind() for name, kind in known.items() if name in wanted or not kind.opt_in]
+    owners = counters(chosen)
+    for metric in chosen:
+        if metric.counts and type(metric).count is not owners[metric.counts].count:
+            raise UsageError(
+                f"metric {metric.name} counts otherwise under the name {metric.counts!r} than "
+                f"{owners[metric.counts].__module__}; give its counts another name"
+            )
+    return chosen
+
+
+def counters(metrics: Iterable[Metric]) -> dict[str, type[Metric]]:
+    """For each kind of counts that the metrics are made of, the class whose `count` gives them."""
+    found: dict[str, type[Metric]] = {}
+    for metric in metrics:
+        if metric.counts:
+            owner = next(base for base in type(metric).__mro__ if "count" in vars(base))
+            found.setdefault(metric.counts, owner)
+    return found
+
+
+def merge(metrics: Iterable[Metric], images: Mapping[str, np.ndarray]) -> dict[str, dict[str, list[int]]]:
+    """The counts of all images together, by kind, from those of single images."""
+    return {metric.counts: metric.merge(images[metric.counts]) for metric in metrics if metric.counts}
+
+
+def step_values(
+    metrics: Iterable[Metric], counts: Mapping[str, Mapping[str, Sequence[int]]], context: Context
+) -> dict[str, Any]:
+    """What the metrics give after a step, from merged counts by kind."""
+    found: dict[str, Any] = {}
+    for metric in metrics:
+        if metric.counts:
+            found |= metric.values(counts[metric.counts], context)
+    return found
+
+
+def run_values(metrics: Iterable[Metric], steps: Sequence[Mapping[str, Any]], context: Context) -> dict[str, Any]:
+    """What the metrics give of a complete run, from the records of the steps that the method trained."""
+    values = [step["metrics"] for step in steps]
+    found: dict[str, Any] = {}
+    for metric in metrics:
+        found |= metric.summary(values, context)
+    return found
