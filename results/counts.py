@@ -26,7 +26,7 @@ def pack(images: np.ndarray) -> dict[str, np.ndarray]:
     `entries[i]` is the number of classes that occur in image i, labelled or predicted; `classes`, `tp`, `fp` and
     `fn` have an entry for each of these, image after image. `shape` is (images, classes), `format` FORMAT.
     """
-    row, channel = images.any(axis=1).nonzero()
+    row, channel = np.nonzero(images.any(axis=1))
     size = (len(images), images.shape[2])
     return {
         "format": np.array(FORMAT, np.uint16),
