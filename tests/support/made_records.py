@@ -45,7 +45,7 @@ def method_facts(spec: str) -> MethodFacts:
     base, *added = name.split("+")
     title, order, colour, marker, dashes, cite = _LOOKS.get(base, (base.upper(), None, "", "", "", ""))
     parts = [part for part in PARTS if part in added or "gsc" in (base, *added)]
-    options: dict[str, Any] = {part: True for part in parts}
+    options: dict[str, Any] = dict.fromkeys(parts, True)
     options |= {"lambda1": 0.3, "lambda2": 0.1} if "gsc" in (base, *added) else {}
     for key, _, value in (pair.partition("=") for pair in text.split(",") if pair):
         options[key] = _SWITCH[value] if value in _SWITCH else float(value)

@@ -22,9 +22,7 @@ def numbered_record(number: int) -> Record:
     rest, scenario = divmod(rest, len(SCENARIOS))
     rest, setting = divmod(rest, len(SETTINGS))
     seed, order = divmod(rest, len(ORDERS))
-    return one_record(
-        METHODS[method], SCENARIOS[scenario], SETTINGS[setting], seed, order=ORDERS[order], epochs=30
-    )
+    return one_record(METHODS[method], SCENARIOS[scenario], SETTINGS[setting], seed, order=ORDERS[order], epochs=30)
 
 
 def make_store(out: Path, count: int) -> int:
