@@ -26,7 +26,7 @@ def pack(images: np.ndarray) -> dict[str, np.ndarray]:
     `entries[i]` is the number of classes that occur in image i, labelled or predicted; `classes`, `tp`, `fp` and
     `fn` have an entry for each of these, image after image. `shape` is (images, classes), `format` FORMAT.
     """
-    row, channel = images.any(axis=1).nonzero()
+    row, channel = np.nonzero(images.any(axis=1))
     size = (len(images), images.shape[2])
     return {
         "format": np.array(FORMAT, np.uint16),
@@ -85,3 +85,10 @@ def mean_of_group(iou: Sequence[float | None], group: ClassGroup) -> float | Non
     counted = [0.0 if value is None and group.absent_is_zero else value for value in values]
     known = [value for value in counted if value is not None]
     return math.fsum(known) / len(known) if known else None
+
+
+def harmonic_mean(base: float | None, new: float | None) -> float | None:
+    """Of the mIoU (%) of base and new classes: hIoU in %; None where one of them is unknown."""
+    if base is None or new is None:
+        return None
+    return 2 * base * new / (base + new) if base and new else 0.0

@@ -31,9 +31,8 @@ class Results:
         """All numbers of the finished steps, also of runs that are not complete; in %, NaN where there is none.
 
         `groups`: a row per run × step × class group, with the group's `miou`; `hiou` and `pixel_accuracy` are of
-        the step, `mean_over_steps` of the run. `classes`: a row per run × step × class, with its `iou`, and in
-        the last step of a complete run its `forgetting` (IoU when first learned minus after the last step, in
-        points).
+        the step, `mean_over_steps` of the run. `classes`: a row per run × step × class, with its `iou`, and in the
+        last step of a complete run its `forgetting` (IoU when first learned minus after the last step, in points).
         """
         return tidy(self.runs, view)
 

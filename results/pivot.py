@@ -7,7 +7,7 @@ that went into it, 0 for a printed number) and `footnote`.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -52,7 +52,7 @@ class Pivot:
 
     def table(self, definition: Definition, title: str, notes: Sequence[str], missing: str) -> Table:
         """The table: common heads left out, best and second marked; `missing` is what – stands for."""
-        found = {(cell.row, cell.head): _cell(cell) for cell in self._ranked(definition).itertuples()}
+        found: dict[Any, Cell] = {(c.row, c.head): _cell(c) for c in self._ranked(definition).itertuples()}
         body = []
         for row, facts in self.rows.items():
             names = [Cell(text=text) for text in row]
@@ -192,18 +192,16 @@ def _with_averages(cells: pd.DataFrame, heads: list[Head]) -> tuple[pd.DataFrame
         values = wide.reindex(columns=pd.Index(orders, tupleize_cols=False))
         deviation = values.std(axis=1, ddof=0, skipna=False) if len(orders) > 1 else None
         average = pd.DataFrame({"value": values.mean(axis=1, skipna=False), "std": deviation, "count": 0})
-        average["footnote"] = [_lacking(orders, missing) for missing in values.isna().to_numpy()]
+        average["footnote"] = [_lacking(orders, missing) for missing in values.isna().to_numpy().tolist()]
         average["head"] = [(*scenario, AVERAGE)] * len(average)
         found.append(average.rename_axis("row").reset_index())
         every += [*orders, (*scenario, AVERAGE)]
     return pd.concat([cells, *found], ignore_index=True), every
 
 
-def _lacking(orders: Sequence[Head], missing: Sequence[bool]) -> str:
-    if all(missing) or not any(missing):
-        return ""
-    names = (order[2] for order, lacks in zip(orders, missing, strict=True) if lacks)
-    return f"no average: order {', '.join(names)} missing"
+def _lacking(orders: Sequence[Head], missing: Iterable[bool]) -> str:
+    names = [order[2] for order, lacks in zip(orders, missing, strict=True) if lacks]
+    return f"no average: order {', '.join(names)} missing" if 0 < len(names) < len(orders) else ""
 
 
 def with_counts_marked(pivot: Pivot) -> tuple[Pivot, str]:
@@ -228,12 +226,12 @@ def joined(paper: Pivot, ours: Pivot) -> Pivot:
     kept = {head[:2] for head in ours.heads} & {head[:2] for head in paper.heads}
     paper, ours = paper.of_scenarios(kept), ours.of_scenarios(kept)
     names = {row: _printed_name(row, paper.rows) for row in ours.rows}
-    own = ours.cells.assign(row=ours.cells["row"].map(names))
+    own = ours.cells.assign(row=ours.cells["row"].map(names.__getitem__))
     both = paper.cells.merge(own, on=_CELL, suffixes=("", "_ours")).dropna(subset=["value", "value_ours"])
     both["value"] = both["value_ours"].map(_rounded) - both["value"]
     both = both.assign(std=float("nan"), footnote="", count=0)[_COLUMNS]
     parts = {PAPER: paper.cells, OURS: own, DIFFERENCE: both}
-    cells = [part.assign(head=[(*head, name) for head in part["head"]]) for name, part in parts.items()]
+    cells = [part.assign(head=part["head"].map(lambda head, of=name: (*head, of))) for name, part in parts.items()]
     heads = [(*head, name) for head in dict.fromkeys([*paper.heads, *ours.heads]) for name in parts]
     rows = paper.rows | {names[row]: facts for row, facts in ours.rows.items() if names[row] not in paper.rows}
     return Pivot(pd.concat(cells, ignore_index=True), rows, heads)

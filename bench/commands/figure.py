@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +61,7 @@ def figure(
     typer.echo(f"wrote {output}")
 
 
-def _runs(out: Path, wanted: dict[str, object], methods: str | None, name: str | None) -> list[Run]:
+def _runs(out: Path, wanted: Mapping[str, str | int | None], methods: str | None, name: str | None) -> list[Run]:
     """The runs that are asked for, methods in the order in which they are named."""
     from issbench.bench.experiment import split_methods
     from issbench.results.compare import canonical
@@ -69,7 +70,7 @@ def _runs(out: Path, wanted: dict[str, object], methods: str | None, name: str |
 
     found = []
     for run in [load_run(out, name)] if name else load_runs(out):
-        has = {"scenario": {run.scenario}, "setting": {run.setting}, "seed": {run.seed}}
+        has: dict[str, set[str | int]] = {"scenario": {run.scenario}, "setting": {run.setting}, "seed": {run.seed}}
         has["order"] = {run.order, run.experiment["order"]}
         if all(value is None or value in has[key] for key, value in wanted.items()):
             found.append(run)

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from issbench.bench.engine.stored import load_tensors
 from issbench.bench.experiment import experiment_of
 from issbench.errors import UsageError
 from issbench.methods.method import Batch, Method
+from issbench.results.record import Record
 from issbench.scenarios.datasets import load_dataset
 from issbench.scenarios.datasets.base import IGNORE, Dataset
 from issbench.scenarios.scenario import make_scenario
@@ -59,7 +59,7 @@ class Sample:
 class Scene:
     """The images of runs that differ in method and seed alone. Reads no label until it is asked to."""
 
-    def __init__(self, record: dict[str, Any], data: str | None = None):
+    def __init__(self, record: Record, data: str | None = None):
         self.experiment = experiment_of(record["experiment"], data)
         dataset = load_dataset(self.experiment.dataset, self.experiment.data)
         self.domain = self.experiment.setting == "domain"
@@ -133,7 +133,7 @@ def _first_with(dataset: Dataset, ids: Sequence[str], wanted: Sequence[set[int]]
 class Relabelling:
     """The labels that methods give to a step's training images (`Method.targets`), from runs of one scenario."""
 
-    def __init__(self, record: dict[str, Any], step: int, device: torch.device, data: str | None = None):
+    def __init__(self, record: Record, step: int, device: torch.device, data: str | None = None):
         experiment = experiment_of(record["experiment"], data)
         if experiment.setting == "domain":
             raise UsageError("a domain-incremental scenario gives all labels: there are no pseudo-labels to show")
@@ -161,7 +161,7 @@ class Relabelling:
             raise UsageError(f"step {self.index} does not train on an image {name!r}; its first one is {ids[0]}")
         return _cut(self.data.dataset, name, self.step.view.data.train.table, self.experiment.recipe.crop)
 
-    def targets(self, record: dict[str, Any], store: Path, samples: Sequence[Sample]) -> list[np.ndarray]:
+    def targets(self, record: Record, store: Path, samples: Sequence[Sample]) -> list[np.ndarray]:
         """What a run's method makes of the samples' labels: uint8 [S, S] in the dataset's labels.
 
         The student is the network after the step, the teacher the one before; statistics are those of the training.

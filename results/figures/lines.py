@@ -46,7 +46,7 @@ def _draw_steps(axis: Axes, pivot: Pivot, drawn: dict[str, Look]) -> None:
         cells = pivot.cells[pivot.cells["row"].map(lambda of, row=row: of == row)].dropna(subset=["value"])
         if cells.empty:
             continue
-        cells = cells.assign(step=cells["head"].map(places)).sort_values("step")
+        cells = cells.assign(step=cells["head"].map(places.__getitem__)).sort_values("step")
         x, y, deviation = cells["step"].to_numpy(), cells["value"].to_numpy(), cells["std"].fillna(0.0).to_numpy()
         look = drawn[row[0]]
         axis.plot(

@@ -56,6 +56,11 @@ def class_colours() -> np.ndarray:
     return colours
 
 
+def class_colour(label: int) -> str:
+    """The colour of one class, as `#rrggbb`."""
+    return "#" + "".join(f"{value:02x}" for value in class_colours()[label].tolist())
+
+
 def coloured(labels: np.ndarray) -> np.ndarray:
     """Labels [H, W] (0 … 255) as colours uint8 [H, W, 3]."""
     return class_colours()[labels]

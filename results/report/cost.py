@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from issbench.results.record import Training
 from issbench.results.runs import Run
-from issbench.results.table import MISSING, Cell, Table
+from issbench.results.table import MISSING, Cell, Head, Table
 
 _TITLE = "Hours, devices and memory by method"
 _HEADS = ("method", "runs", "steps trained", "training hours", "hours per run", "GPU hours", "test hours")
@@ -69,7 +69,7 @@ def cost_table(runs: Sequence[Run]) -> Table:
         "Records hold time, not power: energy is about GPU hours × the mean power of the GPU.",
         *_unknown(runs),
     ]
-    heads = [(name,) for name in (*_HEADS, "peak memory (GiB)", "devices")]
+    heads: list[Head] = [(name,) for name in (*_HEADS, "peak memory (GiB)", "devices")]
     return Table(_TITLE, heads, cells, notes, sums=int(several))
 
 
