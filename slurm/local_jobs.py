@@ -85,13 +85,12 @@ class LocalJobs:
         runs = [self.submission.runs[run] for run in group]
         label = f"the first step of {len(group)} runs, as {runs[0].label}"
         reason = self._carry_out(runs[0].first_job or "", label, [run.run for run in runs])
-        if reason is None:
-            return None
-        reason = f"its first step failed: {reason}"
         outcome = read_outcome(self._outcome(runs[0].first_job or ""))
-        if outcome is not None and outcome.state == "failed":
-            for run in runs:
-                write_outcome(self._outcome(run.job or ""), "failed", reason)
+        if reason is None or outcome is None or outcome.state != "failed":
+            return reason
+        reason = f"its first step failed: {reason}"
+        for run in runs:
+            write_outcome(self._outcome(run.job or ""), "failed", reason)
         return reason
 
     def _run(self, run: int) -> str | None:
