@@ -1,4 +1,5 @@
-"""Fixtures for all tests: a cache of their own, and the real data where this machine has them."""
+"""Fixtures for all tests: a cache of their own, and the real data where this machine has them. And which tests run
+in one process, where pytest-xdist runs several side by side."""
 
 from __future__ import annotations
 
@@ -7,14 +8,41 @@ import shutil
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
 # The networks of the tests are so small that threads mostly wait for each other, very long on a busy machine. Read
 # when torch is imported, also in the commands that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SLURM = "tests/slurm/"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests on the cluster come first: they are the longest piece of work for one process, and mostly wait."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SLURM))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """As --dist loadfile: a file's tests share their fixtures in one process, files go where a process is free, in
+    order. But all tests of one folder, which share a cluster and count its jobs, stay together."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return SLURM if nodeid.startswith(SLURM) else nodeid.partition("::")[0]
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
