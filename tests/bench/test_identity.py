@@ -20,6 +20,7 @@ from small_folder import RECIPE, small_folder
 from issbench import Experiment, run
 from issbench.bench.data import open_data
 from issbench.bench.engine.plan import Plan, make_plan
+from issbench.bench.identity import hash_of
 from issbench.bench.recipe import Recipe
 from issbench.files import read_json
 from issbench.results.make_tables import measured_tables
@@ -209,6 +210,13 @@ def test_one_experiment_in_several_spellings(folder: Path) -> None:
     }
     text = {name: str(value) for name, value in RECIPE.items()} | {"lr": "1e-3"}
     assert plan(folder, recipe=text).run_name == plan(folder).run_name
+
+
+def test_hashes_depend_on_values_alone() -> None:
+    assert hash_of({"a": 1, "b": [1, 2]}) == hash_of({"b": (1, 2), "a": 1})
+    different = [hash_of(v) for v in ({"a": 1}, {"a": 2}, {"b": 1}, {"a": "1"}, {"a": None}, [1], [2, 1], [1, 2])]
+    assert len(set(different)) == len(different)
+    assert len(hash_of(1)) == 24
 
 
 # Images and labels
