@@ -1,58 +1,73 @@
 """Interrupted commands resume and end with the bits of an uninterrupted one."""
 
-import json
+from __future__ import annotations
+
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_folder import RECIPE, small_folder
 
-COMMAND = [
-    sys.executable, "-m", "bench", "run", "--methods", "gsc", "--scenario", "shapes_4-4", "--device", "cpu",
-    "--set", "first_epochs=1", "--set", "epochs=1", "--set", "crop=32", "--set", "aspp_channels=16",
-    "--set", "batch=16",
-]  # fmt: skip
+from issbench.bench.outcome import read_outcome
+from issbench.files import read_sealed
 
-
-def start(out: Path, checkpoint_every: float = 60.0) -> subprocess.Popen:
-    command = [*COMMAND, "--out", str(out), "--checkpoint-every", str(checkpoint_every)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+LONG = RECIPE | {"first_epochs": 12, "epochs": 12}
+SETTINGS = [word for key, value in LONG.items() for word in ("--set", f"{key}={value}")]
 
 
-def finish(process: subprocess.Popen) -> str:
-    text = process.communicate(timeout=120)[0]
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_folder(tmp_path_factory.mktemp("data") / "folder")
+
+
+def start(data: Path, out: Path, checkpoint_every: float = 60.0) -> subprocess.Popen[str]:
+    command = ["run", "--methods", "gsc", "--scenario", "folder_2-1", "--data", data, "--device", "cpu"]
+    command += [*SETTINGS, "--workers", 0, "--out", out, "--checkpoint-every", checkpoint_every]
+    return subprocess.Popen(
+        [sys.executable, "-m", "issbench", *map(str, command)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    text = process.communicate(timeout=300)[0]
     assert process.returncode == 0, text
     return text
 
 
-def result(out: Path) -> list[tuple]:
+def result(out: Path) -> list[tuple[object, ...]]:
     """Metrics, loss history and the very bytes of the weights of each step."""
-    record = json.loads(next((out / "runs").glob("*/run.json")).read_text())
+    (path,) = (out / "runs").glob("*/run.json")
+    record = read_sealed(path, path.parent.name)
     assert record["complete"]
     return [
-        (
-            s["counts"],
-            s["training"]["history"],
-            (out / "steps" / s["key"] / "weights.safetensors").read_bytes(),
-        )
+        (s["counts"], s["training"]["history"], (out / "steps" / s["key"] / "weights.safetensors").read_bytes())
         for s in record["steps"]
     ]
 
 
-def wait_for(condition, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 60
+def state(out: Path) -> str:
+    """What the run's outcome says."""
+    (path,) = (out / "runs").glob("*/outcome.json")
+    outcome = read_outcome(path)
+    assert outcome is not None
+    return outcome.state
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
     while not condition():
         assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
         time.sleep(0.002)
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> list[tuple]:
+def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, ...]]:
     out = tmp_path_factory.mktemp("uninterrupted")
-    finish(start(out))
+    finish(start(data, out))
     return result(out)
 
 
@@ -65,47 +80,38 @@ def checkpoints(out: Path) -> list[Path]:
     return [path for path in (out / "steps").glob("*.checkpoint") if not path.with_suffix("").exists()]
 
 
-def test_kill_9_in_both_steps(tmp_path, uninterrupted):
+def test_kill_9_in_both_steps(data, tmp_path, uninterrupted):
     for steps in (0, 1):
-        process = start(tmp_path, checkpoint_every=0)
+        process = start(data, tmp_path, checkpoint_every=0)
         wait_for(lambda steps=steps: finished_steps(tmp_path) == steps and checkpoints(tmp_path), process)
-        time.sleep(0.3)  # some iterations further, whatever is being written just now
+        time.sleep(0.1)  # some iterations further, whatever is being written just now
         process.kill()
         process.communicate()
-        assert finished_steps(tmp_path) == steps
-    assert "resuming at iteration" in finish(start(tmp_path))
-    assert result(tmp_path) == uninterrupted
+        assert finished_steps(tmp_path) == steps and state(tmp_path) == "running"
+    assert "resuming at iteration" in finish(start(data, tmp_path))
+    assert result(tmp_path) == uninterrupted and state(tmp_path) == "done"
     left = [path.name for path in (tmp_path / "steps").iterdir() if path.suffix != ".lock"]
     assert len(left) == 2, "the checkpoint and half-written files are gone"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_saves_a_checkpoint(tmp_path, uninterrupted, number):
-    process = start(tmp_path, checkpoint_every=0.2)
+def test_signal_saves_a_checkpoint(data, tmp_path, uninterrupted, number):
+    process = start(data, tmp_path, checkpoint_every=0.2)
     wait_for(lambda: checkpoints(tmp_path), process)
     before = checkpoints(tmp_path)[0].stat().st_ino
     process.send_signal(number)
-    text = process.communicate(timeout=60)[0]
+    text = process.communicate(timeout=300)[0]
     assert process.returncode == 130
-    assert "interrupted" in text and "Traceback" not in text
+    assert "interrupted" in text and "Traceback" not in text and state(tmp_path) == "interrupted"
     assert checkpoints(tmp_path)[0].stat().st_ino != before, "the signal itself must have saved the state"
-    assert "resuming at iteration" in finish(start(tmp_path))
+    assert "resuming at iteration" in finish(start(data, tmp_path))
     assert result(tmp_path) == uninterrupted
 
 
-def test_two_processes_share_the_work(tmp_path, uninterrupted):
-    texts = [finish(process) for process in [start(tmp_path), start(tmp_path)]]
-    assert sum("another process computes this step" in text for text in texts) == 1
-    assert sum("epoch 1/1" in text for text in texts) == 1
+def test_two_processes_share_the_work(data, tmp_path, uninterrupted):
+    texts = [finish(process) for process in [start(data, tmp_path), start(data, tmp_path)]]
     assert result(tmp_path) == uninterrupted
-
-
-def test_finished_command_prints_the_table_at_once(tmp_path, uninterrupted):
-    finish(start(tmp_path))
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "steps").rglob("*") if path.is_file()}
-    text = finish(start(tmp_path))
-    assert "epoch 1/1" not in text and "GSC" in text
-    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "steps").rglob("*") if path.is_file()}
-    assert {p: t for p, t in after.items() if p.suffix != ".lock"} == {
-        p: t for p, t in before.items() if p.suffix != ".lock"
-    }
+    epochs = [sum("epoch 12/12" in line for line in text.splitlines()) for text in texts]
+    assert sum(epochs) == 2, "each of the two steps is trained once"
+    if all(epochs) or "all done" not in "".join(texts):  # the second process may be slow to start on a busy machine
+        assert any("another process computes this step" in text for text in texts)
