@@ -32,7 +32,7 @@ def small_run(tmp_path: Path) -> list[object]:
 def test_run_table_and_show(tmp_path):
     out = ["--out", tmp_path / "store"]
     said = bench("run", "--methods", "ft,mib:distillation=5", *small_run(tmp_path))
-    assert "epoch 1/1" in said and "MiB (distillation=5)" in said
+    assert "epoch 1/1" in said and "MiB (distillation=5.0)" in said
     assert "protocol plop" in said.lower()
     rows = [line.split(",") for line in bench("table", *out, "--format", "csv").splitlines()]
     assert [row[-6:-1] for row in rows[:1]] == [["method", "0-2", "3", "all", "mean over steps"]]
@@ -46,7 +46,7 @@ def test_run_table_and_show(tmp_path):
 
 
 def test_a_mistake_ends_the_process_with_one_message():
-    command = [sys.executable, "-m", "bench", "run", "--methods", "plob", "--scenario", "shapes_4-1"]
+    command = [sys.executable, "-m", "issbench", "run", "--methods", "plob", "--scenario", "shapes_4-1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
@@ -63,7 +63,7 @@ def test_a_mistake_ends_the_process_with_one_message():
         (["run", "--methods", "ft", "--scenario", "shapes_41"], ["BASE-INC"]),
         (["run", "--methods", "ft", "--scenario", "shapes_9-1"], ["starts with 9"]),
         ([*RUN, "--setting", "overlaped"], ["did you mean overlapped"]),
-        ([*RUN, "--order", "1,2,3,4,5,6,7,7"], ["no permutation", "lacks 8", "repeats 7"]),
+        ([*RUN, "--order", "1,2,3,4,5,6,7,7"], ["is not a permutation", "lacks 8", "repeats 7"]),
         ([*RUN, "--order", "random:x"], ["whole number"]),
         ([*RUN, "--classes", "disk,sqare"], ["did you mean square"]),
         ([*RUN, "--protocol", "plopp"], ["did you mean plop"]),

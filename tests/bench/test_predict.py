@@ -14,8 +14,9 @@ from small_folder import RECIPE, small_folder
 from issbench import Experiment, run
 from issbench.bench.commands.predict import mask, overlay
 from issbench.bench.commands.support import pictures
+from issbench.bench.data import open_data
 from issbench.bench.engine.pictures import Relabelling, Scene, channel_labels
-from issbench.bench.engine.plan import make_plan, open_data
+from issbench.bench.engine.plan import make_plan
 from issbench.bench.engine.predict import _best, load_predictor, read_image, seen_size
 from issbench.errors import UsageError
 from issbench.results.figures import FigureError
@@ -53,7 +54,7 @@ def test_predictions_are_those_that_the_evaluation_counted(runs: list[Run]) -> N
     plan = make_plan(experiment, open_data(experiment), CPU)
     last, predictor = plan.steps[-1], load_predictor(step_folder(runs[0]), CPU)
     hits = np.zeros(5, int)
-    for name in last.data.test.ids:
+    for name in last.view.data.test.ids:
         sample = scene.sample(name)
         (found,) = scene.predictions(predictor, [sample])
         for channel, label in enumerate(scene.table[:5]):

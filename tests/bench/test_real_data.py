@@ -15,7 +15,7 @@ def test_drives_of_camvid_as_domains(data_dir: Path, tmp_path: Path) -> None:
     record = run(experiment, out=tmp_path)[0]
     assert [step["training"]["train_images"] for step in record["steps"]] == [62, 101, 204]
     assert [step["test_images"] for step in record["steps"]] == [233] * 3
-    assert record["class_names"][0] == "Sky" and len(record["steps"][-1]["iou"]) == 11
+    assert record["class_names"][0] == "Sky" and len(record["steps"][-1]["metrics"]["iou"]) == 11
     # Every labelled pixel of the centre crops is counted once: the sky alone is a sixth of them.
     counts = record["steps"][-1]["counts"]
     labelled = sum(counts["tp"]) + sum(counts["fn"])
@@ -30,7 +30,7 @@ def test_animals_of_voc_class_by_class(data_dir: Path, tmp_path: Path) -> None:
     )
     record = run(experiment, out=tmp_path)[0]
     assert record["class_names"] == ["background", *classes]
-    assert [len(step["iou"]) for step in record["steps"]] == [2, 3, 4]
+    assert [len(step["metrics"]["iou"]) for step in record["steps"]] == [2, 3, 4]
     # Only images with one of the classes exist for this scenario.
     assert record["steps"][-1]["test_images"] < 445
-    assert list(record["steps"][-1]["groups"]) == ["0-1", "2-3", "all"]
+    assert list(record["steps"][-1]["metrics"]["groups"]) == ["0-1", "2-3", "all"]

@@ -131,7 +131,7 @@ def test_changed_architecture_is_in_both(workload):
     pair = set_up(Widening, NoOptions(), workload)
     assert same_networks(pair)
     branch = pair.floor.student.aspp.project.new
-    assert not any("project.new" in name for name in pair.floor.plain)
+    assert not any("project.new" in name for name in pair.floor.plain_tensor_names)
     for training in (pair.floor, pair.step):
         branch.zero_grad()
         pair.iterate(training)
@@ -234,7 +234,7 @@ def test_wrong_command(arguments, words):
 def test_help_and_wrong_names_need_no_torch():
     for arguments in (["speed", "--help"], ["speed", "--methods", "plob"]):
         code = (
-            f"import sys; sys.argv = ['bench', *{arguments!r}]\nfrom bench.cli.app import app\n"
+            f"import sys; sys.argv = ['bench', *{arguments!r}]\nfrom issbench.bench.commands.app import app\n"
             "try: app(standalone_mode=False)\nexcept ValueError: pass\nsys.exit('torch' in sys.modules)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
