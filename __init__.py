@@ -11,14 +11,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from issbench.bench.engine.engine import run
+    from issbench.bench.engine.run import RunsFailed, run, sweep
     from issbench.bench.experiment import Experiment
+    from issbench.results.runs import load_results
 
 _HOMES = {
     "Experiment": "issbench.bench.experiment",
-    "run": "issbench.bench.engine.engine",
+    "RunsFailed": "issbench.bench.engine.run",
+    "load_results": "issbench.results.runs",
+    "run": "issbench.bench.engine.run",
+    "sweep": "issbench.bench.engine.run",
 }
-__all__ = ["Experiment", "run"]
+__all__ = ["Experiment", "RunsFailed", "load_results", "run", "sweep"]
 
 
 def __getattr__(name: str) -> Any:

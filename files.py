@@ -23,8 +23,11 @@ class DamagedFile(RunError):
     """A file that was cut off, altered, or belongs to something else."""
 
     def __init__(self, path: Path, why: str):
-        super().__init__(f"{path} {why}")
-        self.path = path
+        super().__init__(path, why)  # as they are, so that another process gets the same error
+        self.path, self.why = path, why
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.why}"
 
 
 def write_sealed(path: Path, value: Mapping[str, Any], key: str) -> None:

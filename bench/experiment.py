@@ -1,58 +1,80 @@
-"""An experiment: method × scenario × setting × order × seed × recipe."""
+"""An experiment: method × scenario × setting × order × seed × recipe. Needs no torch."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field
-from functools import partial
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from issbench.bench.identity import what_differs
 from issbench.bench.recipe import Recipe, make_recipe
-from issbench.methods.interface.options import OptionError
+from issbench.methods.interface.options import OptionError, canonical_options
 from issbench.methods.interface.registry import method_info
-from issbench.scenarios.orders import NATURAL
+from issbench.scenarios.orders import NATURAL, canonical_order
 from issbench.scenarios.protocol import Protocol, get_protocol
 from issbench.scenarios.scenario import check_setting, default_setting, parse_name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Experiment:
-    """What is run. The defaults of the dataset are filled in, and every name is checked, on construction.
-
-    `method` may carry options (`"gsc:lambda1=0.5,sg=off"`); `protocol` may be given by name, and `recipe` as the
-    overrides of the dataset's recipe (`{"epochs": 3}`). Unknown names raise with the nearest known ones.
-    """
+    """What is run. Every name is checked on construction, and everything is brought into one spelling: equal
+    settings written in different ways are equal experiments."""
 
     method: str
+    """Its name, with the options that differ from those of the dataset: `gsc:lambda1=0.5,sg=off`."""
     scenario: str
-    _: KW_ONLY
-    setting: str = ""
-    """`overlapped`, `disjoint` or `domain`; by default as the dataset is usually run."""
-    order: str = NATURAL
-    classes: tuple[str, ...] = ()
-    """A subset of the dataset's classes, in learning order."""
-    seed: int = 0
-    protocol: Protocol = None  # type: ignore[assignment]  # filled in below
-    recipe: Recipe = field(default_factory=dict)  # type: ignore[assignment]
-    data: str | None = None
-    """Directory of the dataset; no part of the experiment's identity."""
+    setting: str
+    order: str
+    """`natural`, a name of the paper, `random:SEED`, or a list such as `3,1,2`."""
+    classes: tuple[str, ...]
+    """A subset of the dataset's classes, in learning order; empty for all."""
+    seed: int
+    protocol: Protocol
+    recipe: Recipe
+    data: str | None
+    """The directory of the dataset. What counts is its content, so this is not part of the identity."""
+    metrics: tuple[str, ...]
+    """Metrics that are computed beside the usual ones; they change no result, so they are not part of the
+    identity."""
 
-    def __post_init__(self) -> None:
-        fill = partial(object.__setattr__, self)
-        name, options = parse_method(self.method)
-        fill("method", name + ":" * bool(options) + ",".join(f"{k}={v}" for k, v in sorted(options.items())))
-        fill("setting", self.setting or default_setting(self.scenario))
-        check_setting(self.setting)
-        fill("classes", tuple(self.classes))
-        if not isinstance(self.protocol, Protocol):
-            fill("protocol", get_protocol(self.protocol, self.setting))
-        if not isinstance(self.recipe, Recipe):
-            fill("recipe", make_recipe(self.dataset, self.recipe))
-        if self.data is not None:
-            fill("data", str(self.data))
+    def __init__(
+        self,
+        method: str,
+        scenario: str,
+        *,
+        setting: str = "",
+        order: str = NATURAL,
+        classes: Iterable[str] = (),
+        seed: int = 0,
+        protocol: Protocol | str | None = None,
+        recipe: Recipe | Mapping[str, Any] | None = None,
+        data: str | Path | None = None,
+        metrics: Iterable[str] = (),
+    ) -> None:
+        """`setting`: overlapped, disjoint or domain, by default as the dataset is usually run. `protocol`: a
+        preset's name. `recipe`: overrides of the dataset's recipe (`{"epochs": 3}`). UsageError for unknown
+        names, with the nearest known ones."""
+        dataset = parse_name(scenario)[0]
+        setting = setting or default_setting(scenario)
+        check_setting(setting)
+        name, options = parse_method(method)
+        options = canonical_options(method_info(name), dataset, options)
+        values: dict[str, Any] = {
+            "method": spec_of(name, options),
+            "scenario": scenario,
+            "setting": setting,
+            "classes": tuple(classes),
+            "order": canonical_order(order, dataset, setting, tuple(classes)),
+            "seed": seed,
+            "protocol": protocol if isinstance(protocol, Protocol) else get_protocol(protocol, setting),
+            "recipe": recipe if isinstance(recipe, Recipe) else make_recipe(dataset, recipe or {}),
+            "data": None if data is None else str(data),
+            "metrics": tuple(dict.fromkeys(metrics)),
+        }
+        for field, value in values.items():
+            object.__setattr__(self, field, value)
 
     @property
     def dataset(self) -> str:
@@ -66,12 +88,25 @@ class Experiment:
 
     @property
     def method_options(self) -> dict[str, str]:
-        """The options that the user gave, as text."""
+        """The options that differ from the dataset's, as text."""
         return parse_method(self.method)[1]
 
     def describe(self) -> dict[str, Any]:
         """The experiment as plain values, for records."""
-        return dataclasses.asdict(self) | {"dataset": self.dataset, "classes": list(self.classes)}
+        lists = {"classes": list(self.classes), "metrics": list(self.metrics)}
+        return dataclasses.asdict(self) | lists | {"dataset": self.dataset}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells experiments apart, but for the content of their data and what it makes of the order."""
+        return {
+            "method": self.method,
+            "scenario": self.scenario,
+            "setting": self.setting,
+            "seed": self.seed,
+            "protocol": what_differs(self.protocol),
+            "recipe": what_differs(self.recipe),
+        }
 
     @property
     def label(self) -> str:
@@ -79,21 +114,12 @@ class Experiment:
         parts = (self.method, self.scenario, self.setting, self.order)
         return f"{' '.join(parts)} seed {self.seed}"
 
-    @property
-    def run_name(self) -> str:
-        """The name of the run's folder: readable, and unique through a hash of everything but `data`."""
-        identity = {key: value for key, value in self.describe().items() if key != "data"}
-        digest = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=4).hexdigest()
-        return f"{self.scenario}-{self.setting}-{self.method_name}-seed{self.seed}-{digest}"
-
 
 def experiment_of(facts: Mapping[str, Any], data: str | None = None) -> Experiment:
     """The experiment that `describe` described; `data` in place of the directory that it names."""
-    known = {key: facts[key] for key in ("method", "scenario", "setting", "order", "seed")}
+    known = {key: facts[key] for key in ("method", "scenario", "setting", "order", "classes", "seed", "metrics")}
     protocol, recipe = Protocol(**facts["protocol"]), Recipe(**facts["recipe"])
-    return Experiment(
-        **known, classes=tuple(facts["classes"]), protocol=protocol, recipe=recipe, data=data or facts["data"]
-    )
+    return Experiment(**known, protocol=protocol, recipe=recipe, data=data or facts["data"])
 
 
 def parse_method(spec: str) -> tuple[str, dict[str, str]]:
@@ -103,9 +129,14 @@ def parse_method(spec: str) -> tuple[str, dict[str, str]]:
     for part in filter(None, text.split(",")):
         key, equals, value = part.partition("=")
         if not equals:
-            raise OptionError(f"method {spec!r}: {part!r} is no option; write {name}:option=value")
+            raise OptionError(f"method {spec!r}: {part!r} is not an option; write {name}:option=value")
         options[key.strip()] = value.strip()
     return method_info(name).name, options
+
+
+def spec_of(name: str, options: Mapping[str, str]) -> str:
+    """`gsc:lambda1=0.5,sg=off`: a method with its options in alphabetic order."""
+    return name + ":" * bool(options) + ",".join(f"{key}={value}" for key, value in sorted(options.items()))
 
 
 def split_methods(text: str) -> list[str]:

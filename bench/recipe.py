@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from issbench.errors import UsageError, did_you_mean
 from issbench.files import read_toml
 from issbench.methods.interface.options import OptionError, parse_value
+from issbench.scenarios.datasets import dataset_class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,34 +66,27 @@ class Recipe:
         if not 0 < self.scale_min <= self.scale_max:
             raise UsageError("recipe: the crop's area range needs 0 < scale_min ≤ scale_max")
 
-    def for_step(self, step: int) -> dict[str, Any]:
-        """The settings that shape a step's training, as plain values: what goes into its key."""
-        settings = dataclasses.asdict(self)
-        first_epochs, first_lr = settings.pop("first_epochs"), settings.pop("first_lr")
-        if step == 0:
-            settings |= {"epochs": first_epochs or self.epochs, "lr": first_lr}
-        return settings
+    def for_step(self, step: int) -> Recipe:
+        """The recipe of a single step: `epochs` and `lr` are those of this step, what concerns the first is
+        gone."""
+        if step > 0:
+            return dataclasses.replace(self, first_epochs=None, first_lr=Recipe.first_lr)
+        epochs = self.first_epochs or self.epochs
+        return dataclasses.replace(
+            self, epochs=epochs, lr=self.first_lr, first_epochs=None, first_lr=Recipe.first_lr
+        )
 
-
-RECIPES: dict[str, Recipe] = {
-    "voc": Recipe(),
-    "ade": Recipe(epochs=60, lr=4e-3),
-    "cityscapes": Recipe(epochs=60, lr=4e-3),
-    # The following data sets are not in the paper; the settings are ours.
-    "camvid": Recipe(epochs=30, batch=8, crop=352),
-    "folder": Recipe(),
-    "shapes": Recipe(
-        epochs=5, first_epochs=15, lr=0.02, first_lr=0.05, batch=16, crop=64, scale_min=0.8, scale_max=1.2,
-        backbone="tiny", weights="none", output_stride=8, aspp_channels=64,
-    ),
-}  # fmt: skip
+    def of_step(self) -> dict[str, Any]:
+        """A step's recipe as plain values, for records."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name not in ("first_epochs", "first_lr")}
 
 
 def make_recipe(dataset: str, overrides: Mapping[str, Any]) -> Recipe:
     """The dataset's recipe with `overrides` (text or typed values). Raises UsageError for an unknown setting."""
     hints = get_type_hints(Recipe)
     values = {}
-    for name, value in overrides.items():
+    for name, value in {**dataset_class(dataset).recipe, **overrides}.items():
         if name not in hints:
             hint = did_you_mean(name, hints, f"settings: {', '.join(hints)}", cutoff=0.6)
             raise UsageError(f"unknown recipe setting {name!r}; {hint}")
@@ -103,7 +97,7 @@ def make_recipe(dataset: str, overrides: Mapping[str, Any]) -> Recipe:
             values[name] = parse_value(name, kind, value)
         except OptionError as error:
             raise UsageError(f"recipe: {error}") from None
-    return dataclasses.replace(RECIPES[dataset], **values)
+    return Recipe(**values)
 
 
 def read_recipe_file(path: Path) -> dict[str, Any]:

@@ -1,20 +1,15 @@
-"""Sweeps: the cross product of methods, scenarios, settings, orders, seeds and options, and what it costs."""
+"""Sweeps: the cross product of methods, scenarios, settings, orders, seeds and options. Needs no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from issbench.bench.experiment import Experiment, parse_method
+from issbench.bench.experiment import Experiment, parse_method, spec_of
 from issbench.errors import UsageError
-from issbench.files import read_json
 from issbench.scenarios.orders import NATURAL
-
-if TYPE_CHECKING:
-    from issbench.bench.engine.plan import Plan
-    from issbench.bench.engine.store import Store
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ class Sweep:
             options = dict(given)
             for choice in choices:
                 options |= choice
-            yield name + ":" * bool(options) + ",".join(f"{key}={value}" for key, value in options.items())
+            yield spec_of(name, options)
 
     def experiments(self, **common: Any) -> list[Experiment]:
         """The experiments, each once; `common` is what they share. A whole table comes before its second seed."""
@@ -99,48 +94,3 @@ class Sweep:
 def union(sweeps: Iterable[Sweep], **common: Any) -> list[Experiment]:
     """The experiments of several sweeps; what two of them ask for is one."""
     return list(dict.fromkeys(each for sweep in sweeps for each in sweep.experiments(**common)))
-
-
-@dataclass(frozen=True)
-class Count:
-    """What a sweep costs. `steps` counts those of all runs; steps of one key are one of the `different` ones."""
-
-    runs: int
-    done: int
-    steps: int
-    different: int
-    stored: int
-    images: int
-    """Images that the training of the missing steps goes through."""
-
-    @property
-    def shared(self) -> int:
-        """How many trainings are saved because runs share steps."""
-        return self.steps - self.different
-
-    @property
-    def to_train(self) -> int:
-        """Steps that no run has trained yet."""
-        return self.different - self.stored
-
-
-def count(plans: Sequence[Plan], store: Store) -> Count:
-    """Count the runs and the steps of a sweep, and those that the store has."""
-    steps = [step for plan in plans for step in plan.steps]
-    different = {step.key: step for step in steps}
-    missing = [step for key, step in different.items() if not store.has_step(key)]
-    done, stored = sum(is_done(plan, store) for plan in plans), len(different) - len(missing)
-    images = sum(step.images_seen for step in missing)
-    return Count(len(plans), done, len(steps), len(different), stored, images)
-
-
-def is_done(plan: Plan, store: Store) -> bool:
-    """Whether the store has the whole record of a run, made of just these steps, and the counts of its tests."""
-    try:
-        steps = read_json(store.run_dir(plan.experiment.run_name) / "run.json")["steps"]
-        keys = [step["key"] for step in steps]
-    except (OSError, ValueError, KeyError, TypeError):  # none, or one that cannot be read: it is written anew
-        return False
-    return keys == [step.key for step in plan.steps] and all(
-        (store.step_dir(step.key) / f"{plan.evaluation_name(step)}.npz").is_file() for step in plan.steps
-    )

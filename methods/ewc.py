@@ -26,8 +26,11 @@ class EWC(ImportancePenalty):
 
     name = "ewc"
     title = "EWC"
+    table_order = 30
+    colour, marker, dashes = "#CC79A7", "v", ":"
+    cite = "kirkpatrick2017overcoming"
     Options = EWCOptions
-    kept = ("fisher",)
+    persistent_tables = {"fisher"}
 
     def make_tables(self, named: Mapping[str, Tensor]) -> None:
         self.fisher = ParameterTable({name: torch.ones_like(value) for name, value in named.items()})

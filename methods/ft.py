@@ -8,4 +8,6 @@ class FineTuning(Method):
 
     name = "ft"
     title = "FT"
+    table_order = 10
+    colour, marker, dashes = "#7F7F7F", "x", ":"
     uses_teacher = False

@@ -6,8 +6,8 @@ from, in this notation:
 - `B` batch, `C` classes seen so far, `C_old` of them known to the teacher (the previous step's model), `D`
   feature channels, `H×W` pixels. Classes are numbered in learning order: 0 is the background, `0 … C_old-1`
   are the old classes. The ignore index is never a class.
-- A pixel loss is a map `[B, H, W]`, non-negative unless said otherwise; the caller reduces it. The student
-  comes first and the teacher second, and gradients flow to the student.
+- A pixel loss is a map `[B, H, W]`, non-negative unless its docstring says otherwise; the caller reduces it. The
+  student comes first and the teacher second, and gradients flow to the student.
 - Half precision is promoted to float32 before any logarithm, square, sum or matrix product, so all of it may be
   called inside autocast.
 

@@ -21,4 +21,7 @@ class GSC(PR, SG, SR, SC, PLOP):
 
     name = "gsc"
     title = "GSC"
+    table_order = 130
+    colour, marker, dashes = "#D55E00", "*", "-"
+    cite = "cong2024gradient"
     Options = GSCOptions

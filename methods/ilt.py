@@ -23,6 +23,9 @@ class ILT(LwF):
 
     name = "ilt"
     title = "ILT"
+    table_order = 80
+    colour, marker, dashes = "#009E73", "^", "--"
+    cite = "michieli2019incremental"
     Options = ILTOptions
 
     def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:

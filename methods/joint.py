@@ -19,10 +19,13 @@ class Joint(Method):
 
     name = "joint"
     title = "Joint"
+    table_order = 20
+    colour, marker, dashes = "#000000", "8", "--"
     Options = JointOptions
     uses_teacher = False
     cumulative = True
-    alone = "it learns from all data at once, so there is no old model and nothing to compensate"
+    upper_bound = True
+    not_composable_because = "it learns from all data at once, so there is no old model and nothing to compensate"
 
     @classmethod
     def trains(cls, options: JointOptions, step: int, last: int) -> bool:

@@ -22,6 +22,9 @@ class LwF(Method):
 
     name = "lwf"
     title = "LwF"
+    table_order = 60
+    colour, marker, dashes = "#56B4E9", "<", "--"
+    cite = "li2018learning"
     Options = LwFOptions
 
     def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:

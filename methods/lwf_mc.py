@@ -23,6 +23,9 @@ class LwFMC(Method):
 
     name = "lwf-mc"
     title = "LwF-MC"
+    table_order = 70
+    colour, marker, dashes = "#E69F00", ">", "--"
+    cite = "rebuffi2017icarl"
     Options = LwFMCOptions
 
     def pixel_loss(self, batch: Batch, targets: Tensor) -> Tensor:

@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Literal
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-IGNORE = 255
+from issbench.methods.functional import IGNORE_INDEX
+
+IGNORE = IGNORE_INDEX
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class Step:
 
     @property
     def num_hidden(self) -> int:
-        """How many leading channels the training label 0 may stand for: the old classes lie hidden in the
-        background, except where all labels are given (first step, domain-incremental): there it is 1."""
+        """Number of classes that a pixel labelled 0 may belong to: all old classes, which are hidden in the
+        background, or 1 where every class is labelled (first step, domain-incremental)."""
         return 1 if self.domain or self.index == 0 else self.num_old
 
 
@@ -58,9 +60,11 @@ class Step:
 class Output:
     """What a network returns for a batch of images.
 
-    `low_logits` [B, C, h, w]; `features` [B, 256, h, w]: the ASPP output, which the classifier sees; `encoder`
-    [B, D_4, h, w]: the backbone's last feature map, which the ASPP sees; `stages`: the four residual stages before
-    their last activation [B, D_i, h_i, w_i] (empty unless asked for); `size`: the images' (H, W).
+    `low_logits` [B, C, h, w]; `features` [B, D, h, w]: the ASPP output, which the classifier sees; `encoder`
+    [B, D_4, h, w]: the backbone's last feature map after its activation, as the ASPP sees it; `stages`: the outputs
+    [B, D_i, h_i, w_i] of the four residual stages (empty unless asked for); `size`: the images' (H, W). The stages
+    are taken before their last activation, because PLOP and RCIL distil them there: so the last of them is not
+    `encoder`, of which ILT and SDR speak.
     """
 
     low_logits: Tensor
@@ -81,21 +85,41 @@ class Output:
         return self.logits.log_softmax(dim=1)
 
 
-@dataclass
 class Batch:
-    """A batch: `labels` int64 [B, H, W] (channels, 255 = ignore), the student's output, and the teacher's,
-    which has no gradient and is None at the first step and for methods without a teacher.
+    """A batch: `labels` int64 [B, H, W] (channels, 255 = ignore), and what the networks make of its images.
 
-    Where several processes train together this is one's part; `share` weights its mean (`methods/processes.py`)."""
+    Where several processes train together this is one's part; `share` weights its mean
+    (`methods/shared/collectives.py`).
+    """
 
-    labels: Tensor
-    student: Output | None
-    teacher: Output | None
-    share: float = 1.0
+    def __init__(self, labels: Tensor, student: Output | None, teacher: Output | None, share: float = 1.0):
+        self.labels, self.share = labels, share
+        self._student, self._teacher = student, teacher
+
+    @property
+    def student(self) -> Output:
+        """The student's output; RuntimeError in `begin`, where no batch has one."""
+        if self._student is None:
+            raise RuntimeError("this batch has no output of the student; in `begin` there is the teacher's alone")
+        return self._student
+
+    @property
+    def teacher(self) -> Output:
+        """The teacher's output, without gradient; RuntimeError at the first step, in `after_first_step` and `end`,
+        and for methods with `uses_teacher = False`, where no batch has one."""
+        if self._teacher is None:
+            raise RuntimeError(
+                "this batch has no output of the teacher; there is one in `begin` and in training, from the second "
+                "step on, for methods with `uses_teacher = True`"
+            )
+        return self._teacher
 
 
 Batches = Callable[[], Iterator[Batch]]
 """Each call is a pass over the step's training images, each once, without augmentation, in a fixed order."""
+
+
+NewClassifier = Literal["default", "background"]
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -112,13 +136,25 @@ class Method(nn.Module):
     """Fine-tuning with hooks. A method is made anew for each step; the buffers and parameters that it
     registers are its state: saved with the step, in checkpoints, and handed to the next step's `begin`.
 
-    Class attributes state what the engine must know; the hooks follow in the order of their calls.
+    Class attributes state what the engine must know; the hooks follow in the order of their calls. `name`, `title`,
+    `table_order`, `colour`, `marker`, `dashes` and `cite` are about this class alone: one that derives from it
+    states its own.
     """
 
     name: ClassVar[str]
     """The name on the command line."""
     title: ClassVar[str]
     """The name in tables."""
+    table_order: ClassVar[int | None] = None
+    """The place in tables: that in the paper's Table I, in tens. None: after those that have one."""
+    colour: ClassVar[str] = ""
+    """`#RRGGBB` in figures; empty, like `marker` and `dashes` (matplotlib's): chosen freely."""
+    marker: ClassVar[str] = ""
+    dashes: ClassVar[str] = ""
+    cite: ClassVar[str] = ""
+    """Key in `results/references.bib`."""
+    upper_bound: ClassVar[bool] = False
+    """Whether the method trains on all data, so that it does not compete for the best result."""
     Options: ClassVar[type] = NoOptions
     """A frozen dataclass; its defaults are the published settings."""
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -126,11 +162,11 @@ class Method(nn.Module):
     uses_teacher: ClassVar[bool] = True
     uses_stages: ClassVar[bool] = False
     """Whether `loss` reads `Output.stages`."""
-    new_classifier: ClassVar[Literal["default", "background"]] = "default"
+    new_classifier: ClassVar[NewClassifier] = "default"
     """How the classifier of new classes starts: at random, or from the background's (MiB)."""
     cumulative: ClassVar[bool] = False
     """Train on all data seen so far from the pretrained backbone (joint training), not on the step's data."""
-    alone: ClassVar[str] = ""
+    not_composable_because: ClassVar[str] = ""
     """Why no part can be put on top of the method; empty if it can."""
 
     def __init__(self, options: Any, step: Step):
@@ -140,13 +176,18 @@ class Method(nn.Module):
 
     @property
     def num_hidden(self) -> int:
-        """How many leading channels a target 0 may stand for (`Step.num_hidden`, unless `targets` reveals them)."""
+        """Number of classes that a pixel with the target 0 may belong to: `Step.num_hidden`, unless `targets`
+        reveals them."""
         return self.step.num_hidden
 
     @classmethod
     def trains(cls, options: Any, step: int, last: int) -> bool:
         """Whether the method trains at this step; a step that it skips has no result."""
         return True
+
+    def after_first_step(self, network: nn.Module, batches: Batches) -> None:
+        """Once, after the first step, which all methods share: leave state for step 1. The batches are as in `end`;
+        the network is thrown away."""
 
     def prepare(self, network: nn.Module) -> None:
         """Change the student's architecture before the optimiser is made."""
@@ -184,14 +225,13 @@ class Method(nn.Module):
         """The gradients are there, the update is not yet made."""
 
     def end(self, network: nn.Module, batches: Batches) -> None:
-        """After training: undo a change of architecture, leave state for the next step. The batches have the
-        student's output, with gradient, in evaluation mode, and no teacher. A method with this hook is
-        asked once more after the first step, which all methods share."""
+        """After a step that the method trained: undo a change of architecture, leave state for the next step. The
+        batches have the student's output, with gradient, in evaluation mode, and no teacher."""
 
 
 class Part(Method):
     """A part to put on top of any method: `METHOD+part`. It overrides hooks and calls `super()` for what the
-    method below does (`methods/composition.py`)."""
+    method below does (`methods/interface/composition.py`)."""
 
     needs_teacher: ClassVar[bool] = False
     """Whether the combination has a teacher even if the method below has none."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from issbench.methods import functional as fn
-from issbench.methods.method import Batch, Method
+from issbench.methods.method import Batch, Method, NewClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +23,11 @@ class MiB(Method):
 
     name = "mib"
     title = "MiB"
+    table_order = 90
+    colour, marker, dashes = "#E69F00", "s", "-"
+    cite = "cermelli2020modeling"
     Options = MiBOptions
-    new_classifier = "background"
+    new_classifier: ClassVar[NewClassifier] = "background"
 
     def pixel_loss(self, batch: Batch, targets: Tensor) -> Tensor:
         student = batch.student.log_probabilities

@@ -27,8 +27,11 @@ class PI(ImportancePenalty):
 
     name = "pi"
     title = "PI"
+    table_order = 40
+    colour, marker, dashes = "#56B4E9", "p", ":"
+    cite = "zenke2017continual"
     Options = PIOptions
-    kept = ("score",)
+    persistent_tables = {"score"}
 
     def make_tables(self, named: Mapping[str, Tensor]) -> None:
         self.score = ParameterTable({name: torch.zeros_like(value) for name, value in named.items()})

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from issbench.methods import functional as fn
+from issbench.methods.equations.pseudo_labels import labelled_share
 from issbench.methods.method import Batch, Batches, Step
-from issbench.methods.shared.background import EntropyMedians, labelled_share, released_thresholds
+from issbench.methods.shared.background import EntropyMedians, released_thresholds
 from issbench.methods.shared.maps import distilled_maps, growth
 
 
@@ -31,6 +32,9 @@ class PLOP(EntropyMedians):
 
     name = "plop"
     title = "PLOP"
+    table_order = 110
+    colour, marker, dashes = "#0072B2", "o", "-"
+    cite = "douillard2021plop"
     Options = PLOPOptions
     published = {
         "ade": {"pod": 0.001, "pod_logits": 0.00005},
@@ -38,6 +42,7 @@ class PLOP(EntropyMedians):
     }
     uses_stages = True
     new_classifier = "background"
+    thresholds: Tensor
 
     def __init__(self, options: PLOPOptions, step: Step):
         super().__init__(options, step)

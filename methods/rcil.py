@@ -31,6 +31,9 @@ class RCIL(MiB):
 
     name = "rcil"
     title = "RCIL"
+    table_order = 120
+    colour, marker, dashes = "#009E73", "P", "-"
+    cite = "zhang2022representation"
     Options = RCILOptions
     published = {
         "ade": {"spatial": 5e-6, "spatial_logits": 5e-7, "channel": 5e-6, "channel_aspp": 5e-7},
@@ -63,5 +66,4 @@ class RCIL(MiB):
 
     def end(self, network: nn.Module, batches: Batches) -> None:
         super().end(network, batches)
-        if self.step.index > 0:  # the first step, which all methods share, has no branches
-            merge_branches(network)
+        merge_branches(network)

@@ -29,10 +29,13 @@ class RW(EWC):
 
     name = "rw"
     title = "RW"
+    table_order = 50
+    colour, marker, dashes = "#009E73", "h", ":"
+    cite = "chaudhry2018riemannian"
     Options = RWOptions
     # The sum of two importances reaches 2, which halves the penalty that a learning rate allows (importance.py).
     published = {"shapes": {"penalty": 10.0}, "ade": {"penalty": 50.0}, "cityscapes": {"penalty": 50.0}}
-    kept = ("fisher", "score")
+    persistent_tables = {"fisher", "score"}
 
     def __init__(self, options: RWOptions, step: Step):
         super().__init__(options, step)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from issbench.methods import functional as fn
 from issbench.methods.method import IGNORE, Batch, Batches, Step
 from issbench.methods.mib import MiB, MiBOptions
-from issbench.methods.shared import collectives as processes
+from issbench.methods.shared import collectives
 from issbench.methods.shared.background import nearest_labels
 
 
@@ -32,13 +32,27 @@ class SDR(MiB):
 
     name = "sdr"
     title = "SDR"
+    table_order = 100
+    colour, marker, dashes = "#CC79A7", "D", "-"
+    cite = "michieli2021continual"
     Options = SDROptions
     new_classifier = "default"
+    prototypes: Tensor
+    counts: Tensor
 
     def __init__(self, options: SDROptions, step: Step):
         super().__init__(options, step)
         self.register_buffer("prototypes", torch.zeros(step.num_classes, step.encoder_channels))
         self.register_buffer("counts", torch.zeros(step.num_classes))
+
+    @torch.no_grad()
+    def after_first_step(self, network: nn.Module, batches: Batches) -> None:
+        """The prototypes of its classes, from one pass over its data."""
+        super().after_first_step(network, batches)
+        for batch in batches():
+            features = batch.student.encoder
+            classes = nearest_labels(batch.labels, features)
+            self._remember(*class_means(features.float(), classes, self.step.num_classes))
 
     def begin(self, network: nn.Module, batches: Batches, previous: Mapping[str, Tensor]) -> None:
         super().begin(network, batches, previous)
@@ -59,18 +73,6 @@ class SDR(MiB):
         terms["repulsion"] = options.repulsion * mean_inverse_distance(means, seen)
         terms["sparsity"] = options.sparsity * sparsity(features, classes, self.step.num_classes)
         return terms
-
-    @torch.no_grad()
-    def end(self, network: nn.Module, batches: Batches) -> None:
-        """After the first step, the prototypes of its classes, from one pass over its data."""
-        super().end(network, batches)
-        if self.step.index == 0:
-            for batch in batches():
-                features, classes = (
-                    batch.student.encoder.float(),
-                    nearest_labels(batch.labels, batch.student.encoder),
-                )
-                self._remember(*class_means(features, classes, self.step.num_classes))
 
     def _classes(self, batch: Batch) -> Tensor:
         """The class of each feature, int64 [B, h, w]: its label, and in the background what the old model sees."""
@@ -99,10 +101,10 @@ class SDR(MiB):
 def class_means(features: Tensor, classes: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
     """The mean feature of each class in the batch of all processes [C, D], and how many pixels it has [C]."""
     means, counts = fn.class_prototypes(features, classes, num_classes), class_counts(classes, num_classes)
-    if processes.count() == 1:
+    if collectives.world_size() == 1:
         return means, counts
-    whole = processes.total(counts)
-    return processes.total(means * counts[:, None]) / whole.clamp(min=1)[:, None], whole
+    whole = collectives.total(counts)
+    return collectives.total(means * counts[:, None]) / whole.clamp(min=1)[:, None], whole
 
 
 def class_counts(classes: Tensor, num_classes: int) -> Tensor:
@@ -134,13 +136,13 @@ def mean_inverse_distance(means: Tensor, seen: Tensor) -> Tensor:
 
 
 def sparsity(features: Tensor, classes: Tensor, num_classes: int) -> Tensor:
-    """Mean over the pixels of Σ exp(f) / Σ f, for features ≥ 0 divided by the greatest of their class; a pixel
+    """Mean over the pixels of Σ exp(f) / Σ f, for features ≥ 0 divided by the maximum of their class; a pixel
     whose features are all 0 counts 0. Negative features, of encoders without a last activation, count as 0."""
     features = features.clamp(min=0)
     index = torch.where(classes == IGNORE, num_classes, classes).flatten()
     peaks = features.amax(dim=1).flatten()
     highest = torch.zeros(num_classes + 1, device=peaks.device).scatter_reduce(0, index, peaks, "amax")
-    scaled = features / processes.greatest(highest)[index].view(classes.shape)[:, None].clamp(min=1e-12)
+    scaled = features / collectives.maximum(highest)[index].view(classes.shape)[:, None].clamp(min=1e-12)
     total = scaled.sum(dim=1)
     ratio = scaled.exp().sum(dim=1) / torch.where(total > 0, total, 1)
     return (ratio * (total > 0)).mean()

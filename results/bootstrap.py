@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from issbench.results.image_counts import Group, ImageCounts, group_of, load_image_counts, mean_iou
+from issbench.results.counts import ClassGroup, mean_iou
+from issbench.results.image_counts import ImageCounts, group_of, load_image_counts
 from issbench.results.runs import RecordError, Run
 
 RESAMPLES = 10_000
@@ -26,8 +27,6 @@ class Interval:
     level: float
     images: int
     resamples: int
-    undefined: int = 0
-    """Resamples left out because they hold no class of the group."""
 
     @property
     def difference(self) -> float:
@@ -68,7 +67,7 @@ def paired_interval(
 
 
 def interval(
-    a: ImageCounts, b: ImageCounts, group: Group, name: str, *, level: float, resamples: int, seed: int
+    a: ImageCounts, b: ImageCounts, group: ClassGroup, name: str, *, level: float, resamples: int, seed: int
 ) -> Interval:
     """The interval from the counts themselves. Raises RecordError for a group without a labelled class."""
     point_a, point_b = (float(mean_iou(counts.counts.sum(axis=0), group)) for counts in (a, b))
@@ -77,19 +76,16 @@ def interval(
     if np.isnan(point_a) or np.isnan(point_b) or not len(defined):
         raise RecordError(f"group {name} has no labelled class in the test images of {a.evaluation}")
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    images = len(a.counts)
-    return Interval(
-        name, point_a, point_b, float(low), float(high), level, images, resamples, resamples - len(defined)
-    )
+    return Interval(name, point_a, point_b, float(low), float(high), level, len(a.counts), resamples)
 
 
-def _differences(a: np.ndarray, b: np.ndarray, group: Group, resamples: int, seed: int) -> np.ndarray:
+def _differences(a: np.ndarray, b: np.ndarray, group: ClassGroup, resamples: int, seed: int) -> np.ndarray:
     """mIoU differences of the resamples. How often each image is drawn is a matrix `[resamples, images]`, so that
     the sums of all resamples are one product with the counts; sums of pixels stay exact in float64."""
     images = len(a)
     span = slice(group.first, group.last + 1)
-    inside = Group(0, group.last - group.first, group.zero)
-    tables = [counts[:, :, span].reshape(images, -1) for counts in (a, b)]
+    inside = ClassGroup(0, group.last - group.first, group.absent_is_zero)
+    tables = [counts[:, :, span].reshape(images, -1).astype(float) for counts in (a, b)]
     generator = np.random.Generator(np.random.PCG64(seed))
     differences = []
     for start in range(0, resamples, _CHUNK):

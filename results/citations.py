@@ -1,4 +1,4 @@
-"""What to cite for a method: keys, and the entries of `references.bib`."""
+"""What to cite for a method: keys, and the entries of `references.bib`, each of which names its method."""
 
 from __future__ import annotations
 
@@ -7,42 +7,36 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
-from issbench.results.table import Table
-
-KEYS = {
-    "EWC": "kirkpatrick2017overcoming",
-    "PI": "zenke2017continual",
-    "RW": "chaudhry2018riemannian",
-    "LwF": "li2018learning",
-    "LwF-MC": "rebuffi2017icarl",
-    "ILT": "michieli2019incremental",
-    "MiB": "cermelli2020modeling",
-    "SDR": "michieli2021continual",
-    "PLOP": "douillard2021plop",
-    "RCIL": "zhang2022representation",
-    "GSC": "cong2024gradient",
-}
+from issbench.results.table import Cell, Table
 
 
 def citation(text: str) -> list[str]:
     """Keys of the methods that a title names: `RCIL+GSC`, `ILT*`, `GSC (lambda1=0.5)`; none for others."""
     names = text.partition(" (")[0].replace("*", "").split("+")
-    return [KEYS[name] for name in names if name in KEYS]
+    return [key for name in names for key, (method, _) in _entries().items() if method == name]
+
+
+def cited(cell: Cell) -> list[str]:
+    """Keys of what to cite in a cell that names a method: those of its title, and that of its class."""
+    own = [cell.cite] if cell.cite in _entries() else []
+    return list(dict.fromkeys([*citation(str(cell)), *own]))
 
 
 def bibliography(tables: Iterable[Table]) -> str:
-    """The BibTeX entries of the methods that tables name, in the order of METHODS' keys."""
+    """The BibTeX entries of the methods that tables name, in the order of `references.bib`."""
     named: set[str] = set()
     for table in tables:
-        texts = [head[-1] for head in table.heads[: table.stubs]]
-        texts += [str(cell) for row in table.cells for cell in row[: table.stubs]]
-        named.update(key for text in texts for key in citation(text))
-    return "\n".join(entry for key, entry in _entries().items() if key in named)
+        named.update(key for head in table.heads[: table.stubs] for key in citation(head[-1]))
+        named.update(key for row in table.cells for cell in row[: table.stubs] for key in cited(cell))
+    return "\n".join(entry for key, (_, entry) in _entries().items() if key in named)
 
 
 @cache
-def _entries() -> dict[str, str]:
+def _entries() -> dict[str, tuple[str, str]]:
+    """By key: the title of the method, and the entry as it stands."""
     text = (files("issbench.results") / "references.bib").read_text(encoding="utf-8")
-    found = re.findall(r"^@\w+\{([^,]+),.*?^\}\n", text, flags=re.MULTILINE | re.DOTALL)
-    whole = re.findall(r"^@\w+\{.*?^\}\n", text, flags=re.MULTILINE | re.DOTALL)
-    return dict(zip(found, whole, strict=True))
+    found = {}
+    for entry in re.finditer(r"^@\w+\{([^,]+),.*?^\}\n", text, flags=re.MULTILINE | re.DOTALL):
+        method = re.search(r"^ *method *= \{(.*)\},$", entry[0], flags=re.MULTILINE)
+        found[entry[1]] = (method[1] if method else "", entry[0])
+    return found

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import mean
+from statistics import mean, stdev
 
 import numpy as np
 
 from issbench.errors import did_you_mean
 from issbench.results.bootstrap import Interval, paired_interval
+from issbench.results.comparable import comparable_sets, not_made_alike, question
 from issbench.results.runs import RecordError, Run
-from issbench.results.significance import friedman_test, spread, wilcoxon_test
+from issbench.results.significance import friedman_test, wilcoxon_test
 from issbench.results.table import MISSING, Table, text_table
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Runs that differ in nothing but the method: one for each method, in the order asked for."""
+class MatchedRuns:
+    """Runs that differ in nothing but the method: one for each method, in the order asked for. A cell of a test."""
 
     runs: tuple[Run, ...]
 
     @property
     def facts(self) -> tuple[str, str, str, str]:
         """Scenario, setting, order and seed."""
-        experiment = self.runs[0].experiment
-        classes = f" ({', '.join(experiment['classes'])})" if experiment["classes"] else ""
-        return experiment["scenario"] + classes, experiment["setting"], self.runs[0].order, str(experiment["seed"])
+        run = self.runs[0]
+        classes = f" ({', '.join(run.experiment['classes'])})" if run.experiment["classes"] else ""
+        return run.scenario + classes, run.setting, run.order, str(run.seed)
 
     def scores(self, group: str) -> list[float | None]:
         """mIoU (%) of a group after the last step, for each method."""
         found = []
         for run in self.runs:
-            scores = run.last["miou"] | run.last["groups"]
+            scores = run.last["metrics"]["miou"] | run.last["metrics"]["groups"]
             if group not in scores:
                 raise RecordError(f"{run.name} has no group {group!r}; it has {', '.join(scores)}")
             found.append(scores[group])
@@ -54,7 +54,7 @@ def compare(runs: Sequence[Run], methods: Sequence[str], group: str = "all") -> 
         raise RecordError(f"no runs of {' and '.join(methods)} can be compared. {' '.join(notes)}")
     repeated = len({cell.facts for cell in known}) < len(known)
     if repeated:
-        notes.append("Several runs of one cell differ in recipe or protocol: no test is made over all of them.")
+        notes.append("Several runs of one cell differ in recipe or data: no test is made over all of them.")
     table = _pairs if len(methods) == 2 else _ranks
     return table(known, methods, group, notes, repeated)
 
@@ -65,61 +65,60 @@ def canonical(method: str) -> str:
     return name.strip() + colon + ",".join(sorted(part.strip() for part in options.split(",")))
 
 
-def match(runs: Sequence[Run], methods: Sequence[str]) -> tuple[list[Cell], list[str]]:
-    """The cells that all methods have, and notes about what is left out. RecordError for an unknown method."""
+def match(runs: Sequence[Run], methods: Sequence[str]) -> tuple[list[MatchedRuns], list[str]]:
+    """The cells that all methods have, and notes on what is left out or was not made alike.
+
+    Raises RecordError for an unknown method.
+    """
     if len(set(methods)) < max(2, len(methods)):
         raise RecordError(f"compare takes two methods or more, each once; got {', '.join(methods)}")
-    there = sorted({run.experiment["method"] for run in runs})
+    there = sorted({run.spec for run in runs})
     for method in methods:
         if method not in there:
             hint = did_you_mean(method, there, f"it has {', '.join(there) or 'none'}", cutoff=0.6)
             raise RecordError(f"no run of {method} in the run store; {hint}")
-    asked = [run for run in runs if run.experiment["method"] in methods]
+    asked = [run for run in runs if run.spec in methods]
     places: dict[tuple[str, int], list[Run]] = {}
     for run in asked:
         if run.complete:
-            places.setdefault((run.cell, run.experiment["seed"]), []).append(run)
-    notes = [f"Left out, unfinished: {run.name}." for run in asked if not run.complete]
+            places.setdefault((question(run), run.seed), []).append(run)
+    notes = [f"Left out, {run.unfinished}: {run.name}." for run in asked if not run.complete]
     cells = []
     for members in places.values():
         found, why = _cells(members, methods)
         cells += found
         if why:
             notes.append(f"Left out, {why}: {', '.join(run.name for run in members)}.")
-    return sorted(cells, key=lambda cell: (*cell.facts[:3], cell.runs[0].experiment["seed"])), notes
+    alike = not_made_alike(run for cell in cells for run in cell.runs)
+    notes += [alike] if alike else []
+    return sorted(cells, key=lambda cell: (*cell.facts[:3], cell.runs[0].seed)), notes
 
 
-def _cells(members: list[Run], methods: Sequence[str]) -> tuple[list[Cell], str]:
-    """Cells of one scenario, order and seed, one for each recipe; or why there is none."""
-    lacking = [m for m in methods if all(run.experiment["method"] != m for run in members)]
+def _cells(members: list[Run], methods: Sequence[str]) -> tuple[list[MatchedRuns], str]:
+    """Cells of one scenario, order and seed, one for each recipe and data; or why there is none."""
+    lacking = [method for method in methods if all(run.spec != method for run in members)]
     if lacking:
         return [], f"no run of {', '.join(lacking)} beside"
-    recipes = dict.fromkeys(_recipe(run) for run in members if not run.imported) or {"": None}
     cells = []
-    for recipe in recipes:
-        # An imported run's recipe is unknown; it goes with every recipe of ours.
-        chosen = [run for run in members if run.imported or _recipe(run) == recipe]
-        fitting = {run.experiment["method"]: run for run in chosen}
+    for chosen in comparable_sets(members):
+        fitting = {run.spec: run for run in chosen}
         # Order A of VOC is the natural one: two runs with the same steps are one.
-        if any(run.last["key"] != fitting[run.experiment["method"]].last["key"] for run in chosen):
+        if any(run.last["key"] != fitting[run.spec].last["key"] for run in chosen):
             return [], "several runs of one method"
         if len(fitting) == len(methods):
-            cells.append(Cell(tuple(fitting[method] for method in methods)))
-    return cells, "" if cells else "trained by different recipes"
+            cells.append(MatchedRuns(tuple(fitting[method] for method in methods)))
+    return cells, "" if cells else "trained by different recipes, or on different data"
 
 
-def _recipe(run: Run) -> str:
-    return json.dumps([run.experiment["recipe"], run.last["recipe"]["precision"]], sort_keys=True)
-
-
-def _pairs(cells: list[Cell], methods: list[str], group: str, notes: list[str], repeated: bool) -> Table:
+def _pairs(cells: list[MatchedRuns], methods: list[str], group: str, notes: list[str], repeated: bool) -> Table:
     a, b = methods
     rows, intervals, scores, errors = [], [], [], []
     for cell in cells:
         one, other = cell.scores(group)
+        assert one is not None and other is not None  # `compare` leaves the others out
         scores.append((one, other))
         try:
-            found = paired_interval(*cell.runs, group)
+            found = paired_interval(cell.runs[0], cell.runs[1], group)
             intervals.append(found)
             told = [f"{found.low:+.2f} to {found.high:+.2f}", _verdict(found, a, b)]
         except RecordError as error:
@@ -162,20 +161,20 @@ def _over_cells(scores: list[tuple[float, float]], a: str, b: str) -> str:
     return wilcoxon_test(one, other).sentence(a, b)
 
 
-def _over_seeds(cells: list[Cell], scores: list[tuple[float, float]]) -> list[str]:
+def _over_seeds(cells: list[MatchedRuns], scores: list[tuple[float, float]]) -> list[str]:
     """Mean difference of each scenario, setting and order that has several seeds."""
     places: dict[tuple[str, ...], list[float]] = {}
     for cell, (one, other) in zip(cells, scores, strict=True):
         places.setdefault(cell.facts[:3], []).append(one - other)
     return [
-        f"{', '.join(place)}: {found.mean:+.2f} ± {found.sample:.2f} points (mean and sample standard deviation "
-        f"over {found.count} seeds)."
+        f"{', '.join(place)}: {mean(differences):+.2f} ± {stdev(differences):.2f} points (mean and sample standard "
+        f"deviation over {len(differences)} seeds)."
         for place, differences in places.items()
-        if (found := spread(differences)).sample is not None
+        if len(differences) > 1
     ]
 
 
-def _dependence(cells: list[Cell]) -> list[str]:
+def _dependence(cells: list[MatchedRuns]) -> list[str]:
     """A caution where cells repeat a scenario."""
     scenarios = {cell.facts[0] for cell in cells}
     if len(scenarios) == len(cells):
@@ -186,10 +185,10 @@ def _dependence(cells: list[Cell]) -> list[str]:
     ]
 
 
-def _ranks(cells: list[Cell], methods: list[str], group: str, notes: list[str], repeated: bool) -> Table:
+def _ranks(cells: list[MatchedRuns], methods: list[str], group: str, notes: list[str], repeated: bool) -> Table:
     scores = np.array([cell.scores(group) for cell in cells], float)
     if repeated or len(cells) < 2:
-        why = "several runs of one cell differ in recipe" if repeated else "all share only 1 cell"
+        why = "several runs of one cell differ in recipe or data" if repeated else "all share only 1 cell"
         raise RecordError(
             f"no ranks of {', '.join(methods)}: {why}; the test takes 2 cells or more. {' '.join(notes)}"
         )

@@ -6,14 +6,12 @@ import gc
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from issbench.errors import UsageError
-
-KNOWN_FORMATS = (1, 2)
-"""The last one is what this version writes; older ones are read as if they were of that format."""
+from issbench.files import DamagedFile, read_json, read_sealed
+from issbench.results.record import FORMAT, Environment, Experiment, MethodFacts, Record, StepRecord
 
 
 class RecordError(UsageError):
@@ -22,10 +20,10 @@ class RecordError(UsageError):
 
 @dataclass(frozen=True)
 class Run:
-    """A run's record, `run.json`, and its folder."""
+    """A run: its record, `run.json`, and its folder."""
 
     path: Path
-    record: dict[str, Any]
+    record: Record
 
     @property
     def name(self) -> str:
@@ -38,9 +36,52 @@ class Run:
         return self.path.parent.parent
 
     @property
-    def experiment(self) -> dict[str, Any]:
-        """The experiment as plain values."""
+    def experiment(self) -> Experiment:
+        """What was asked for."""
         return self.record["experiment"]
+
+    @property
+    def spec(self) -> str:
+        """The method as `--methods` takes it: the name, and the options that differ from the defaults."""
+        return self.experiment["method"]
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return self.experiment["seed"]
+
+    @property
+    def scenario(self) -> str:
+        """The scenario with its dataset, such as `voc_15-1`."""
+        return self.experiment["scenario"]
+
+    @property
+    def setting(self) -> str:
+        """`overlapped`, `disjoint` or `domain`."""
+        return self.experiment["setting"]
+
+    @property
+    def order(self) -> str:
+        """The class order; the natural one of all classes of VOC is the paper's A."""
+        natural = self.experiment["order"] == "natural" and self.scenario.startswith("voc_")
+        return "A" if natural and not self.experiment["classes"] else self.experiment["order"]
+
+    @property
+    def method(self) -> MethodFacts:
+        """What the method's class declares, with all options as they were used."""
+        return self.record["method"]
+
+    @property
+    def changed_options(self) -> dict[str, str]:
+        """The options that differ from the dataset's defaults, as text."""
+        pairs = (part.partition("=") for part in self.spec.partition(":")[2].split(",") if part)
+        return {key: value for key, _, value in pairs}
+
+    @property
+    def label(self) -> str:
+        """The method as tables and figures name it: `GSC (sg=off)`."""
+        options = self.spec.partition(":")[2]
+        return self.method["title"] + (f" ({options})" if options else "")
 
     @property
     def complete(self) -> bool:
@@ -50,60 +91,53 @@ class Run:
     @property
     def imported(self) -> bool:
         """Whether the numbers come from another code base: recipe and training figures are then unknown (None)."""
-        return self.record.get("source") is not None
+        return self.record["source"] is not None
 
     @property
-    def last(self) -> dict[str, Any]:
-        """The record of the last finished step."""
-        return self.record["steps"][-1]
-
-    @cached_property
-    def cell(self) -> str:
-        """Equal for runs that answer the same question: all of the experiment but method, recipe and seed."""
-        return self._key("method", "seed", "recipe")
-
-    @cached_property
-    def comparable(self) -> str:
-        """Equal for runs that may stand in one table: all of the experiment but method and seed, and the
-        arithmetic in which `precision=auto` ended. An imported run's recipe is unknown: see `agrees`."""
-        return self.comparable_but()
-
-    def comparable_but(self, *varied: str) -> str:
-        """`comparable`, for tables whose rows or columns tell these entries of the experiment apart."""
-        precision = None if self.imported else self.last["recipe"]["precision"]
-        return json.dumps([self._key("method", "seed", *varied), precision])
-
-    def agrees(self, other: Run, *varied: str) -> bool:
-        """Whether two runs differ in nothing but method, seed, recipe, and what a table tells apart."""
-        return self._key("method", "seed", "recipe", *varied) == other._key("method", "seed", "recipe", *varied)
+    def steps(self) -> list[StepRecord]:
+        """The finished steps; at least one."""
+        return self.record["steps"]
 
     @property
-    def order(self) -> str:
-        """The class order; the natural one of all classes of VOC is the paper's A."""
-        experiment = self.experiment
-        natural = experiment["order"] == "natural" and experiment["scenario"].startswith("voc_")
-        return "A" if natural and not experiment["classes"] else experiment["order"]
+    def last(self) -> StepRecord:
+        """The last finished step."""
+        return self.steps[-1]
 
-    def _key(self, *without: str) -> str:
-        rest = {k: v for k, v in self.experiment.items() if k not in (*without, "data")}
-        if "order" in rest:
-            rest["order"] = self.order
-        return json.dumps(rest, sort_keys=True)
+    @property
+    def environments(self) -> list[Environment]:
+        """What each step was trained with; none of imported runs."""
+        return [step["training"]["environment"] for step in self.steps if step["training"]]
+
+    @property
+    def unfinished(self) -> str:
+        """How far an unfinished run is, and why it failed if it did: `unfinished, 3 of 6 steps done`."""
+        done = f"unfinished, {len(self.steps)} of {self.record['num_steps']} steps done"
+        reason = _failure(self.path / "outcome.json")
+        return f"{done}; it failed: {reason}" if reason else done
 
 
-_BRIEF = ("step", "groups")
+def _failure(outcome: Path) -> str:
+    """Why a run failed, from the file in which the engine tells; empty where it did not, or has not told."""
+    try:
+        found = read_json(outcome)
+        return str(found["reason"]) if found["state"] == "failed" else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def load_runs(out: Path, brief: bool = False) -> list[Run]:
     """All runs of a store, sorted by name. Raises RecordError where the store or a record cannot be read.
 
-    `brief`: without what tables do not need of a step (counts, training); thousands of records then fit in memory.
+    `brief`: without what tables do not need of a step (IoU of classes, counts, history); thousands of records then
+    fit in memory.
     """
+    environments: list[Environment] = []
     # A collection of garbage would go through all that was read so far, again and again, and find none.
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return [_brief(_load(folder)) if brief else _load(folder) for folder in _folders(out)]
+        runs = (_load(folder) for folder in _folders(out))
+        return [_brief(run, environments) if brief else run for run in runs]
     finally:
         if collecting:
             gc.enable()
@@ -112,14 +146,24 @@ def load_runs(out: Path, brief: bool = False) -> list[Run]:
 def _folders(out: Path) -> list[Path]:
     """The folders of a store's runs that have a record, sorted."""
     if not (out / "runs").is_dir():
-        raise RecordError(f"{out} is no run store (it has no folder runs/); pass --out DIR as to `bench run`")
+        raise RecordError(f"{out} is not a run store (it has no folder runs/); pass --out DIR as to `bench run`")
     return [path.parent for path in sorted((out / "runs").glob("*/run.json"))]
 
 
-def _brief(run: Run) -> Run:
-    steps = [{key: step[key] for key in _BRIEF if key in step} for step in run.record["steps"]]
-    steps[-1]["recipe"] = run.last.get("recipe")
-    return Run(run.path, run.record | {"steps": steps})
+def _brief(run: Run, environments: list[Environment]) -> Run:
+    """The run without what is long. Of equal environments one is kept, in `environments`, for all runs."""
+    steps = []
+    for step in run.steps:
+        kept: dict[str, Any] = {"step": step["step"], "recipe": step["recipe"], "training": None}
+        kept["metrics"] = {name: value for name, value in step["metrics"].items() if name != "iou"}
+        if step["training"]:
+            own = step["training"]["environment"]
+            shared = next((known for known in environments if known == own), own)
+            if shared is own:
+                environments.append(own)
+            kept["training"] = {"device": step["training"]["device"], "environment": shared}
+        steps.append(kept)
+    return Run(run.path, cast(Record, {**run.record, "steps": steps}))
 
 
 def load_run(out: Path, name: str) -> Run:
@@ -140,35 +184,34 @@ def find_name(out: Path, names: Sequence[str], name: str) -> str:
 def _load(folder: Path) -> Run:
     path = folder / "run.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"record {path} cannot be read ({error}); remove the folder and run again") from None
-    return Run(folder, _migrated(record, path))
+        record = read_sealed(path, folder.name)
+    except OSError as error:
+        raise RecordError(f"record {path} cannot be read: {error.strerror}") from None
+    except DamagedFile as error:
+        raise _other_format(path, _format_of(path)) or RecordError(
+            f"record {error}; remove the folder and make the run again"
+        ) from None
+    refused = _other_format(path, record.get("format"))
+    if refused:
+        raise refused
+    return Run(folder, cast(Record, record))
 
 
-def _migrated(record: Any, path: Path) -> dict[str, Any]:
-    """A record of any known format as one of the newest; RecordError for what would be misread."""
-    found = record.get("format") if isinstance(record, dict) else None
-    if type(found) is int and found > KNOWN_FORMATS[-1]:
-        raise RecordError(
-            f"record {path} has format {found}, newer than this version reads {KNOWN_FORMATS}; update issbench"
-        )
-    if type(found) is not int or found not in KNOWN_FORMATS:
-        raise RecordError(
-            f"record {path} has format {found!r}; this version reads {KNOWN_FORMATS}; remove it and run again"
-        )
-    missing = [
-        key
-        for key, kind in (("experiment", dict), ("complete", bool), ("steps", list))
-        if not isinstance(record.get(key), kind)
-    ]
-    if missing or not record["steps"]:
-        lacks = ", ".join(missing) or "a finished step"
-        raise RecordError(f"record {path} lacks {lacks}: it is damaged; remove the folder and run again")
-    return _from_1(record) if found == 1 else record
+def _format_of(path: Path) -> object:
+    """The format that a file without a valid checksum names; None where it names none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
-def _from_1(record: dict[str, Any]) -> dict[str, Any]:
-    """Format 1 knew only measured runs, and kept neither counts of single images nor the spans of the groups."""
-    steps = [{"evaluation": None} | step for step in record["steps"]]
-    return {"source": None, "group_spans": None} | record | {"format": 2, "steps": steps}
+def _other_format(path: Path, format: object) -> RecordError | None:
+    """What to say of a record of an older or a newer format; None for one of this version's, or of none."""
+    if type(format) is not int or format == FORMAT:
+        return None
+    if format > FORMAT:
+        return RecordError(f"record {path} has format {format}, this version reads {FORMAT}; update issbench")
+    return RecordError(
+        f"record {path} has format {format}, of issbench 0.1, whose keys covered neither images nor all code; "
+        "remove the folder and make the run again"
+    )

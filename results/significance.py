@@ -1,4 +1,4 @@
-"""Statistics over runs: spread over seeds and orders, and rank tests of methods over matched cells.
+"""Rank tests of methods over matched cells.
 
 The tests and the critical difference follow Demšar, Statistical comparisons of classifiers over multiple data
 sets, JMLR 7 (2006).
@@ -15,29 +15,6 @@ import numpy as np
 
 FEWEST_PAIRS = 6
 """With n pairs the smallest p-value of the two-sided Wilcoxon test is 2/2ⁿ: below 5 % from 6 on."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean of some values with both standard deviations.
-
-    `sample` (ddof = 1) estimates the deviation of all seeds from some, and is None for one value; `population`
-    (ddof = 0) is the deviation among these values themselves, the paper's in Table VI.
-    """
-
-    count: int
-    mean: float
-    sample: float | None
-    population: float
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """The spread of at least one value. Raises ValueError for none, or for one that is no number."""
-    if not len(values) or not all(map(math.isfinite, values)):
-        raise ValueError(f"spread of {list(values)}: it takes at least one value, and all must be numbers")
-    numbers = np.asarray(values, float)
-    sample = float(numbers.std(ddof=1)) if len(numbers) > 1 else None
-    return Spread(len(numbers), float(numbers.mean()), sample, float(numbers.std()))
 
 
 @dataclass(frozen=True)
@@ -102,11 +79,7 @@ def _signed_rank_p(difference: np.ndarray) -> float:
     if len(size) > 13:
         return float(stats.wilcoxon(difference, method="approx").pvalue)
     # With ties scipy's tables do not hold; all 2ⁿ signs are equally likely if there is no difference.
-    ranks = stats.rankdata(size)
-    signs = (np.arange(2 ** len(size))[:, None] >> np.arange(len(size))) & 1
-    away = np.abs(signs @ ranks - ranks.sum() / 2)
-    seen = abs(ranks[difference > 0].sum() - ranks.sum() / 2)
-    return float((away >= seen - 1e-9).mean())
+    return float(stats.wilcoxon(difference, method=stats.PermutationMethod()).pvalue)
 
 
 @dataclass(frozen=True)

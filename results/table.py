@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from issbench.errors import UsageError
@@ -14,24 +14,24 @@ _MARKS = "abcdefghijklmnopqrstuvwxyz"
 
 
 class TableError(UsageError):
-    """A table that cannot be made of what there is."""
+    """A table that cannot be made of the runs or numbers that there are."""
 
 
 @dataclass(frozen=True)
 class Cell:
     """A number (mIoU in %, or points) with its deviation, or a text; with neither it is missing (–).
 
-    `count`: seeds that went into the number, 0 where it is none of ours. `footnote`: what the reader must know of
-    this cell. `rank`: 1 for the best of its column, 2 for the second, else 0. `signed`: printed with its sign.
+    `footnote`: what the reader must know of this cell. `rank`: 1 for the best of its column, 2 for the second, else
+    0. `signed`: printed with its sign. `cite`: a key in references.bib, besides those of the methods it names.
     """
 
     value: float | None = None
     std: float | None = None
     text: str | None = None
-    count: int = 0
     footnote: str = ""
     rank: int = 0
     signed: bool = False
+    cite: str = ""
 
     @property
     def number(self) -> str:
@@ -75,12 +75,21 @@ class Table:
         """The cells as plain text, without marks."""
         return [[str(cell) for cell in row] for row in self.cells]
 
-    def levels(self) -> list[list[tuple[str, int]]]:
-        """The heads line by line from the outermost, as (text, columns that it spans). A column with fewer heads
-        has empty ones above its own."""
+    def padded_heads(self) -> list[Head]:
+        """The heads of each column, all of one depth: one with fewer heads has empty ones above its own."""
         depth = max(len(head) for head in self.heads)
-        padded = [("",) * (depth - len(head)) + head for head in self.heads]
-        return [_spans(padded, level) for level in range(depth)]
+        return [("",) * (depth - len(head)) + head for head in self.heads]
+
+    def levels(self) -> list[list[tuple[str, int]]]:
+        """The heads line by line from the outermost, as (text, columns that it spans)."""
+        heads = self.padded_heads()
+        keys = [
+            [" / ".join(head[: level + 1]) * bool(head[level]) for head in heads] for level in range(len(heads[0]))
+        ]
+        return [
+            [(heads[members[0]][level], len(members)) for _, members in spans(names)]
+            for level, names in enumerate(keys)
+        ]
 
     @property
     def footnotes(self) -> dict[str, str]:
@@ -95,11 +104,11 @@ def mark(position: int) -> str:
     return (mark(before - 1) if before else "") + _MARKS[letter]
 
 
-def _spans(heads: Sequence[Head], level: int) -> list[tuple[str, int]]:
-    """A head spans neighbours with the same heads above; an empty one stands alone."""
-    keys = [head[: level + 1] if head[level] else position for position, head in enumerate(heads)]
-    groups = (list(members) for _, members in groupby(range(len(heads)), key=lambda i: keys[i]))
-    return [(heads[members[0]][level], len(members)) for members in groups]
+def spans(names: Sequence[str]) -> list[tuple[str, list[int]]]:
+    """Neighbours of one name as (name, their places); an empty name stands alone."""
+    keys = [name or place for place, name in enumerate(names)]
+    groups = (list(members) for _, members in groupby(range(len(names)), key=lambda i: keys[i]))
+    return [(names[members[0]], members) for members in groups]
 
 
 def text_table(
@@ -115,17 +124,3 @@ def without_common_heads(heads: Sequence[Head]) -> list[Head]:
     depth = len(heads[0]) if heads else 0
     told = [level for level in range(depth) if len({head[level] for head in heads}) > 1] or [depth - 1]
     return [tuple(head[level] for level in told) for head in heads]
-
-
-def ranked(column: Sequence[Cell], ranks: int, lower: bool = False, out: Sequence[bool] = ()) -> list[Cell]:
-    """The cells of a column with the best `ranks` marked, as the reader compares them: by the printed number, so
-    that equal ones share a rank. `lower`: less is better. `out`: cells that do not compete (an upper bound)."""
-    competing = [cell for i, cell in enumerate(column) if cell.value is not None and not (out and out[i])]
-    values = sorted({round(cell.value, 1) for cell in competing}, reverse=not lower)[:ranks]
-    if len(competing) < 2:
-        return list(column)
-    places = {value: place for place, value in enumerate(values, start=1)}
-    return [
-        cell if cell.value is None or (out and out[i]) else replace(cell, rank=places.get(round(cell.value, 1), 0))
-        for i, cell in enumerate(column)
-    ]

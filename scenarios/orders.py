@@ -1,46 +1,49 @@
-"""Class orders: the paper's by name, a permutation given literally or in a file, or drawn from a seed."""
+"""Class orders: by a name that the dataset knows, given literally or in a file, or drawn from a seed."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-import numpy as np
-
+from issbench.scenarios.datasets import dataset_class
 from issbench.scenarios.errors import ScenarioError
 
 NATURAL = "natural"
 _AROUND = " \t\r[](){}'\""
 
-NAMED_ORDERS: dict[str, dict[str, tuple[int, ...]]] = {
-    # GSC, Section V-E: the class orders of Table VI (VOC 15-1).
-    "voc": {
-        "A": tuple(range(1, 21)),
-        "B": (12, 9, 20, 7, 15, 8, 14, 16, 5, 19, 4, 1, 13, 2, 11, 17, 3, 6, 18, 10),
-        "C": (13, 19, 15, 17, 9, 8, 5, 20, 4, 3, 10, 11, 18, 16, 7, 12, 14, 6, 1, 2),
-        "D": (15, 3, 2, 12, 14, 18, 20, 16, 11, 1, 19, 8, 10, 7, 17, 6, 5, 13, 9, 4),
-        "E": (7, 5, 3, 9, 13, 12, 14, 19, 10, 2, 1, 4, 16, 8, 17, 15, 18, 6, 11, 20),
-    }
-}
+
+def canonical_order(order: str, dataset: str, setting: str, classes: tuple[str, ...]) -> str:
+    """An order in one spelling, so that the experiment no longer depends on a file: the list that a file holds, as
+    `3,1,2`, and `natural` for a name of the same order. Whether it fits is checked where it is resolved."""
+    named = dataset_class(dataset).orders if setting != "domain" and not classes else {}
+    if order in named:
+        return NATURAL if list(named[order]) == sorted(named[order]) else order
+    if order == NATURAL or order.startswith("random:"):
+        return order
+    parts = [" ".join(part.strip(_AROUND).split()) for part in re.split(r"[,;\n]+", _read(order))]
+    numbers = [part.replace(" ", ",") if part.replace(" ", "").isdecimal() else part for part in parts]
+    return ",".join(filter(None, numbers))
 
 
 def resolve_order(order: str, dataset: str, natural: tuple[int, ...], names: dict[str, int]) -> tuple[int, ...]:
     """The items of `natural` in learning order.
 
-    `order` is `natural`, a name of the paper (`A` … `E`, for all classes of VOC), `random:SEED`, a literal list
-    of numbers or names separated by commas or spaces, or the path of a file that holds such a list. A leading
-    0 (the background) may be written and is skipped where 0 is no item. Raises ScenarioError when the list is
-    no permutation of `natural`.
+    `order` is `natural`, a name that the dataset knows (`A` … `E`, for all classes of VOC), `random:SEED`, a
+    literal list of numbers or names separated by commas or spaces, or the path of a file that holds such a list.
+    A leading 0 (the background) may be written and is skipped where 0 is not an item. Raises ScenarioError when
+    the list is not a permutation of `natural`.
     """
     if order == NATURAL:
         return natural
-    named = NAMED_ORDERS.get(dataset, {})
+    named = dataset_class(dataset).orders
     if order in named:
         return _check(named[order], natural, order)
     if order.startswith("random:"):
         seed = order.removeprefix("random:")
         if not seed.isdecimal():
             raise ScenarioError(f"order {order!r}: the seed must be a whole number, as in random:3")
+        import numpy as np  # late, like all that is slow to import: lists and help texts must not wait for it
+
         shuffled = np.random.Generator(np.random.PCG64(int(seed))).permutation(len(natural))
         return tuple(natural[i] for i in shuffled)
     return _check(_parse(order, natural, names, tuple(named)), natural, order)
@@ -93,6 +96,6 @@ def _check(items: tuple[int, ...], natural: tuple[int, ...], order: str) -> tupl
         if found
     ]
     raise ScenarioError(
-        f"order {order!r} is no permutation of the scenario's {len(natural)} classes or domains "
+        f"order {order!r} is not a permutation of the scenario's {len(natural)} classes or domains "
         f"({min(natural)}–{max(natural)}): {'; '.join(problems)}"
     )

@@ -11,6 +11,7 @@ import shutil
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -149,10 +150,9 @@ def _build(voc: Path, sbd: Path, on_progress: Progress | None) -> int:
         target = masks / f"{sample}.png"
         if sample in own:
             source = voc / "SegmentationClass" / target.name
-            _write(target, lambda path, source=source: shutil.copyfile(source, path))
+            _write(target, partial(shutil.copyfile, source))
         else:
-            mask = read_sbd_mask(sbd / "cls" / f"{sample}.mat")
-            _write(target, lambda path, mask=mask: mask.save(path, "PNG"))
+            _write(target, partial(read_sbd_mask(sbd / "cls" / f"{sample}.mat").save, format="PNG"))
         if on_progress:
             on_progress(done, len(ids))
     _write(voc / LISTS["train"], lambda path: path.write_text("".join(f"{sample}\n" for sample in train)))

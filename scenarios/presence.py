@@ -1,56 +1,94 @@
-"""Which classes each label map shows: one pass over all labels, kept on disk for every later run."""
+"""What each sample holds: the classes in its label map, and fingerprints of image and label.
+
+One pass over all files, kept on disk for every later run.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-import tempfile
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from issbench.files import replacing
 from issbench.scenarios.datasets.base import Dataset, Split
+from issbench.scenarios.errors import DataError
 
 Progress = Callable[[int, int], None]  # called with (done, total)
-_FORMAT = 1  # counts up when the content of a cache file changes its meaning
+_FORMAT = 2  # counts up when the content of a cache file changes its meaning
+_NO_FILE = "-"
+_SEAL = 32  # bytes of a SHA-256
 
 
 @dataclass(frozen=True)
 class Presence:
-    """The classes in each image of a split."""
+    """The classes and the content of each sample of a split."""
 
     ids: tuple[str, ...]
     table: np.ndarray
     """bool [images, N + 1]: the class has at least one pixel in the image. Ignore is not counted."""
-    content: str
-    """Hash over ids and label contents, the same wherever the files lie and however they are compressed."""
+    images: tuple[str, ...]
+    """A fingerprint of each image, of its file's bytes; empty where there is no such file."""
+    labels: tuple[str, ...]
+    """A fingerprint of each label map, of its values: however the file is compressed, it is the same."""
+    place: str
+    """Where the samples are, for messages."""
+
+    def content(self, ids: Iterable[str]) -> str:
+        """A hash of ids, images and labels of some samples in this order. DataError where an image has no file."""
+        return content_of(ids, [self])
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """The row of each id."""
+        return {sample: row for row, sample in enumerate(self.ids)}
+
+
+def content_of(ids: Iterable[str], splits: Sequence[Presence]) -> str:
+    """`Presence.content` of samples that may lie in any of several splits."""
+    digest = hashlib.sha256()
+    missing: dict[str, list[str]] = {}
+    for sample in ids:
+        split = next(split for split in splits if sample in split.rows)
+        row = split.rows[sample]
+        digest.update(f"{sample}\0{split.images[row]}\0{split.labels[row]}\n".encode())
+        if not split.images[row]:
+            missing.setdefault(split.place, []).append(sample)
+    for place, lacking in missing.items():
+        raise _missing("image", lacking, place)
+    return digest.hexdigest()[:32]
 
 
 def presence(dataset: Dataset, split: Split, on_progress: Progress | None = None) -> Presence:
-    """The presence table of a split, from the cache if no label file has changed since it was made.
+    """The presence table and the fingerprints of a split. Samples whose files have not changed since they were read
+    last are not read again.
 
-    DataError for the first label that cannot be read or holds undefined values.
+    DataError for labels without a file, and for the first file that cannot be read or holds undefined values.
     """
     ids = dataset.ids(split)
-    path = cache_dir() / f"presence-{dataset.name}-{split}-{_key(dataset, split)}.npz"
-    cached = _load(path, ids, len(dataset.classes) + 1)
-    if cached is not None:
-        return cached
-    found = _scan(dataset, ids, on_progress)
-    try:
-        _store(path, found)
-    except OSError as error:
-        warnings.warn(
-            f"the scan of the labels cannot be kept in {path.parent} ({error}), so the next run reads all "
-            "labels again; set ISSBENCH_CACHE to a directory that can be written",
-            stacklevel=2,
-        )
-    return found
+    place = f"the {split} split of {dataset.name}" + (f" in {dataset.root}" if dataset.root else "")
+    stamps = {sample: _stamp(dataset, sample) for sample in ids}
+    unlabelled = [sample for sample, stamp in stamps.items() if _NO_FILE in stamp.split(";")[1:]]
+    if unlabelled:
+        raise _missing("label", unlabelled, place)
+    path = cache_dir() / f"presence-{dataset.name}-{split}-{_key(dataset)}.npz"
+    known = _load(path)
+    changed = [sample for sample in stamps if sample not in known or known[sample].stamp != stamps[sample]]
+    if changed:
+        known |= _scan(dataset, {sample: stamps[sample] for sample in changed}, on_progress)
+        _keep(path, known)
+    found = [known[sample] for sample in ids]
+    table = np.array([scan.classes for scan in found], bool).reshape(len(ids), len(dataset.classes) + 1)
+    return Presence(ids, table, tuple(scan.image for scan in found), tuple(scan.label for scan in found), place)
 
 
 def cache_dir() -> Path:
@@ -60,51 +98,116 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "issbench"
 
 
-def _key(dataset: Dataset, split: Split) -> str:
-    facts = (_FORMAT, dataset.name, split, dataset.fingerprint(split), dataset.classes)
+def _missing(what: str, ids: list[str], place: str) -> DataError:
+    some = ", ".join(ids[:5]) + (", …" if len(ids) > 5 else "")
+    return DataError(
+        f"{len(ids)} sample(s) have no {what} file in {place}: {some}; add the missing files, or take these "
+        "samples off the list"
+    )
+
+
+class _Scan(NamedTuple):
+    """What was read of one sample, and the state that its files had just before."""
+
+    stamp: str
+    classes: np.ndarray
+    image: str
+    label: str
+
+
+def _stamp(dataset: Dataset, sample: str) -> str:
+    """The state of a sample's files: `SIZE MODIFIED CHANGED` or `-` for each, joined by semicolons."""
+    return ";".join(map(_stamp_of_file, dataset.files(sample)))
+
+
+def _stamp_of_file(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return _NO_FILE
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+
+
+def _key(dataset: Dataset) -> str:
+    """What decides the scan of a sample beside its files. Which copy of the data it is counts, too: files of two
+    copies may agree in name, size and times."""
+    root = dataset.root.resolve() if dataset.root else None
+    facts = (_FORMAT, dataset.name, str(root), dataset.classes, _code(dataset))
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:24]
 
 
-def _scan(dataset: Dataset, ids: tuple[str, ...], on_progress: Progress | None) -> Presence:
-    # Threads are as fast as processes here, because decoding and hashing release the interpreter's lock.
-    table = np.zeros((len(ids), len(dataset.classes) + 1), bool)
+def _code(dataset: Dataset) -> str:
+    """A hash of the source files that may turn files into labels and pixels: the modules of the dataset's class and
+    of its bases, of another package every module that is loaded."""
+    own = {"issbench.scenarios.datasets.images"}
+    own |= {base.__module__ for base in type(dataset).__mro__ if issubclass(base, Dataset)}
+    others = {name.partition(".")[0] for name in own} - {"issbench"}
     digest = hashlib.sha256()
+    for name, module in sorted(sys.modules.items()):
+        path = Path(getattr(module, "__file__", None) or "")
+        if (name in own or name.partition(".")[0] in others) and path.suffix == ".py":
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _scan(dataset: Dataset, stamps: dict[str, str], on_progress: Progress | None) -> dict[str, _Scan]:
+    # Threads are as fast as processes here, because reading, decoding and hashing release the interpreter's lock.
+    found: dict[str, _Scan] = {}
     with ThreadPoolExecutor() as pool:
-        for index, (row, content) in enumerate(pool.map(partial(_scan_one, dataset), ids)):
-            table[index] = row
-            digest.update(content)
+        scans = pool.map(partial(_scan_one, dataset), stamps, stamps.values())
+        for sample, scan in zip(stamps, scans, strict=True):
+            found[sample] = scan
             if on_progress:
-                on_progress(index + 1, len(ids))
-    return Presence(ids, table, digest.hexdigest()[:32])
+                on_progress(len(found), len(stamps))
+    return found
 
 
-def _scan_one(dataset: Dataset, sample: str) -> tuple[np.ndarray, bytes]:
+def _scan_one(dataset: Dataset, sample: str, stamp: str) -> _Scan:
     label = dataset.label(sample)
-    row = np.bincount(label.ravel(), minlength=256)[: len(dataset.classes) + 1] > 0
-    digest = hashlib.sha256(f"{sample}\0{label.shape}\0".encode())
-    digest.update(np.ascontiguousarray(label))
-    return row, digest.digest()
-
-
-def _load(path: Path, ids: tuple[str, ...], width: int) -> Presence | None:
-    """The cached scan, or None where there is none or it is damaged."""
+    classes = np.bincount(label.ravel(), minlength=256)[: len(dataset.classes) + 1] > 0
+    content = f"{label.shape}\0".encode() + np.ascontiguousarray(label).tobytes()
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            table, content = stored["table"], str(stored["content"])
-    except Exception:  # a damaged file fails in many ways, and the remedy is always another scan
-        return None
-    return Presence(ids, table, content) if table.shape == (len(ids), width) and table.dtype == bool else None
+        image = "" if stamp.startswith(_NO_FILE) else _digest(dataset.image_content(sample))
+    except OSError as error:
+        raise DataError(f"the image of {sample} cannot be read: {error}") from None
+    return _Scan(stamp, classes, image, _digest(content))
 
 
-def _store(path: Path, found: Presence) -> None:
-    """Write the cache file whole or not at all, also when several processes do it at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    partial_file = Path(name)
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _load(path: Path) -> dict[str, _Scan]:
+    """The scans that are kept, by sample; none where there is no such file or it is damaged."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, table=found.table, content=np.array(found.content))
-        partial_file.replace(path)
-    except BaseException:
-        partial_file.unlink(missing_ok=True)
-        raise
+        content = path.read_bytes()
+    except OSError:
+        return {}
+    if hashlib.sha256(content[:-_SEAL]).digest() != content[-_SEAL:]:
+        return {}
+    with np.load(io.BytesIO(content[:-_SEAL]), allow_pickle=False) as stored:
+        columns = [stored[name].tolist() for name in ("images", "labels")]
+        rows = zip(stored["stamps"].tolist(), stored["table"], *columns, strict=True)
+        return dict(zip(stored["ids"].tolist(), map(_Scan._make, rows), strict=True))
+
+
+def _keep(path: Path, scans: dict[str, _Scan]) -> None:
+    """Write the cache file whole or not at all, also when several processes do it at once; a warning where that is
+    not possible."""
+    stamps, table, images, labels = map(np.array, zip(*scans.values(), strict=True))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        body = io.BytesIO()
+        np.savez_compressed(
+            body, ids=np.array(list(scans)), stamps=stamps, table=table, images=images, labels=labels
+        )
+        with replacing(path) as temporary:
+            temporary.write_bytes(body.getvalue() + hashlib.sha256(body.getvalue()).digest())
+    except OSError as error:
+        warnings.warn(
+            f"what was read of the data cannot be kept in {path.parent} ({error}), so the next run reads all of "
+            "them again; set ISSBENCH_CACHE to a directory that can be written",
+            stacklevel=3,
+        )

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from issbench.scenarios.datasets import dataset_class, dataset_names
-from issbench.scenarios.datasets.base import Dataset
+from issbench.scenarios.datasets import dataset_class, dataset_classes, dataset_names
 from issbench.scenarios.errors import ScenarioError, unknown_name
 from issbench.scenarios.orders import NATURAL, resolve_order
 
-Setting = Literal["overlapped", "disjoint", "domain"]
-SETTINGS: tuple[str, ...] = get_args(Setting)
+if TYPE_CHECKING:
+    from issbench.scenarios.datasets.base import Dataset
 
-PUBLISHED = {
-    "voc": ("19-1", "15-5", "15-1", "10-10", "10-1", "5-3", "2-2", "10-5"),
-    "ade": ("100-50", "100-10", "100-5", "50-50"),
-    "cityscapes": ("11-5", "11-1", "1-1"),
-    "camvid": ("6-5", "6-1", "1-1"),
-    "shapes": ("4-4", "4-2", "4-1", "1-1"),
-    "folder": (),
-}
+Setting = Literal["overlapped", "disjoint", "domain"]
+SETTINGS: tuple[Setting, ...] = get_args(Setting)
 
 
 @dataclass(frozen=True)
@@ -45,16 +38,22 @@ class Scenario:
 
 def parse_name(name: str) -> tuple[str, int, int]:
     """(`voc`, 15, 1) from `voc_15-1`."""
-    dataset, _, split = name.partition("_")
-    if dataset not in dataset_names():
-        raise unknown_name("scenario", name, [f"{d}_{s}" for d, splits in PUBLISHED.items() for s in splits])
-    match = re.fullmatch(r"([1-9]\d*)-([1-9]\d*)", split)
+    dataset = max((known for known in dataset_names() if f"{name}_".startswith(f"{known}_")), key=len, default="")
+    if not dataset:
+        raise unknown_name("scenario", name, published_scenarios())
+    match = re.fullmatch(r"([1-9]\d*)-([1-9]\d*)", name.removeprefix(f"{dataset}_"))
     if match is None:
+        example = (*dataset_class(dataset).published_splits, "4-1")[0]
         raise ScenarioError(
             f"scenario {name!r}: after {dataset}_ comes BASE-INC, the number of classes (or domains) of the "
-            f"first and of each later step, as in {dataset}_{(PUBLISHED[dataset] or ('4-1',))[0]}"
+            f"first and of each later step, as in {dataset}_{example}"
         )
     return dataset, int(match[1]), int(match[2])
+
+
+def published_scenarios() -> list[str]:
+    """The usual scenarios of all datasets."""
+    return [f"{name}_{split}" for name, dataset in dataset_classes().items() for split in dataset.published_splits]
 
 
 def default_setting(name: str) -> str:
@@ -62,17 +61,19 @@ def default_setting(name: str) -> str:
     return dataset_class(parse_name(name)[0]).default_setting
 
 
-def check_setting(setting: str) -> None:
-    """Raise for a setting that does not exist."""
-    if setting not in SETTINGS:
-        raise unknown_name("setting", setting, SETTINGS)
+def check_setting(setting: str) -> Setting:
+    """The setting of this name; ScenarioError for one that does not exist."""
+    for known in SETTINGS:
+        if setting == known:
+            return known
+    raise unknown_name("setting", setting, SETTINGS)
 
 
 def make_scenario(
     name: str, dataset: Dataset, setting: str, order: str = NATURAL, classes: tuple[str, ...] = ()
 ) -> Scenario:
     """The scenario `name` on a dataset. `classes` restricts it to some classes, in this learning order."""
-    check_setting(setting)
+    checked = check_setting(setting)
     _, base, increment = parse_name(name)
     if setting == "domain":
         if not dataset.domains:
@@ -88,12 +89,8 @@ def make_scenario(
         if len(set(classes)) != len(classes):
             raise ScenarioError(f"--classes {','.join(classes)} names a class twice")
     natural = tuple(names[c] for c in classes) if classes else tuple(names.values())
-    return Scenario(
-        name,
-        dataset.name,
-        setting,
-        _split(name, resolve_order(order, dataset.name, natural, names), base, increment),
-    )
+    learned = resolve_order(order, dataset.name, natural, names)
+    return Scenario(name, dataset.name, checked, _split(name, learned, base, increment))
 
 
 def _split(name: str, items: tuple[int, ...], base: int, increment: int) -> tuple[tuple[int, ...], ...]:

@@ -9,13 +9,15 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2 import functional as tvf
 
-Pair = tuple[Tensor, Tensor]
+LabelledImage = tuple[Tensor, Tensor]
 """Image uint8 [3, S, S] and labels uint8 [S, S]."""
 
 _RATIO = (3 / 4, 4 / 3)
 
 
-def training_pair(image: Image.Image, label: np.ndarray, size: int, area: tuple[float, float], seed: int) -> Pair:
+def training_pair(
+    image: Image.Image, label: np.ndarray, size: int, area: tuple[float, float], seed: int
+) -> LabelledImage:
     """A random crop of the given range of areas, resized to size × size, then flipped with probability 1/2.
 
     The crop is torchvision's RandomResizedCrop: a drawn rectangle that does not fit is drawn again, ten times,
@@ -35,7 +37,7 @@ def training_pair(image: Image.Image, label: np.ndarray, size: int, area: tuple[
     return _tensors(image, mask)
 
 
-def evaluation_pair(image: Image.Image, label: np.ndarray, size: int) -> Pair:
+def evaluation_pair(image: Image.Image, label: np.ndarray, size: int) -> LabelledImage:
     """Resized so that the shorter side has `size` pixels, then the centre size × size."""
     mask = Image.fromarray(label)
     image = tvf.center_crop(tvf.resize(image, [size], interpolation=InterpolationMode.BILINEAR), [size, size])
@@ -43,5 +45,5 @@ def evaluation_pair(image: Image.Image, label: np.ndarray, size: int) -> Pair:
     return _tensors(image, mask)
 
 
-def _tensors(image: Image.Image, mask: Image.Image) -> Pair:
+def _tensors(image: Image.Image, mask: Image.Image) -> LabelledImage:
     return tvf.pil_to_tensor(image), tvf.pil_to_tensor(mask)[0]

@@ -5,6 +5,7 @@ The rules are those of the field (MiB, PLOP); `Protocol` holds the points in whi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,21 +92,26 @@ def training_rows(scenario: Scenario, step: int, table: np.ndarray) -> np.ndarra
 
     overlapped: at least one pixel of a new class; disjoint: besides, no pixel of a class to come.
     """
-    rows = table[:, scenario.steps[step]].any(axis=1)
+    rows = _hold(table, scenario.steps[step])
     if scenario.setting == "disjoint":
         future = [label for later in scenario.steps[step + 1 :] for label in later]
-        rows &= ~table[:, future].any(axis=1)
+        rows &= ~_hold(table, future)
     return rows
+
+
+def _hold(table: np.ndarray, labels: Sequence[int]) -> np.ndarray:
+    """Which images (bool [images]) hold at least one of some labels."""
+    return np.asarray(table[:, list(labels)].any(axis=1))
 
 
 def _test_rows(
     scenario: Scenario, dataset: Dataset, protocol: Protocol, seen: tuple[int, ...], table: np.ndarray
 ) -> np.ndarray:
     if protocol.test_images == "seen":
-        return table[:, seen].any(axis=1)
+        return _hold(table, seen)
     if len(scenario.learned) == len(dataset.classes):
         return np.ones(len(table), bool)
-    return table[:, scenario.learned].any(axis=1)  # a subset of classes: images that hold none are no data
+    return _hold(table, scenario.learned)  # of a subset of classes: images without any of them are left out
 
 
 def _table(seen: tuple[int, ...], labelled: tuple[int, ...], others: int) -> np.ndarray:

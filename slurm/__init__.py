@@ -1,1 +1,1 @@
-"""Where runs go beyond this machine: jobs for Slurm through submitit, and the same plan on a workstation."""
+"""How runs are carried out beyond this process: launchers, the jobs that they start, what becomes of those."""

@@ -1,46 +1,116 @@
-"""The jobs of a sweep on this machine: several at once, each on its own GPU, first steps before the runs that need
-them. submitit starts and records them as it does on a cluster."""
+"""The launcher `local`: jobs are processes of this machine, several at once, each on its own GPU, first steps
+before the runs that need them. The command that submits them waits for their end.
+"""
 
 from __future__ import annotations
 
 import os
-import pickle
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Lock
+from typing import TYPE_CHECKING
 
-from submitit import LocalExecutor, LocalJob
-from submitit.helpers import environment_variables
-
-from issbench.bench.engine.plan import Plan
-from issbench.bench.engine.store import Store
 from issbench.errors import Interrupted, UsageError
-from issbench.slurm.job import Job
+from issbench.slurm.launcher import Cancelled, JobState, Launcher, Report, Request, Submitted
 from issbench.slurm.layout import Need, shared_first_steps
-from issbench.slurm.submissions import jobs_dir, save_submission
-from issbench.slurm.submit import Request, new_submission, submitting
+from issbench.slurm.local_jobs import MODULE, LocalJobs, cancelled_runs
+from issbench.slurm.profile import Profile
+from issbench.slurm.submissions import (
+    Entry,
+    Submission,
+    SubmittedRun,
+    jobs_dir,
+    new_submission,
+    outcome_path,
+    save_submission,
+    submission_dir,
+    submissions_dir,
+    submitting,
+)
 
-Tell = Callable[[str], None]
+if TYPE_CHECKING:
+    import torch
+
+    from issbench.bench.engine.plan import Plan
+    from issbench.bench.engine.store import Store
 
 
-def run_locally(
-    plans: Sequence[Plan], store: Store, request: Request, places: Sequence[int | None], tell: Tell
-) -> dict[str, str]:
-    """Carry out runs, as many at once as there are places: GPUs by their numbers, or None for the CPU. Returns the
-    names of those that failed, and why. Interrupted on Ctrl-C or SIGTERM, when all jobs have saved a checkpoint."""
-    with submitting(store.root):
-        crew = _Crew(plans, store, request, places, tell)
-    threads = str(max(1, (os.cpu_count() or 1) // len(places)))
-    with environment_variables(OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", threads)), _sigterm_as_ctrl_c():
-        try:
-            return crew.work()
-        except KeyboardInterrupt:
-            raise Interrupted("interrupted; the same command resumes where it stopped") from None
+class Local(Launcher):
+    """This machine."""
+
+    name = "local"
+
+    def check(self, device: str) -> None:
+        """Each job gets a GPU, so none can be named."""
+        if device not in ("auto", "cpu", "cuda"):
+            raise UsageError(
+                f"--device {device}: --local gives each job a GPU; choose which with CUDA_VISIBLE_DEVICES=0,1"
+            )
+
+    def device(self, device: str, profile: Profile) -> torch.device:
+        """The device of this process."""
+        from issbench.bench.engine.distributed import join
+
+        return join(device)
+
+    def describe(self, plans: Sequence[Plan], store: Store, request: Request) -> list[str]:
+        """How many jobs there are, and how many at once."""
+        groups, slots = _groups(plans, store), _slots(request)
+        return [
+            f"{'jobs':<10} {len(groups) + len(plans):>4}  {len(groups)} of them first steps; {len(slots)} at once"
+        ]
+
+    def submit(self, plans: Sequence[Plan], store: Store, request: Request, report: Report) -> Submitted:
+        """Carry out the runs. Interrupted on Ctrl-C or SIGTERM, when all jobs have saved a checkpoint."""
+        if not plans:
+            return Submitted(None, failures={})
+        slots, groups = _slots(request), _groups(plans, store)
+        with submitting(store.root):
+            submission = new_submission(store.root, self.name, plans, request)
+            submission = replace(submission, runs=_with_jobs(submission, groups))
+            jobs_dir(store.root, submission.name).mkdir(parents=True, exist_ok=True)
+            save_submission(store.root, submission)
+        jobs = LocalJobs(store.root, submission, groups, slots, report)
+        with _sigterm_as_ctrl_c():
+            try:
+                return Submitted(submission, failures=jobs.run_all())
+            except KeyboardInterrupt:
+                raise Interrupted("interrupted; the same command resumes where it stopped") from None
+
+    def states(self, out: Path, entries: Sequence[Entry]) -> dict[str, JobState]:
+        """One call of `ps`. What waits or runs on another machine is not known."""
+        processes = _living(out)
+        found = {}
+        for submission, run in entries:
+            cancelled = run.run in cancelled_runs(out, submission.name)
+            for job in filter(None, (run.first_job, run.job)):
+                if job in processes:
+                    found[job] = JobState("running")
+                elif not outcome_path(jobs_dir(out, submission.name), job).is_file():
+                    if cancelled:
+                        found[job] = JobState("stopped", "cancelled")
+                    elif any(other.startswith(f"{submission.name}.") for other in processes):
+                        found[job] = JobState("queued", "waits for its turn")
+        return found
+
+    def cancel(self, out: Path, chosen: Sequence[Entry], others: Sequence[Entry]) -> Cancelled:
+        """End processes, and see that those of the runs that have not been started never are."""
+        states = self.states(out, [*chosen, *others])
+        waited_for = [run.first_job for _, run in others if run.job in states and states[run.job].alive]
+        jobs = {job for _, run in chosen for job in (run.first_job, run.job) if job in states and states[job].alive}
+        kept = {job: waited_for.count(job) for job in jobs if job in waited_for}
+        for submission, run in chosen:
+            if {run.first_job, run.job} & jobs:
+                with (submission_dir(out, submission.name) / "cancelled").open("a", encoding="utf-8") as file:
+                    file.write(f"{run.run}\n")
+        processes = _living(out)
+        for job in jobs - kept.keys():
+            with suppress(KeyError, ProcessLookupError):
+                os.kill(processes[job], signal.SIGTERM)
+        return Cancelled(tuple(sorted(jobs - kept.keys())), kept)
 
 
 def gpus_here() -> list[int]:
@@ -58,125 +128,34 @@ def gpus_here() -> list[int]:
         raise UsageError(f"CUDA_VISIBLE_DEVICES={named}: --local needs GPUs by their numbers, as in 0,1") from None
 
 
-class _Crew:
-    """Threads that each start a job and wait for its end."""
-
-    def __init__(
-        self, plans: Sequence[Plan], store: Store, request: Request, places: Sequence[int | None], tell: Tell
-    ):
-        self.request, self.tell, self.out, self.size = request, tell, store.root, len(places)
-        self.submission = new_submission(store.root, "local", plans, request)
-        save_submission(store.root, self.submission)
-        keys = [plan.steps[0].key for plan in plans]
-        self.groups = shared_first_steps(
-            [Need(run, None if store.has_step(key) else key) for run, key in enumerate(keys)]
-        )
-        self.places: SimpleQueue[int | None] = SimpleQueue()
-        for place in places:
-            self.places.put(place)
-        self.lock, self.stopping = Lock(), False
-        self.alive: dict[str, LocalJob[None]] = {}
-
-    def work(self) -> dict[str, str]:
-        """Run everything; the names of the runs that failed, and why."""
-        runs, failed = self.submission.runs, {}
-        waiting = {run for group in self.groups for run in group}
-        with ThreadPoolExecutor(self.size) as pool:
-            pending: dict[Future[str | None], Sequence[int]] = {
-                pool.submit(self._first_step, group): group for group in self.groups
-            }
-            pending |= {pool.submit(self._run, run): (run,) for run in range(len(runs)) if run not in waiting}
-            try:
-                while pending:
-                    for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                        group, reason = pending.pop(future), future.result()
-                        if reason is not None:
-                            failed |= {runs[run].run: reason for run in group}
-                        elif waiting & {*group}:
-                            waiting -= {*group}
-                            pending |= {pool.submit(self._run, run): (run,) for run in group}
-            except BaseException:
-                self.stop()
-                pool.shutdown(cancel_futures=True)
-                raise
-        return failed
-
-    def stop(self) -> None:
-        """Tell all jobs to save a checkpoint and end; none starts after this."""
-        with self.lock:
-            self.stopping = True
-            for job in self.alive.values():
-                with suppress(ProcessLookupError):
-                    os.kill(int(job.job_id), signal.SIGTERM)  # submitit passes it on to the job
-        self.alive = {}
-
-    def _first_step(self, group: Sequence[int]) -> str | None:
-        label = f"the first step of {len(group)} runs, as {self.submission.runs[group[0]].label}"
-        reason = self._carry_out(group[0], label, 0, dict.fromkeys(group, "first_job"))
-        return reason and f"its first step failed: {reason}"
-
-    def _run(self, run: int) -> str | None:
-        return self._carry_out(run, self.submission.runs[run].label, None, {run: "job"})
-
-    def _carry_out(self, run: int, label: str, last_step: int | None, fields: dict[int, str]) -> str | None:
-        """Start a job at a free place and wait for its end; why it failed, or None. Its id goes to `fields`."""
-        place = self.places.get()
-        try:
-            job = self._start(run, last_step, place, fields)
-            if job is None:
-                return "not started"
-            self.tell(f"started   {label}" + (f" on GPU {place}" if place is not None else ""))
-            job.wait()
-            with self.lock:
-                self.alive.pop(job.job_id, None)
-            reason = _failure(job)
-            if reason is None:
-                self.tell(f"finished  {label}")
-            else:
-                self.tell(f"stopped   {label}" if self.stopping else f"failed    {label}: {reason}")
-            return reason
-        finally:
-            self.places.put(place)
-
-    def _start(
-        self, run: int, last_step: int | None, place: int | None, fields: dict[int, str]
-    ) -> LocalJob[None] | None:
-        executor = LocalExecutor(jobs_dir(self.out, self.submission.name))
-        executor.update_parameters(
-            timeout_min=60 * 24 * 365, stderr_to_stdout=True, gpus_per_node=0 if place is None else 1,
-            visible_gpus=() if place is None else (place,),
-        )  # fmt: skip
-        with self.lock:
-            if self.stopping:
-                return None
-            with _without_ctrl_c():
-                job = executor.submit(Job(self.submission.runs[run].experiment, self.request.settings, last_step))
-            self.alive[job.job_id] = job
-            runs = list(self.submission.runs)
-            for position, field in fields.items():
-                runs[position] = replace(runs[position], **{field: job.job_id})
-            self.submission = replace(self.submission, runs=tuple(runs))
-            save_submission(self.out, self.submission)
-        return job
+def _slots(request: Request) -> list[int | None]:
+    """For each job that may run at once the number of its GPU, or None for the CPU."""
+    gpus = [] if request.settings.device == "cpu" else gpus_here()
+    at_once = request.profile.max_parallel or len(gpus) or 1
+    return [gpus[slot % len(gpus)] if gpus else None for slot in range(at_once)]
 
 
-def _failure(job: LocalJob[None]) -> str | None:
-    """Why a job that ended failed, as its log says; None if it did not."""
-    if job.paths.result_pickle.is_file() and pickle.loads(job.paths.result_pickle.read_bytes())[0] == "success":
-        return None
-    lines = Path(job.paths.stdout).read_text(encoding="utf-8", errors="replace").splitlines()
-    told = [line.partition("failed: ")[2] for line in lines if "failed: " in line]
-    return f"{(told or [line for line in lines if line.strip()] or ['killed'])[-1]} ({job.paths.stdout})"
+def _groups(plans: Sequence[Plan], store: Store) -> list[list[int]]:
+    """The positions of runs that share a first step, which is missing."""
+    keys = [plan.steps[0].key for plan in plans]
+    return shared_first_steps([Need(run, None if store.has_step(key) else key) for run, key in enumerate(keys)])
 
 
-@contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """Processes that are started in here do not hear Ctrl-C: they are told to end once, and not twice."""
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+def _with_jobs(submission: Submission, groups: Sequence[Sequence[int]]) -> tuple[SubmittedRun, ...]:
+    """The runs with the ids of their jobs, which are ours to choose."""
+    firsts = {run: f"{submission.name}.first{number}" for number, group in enumerate(groups) for run in group}
+    runs = enumerate(submission.runs)
+    return tuple(replace(run, first_job=firsts.get(i), job=f"{submission.name}.{i}") for i, run in runs)
+
+
+def _living(out: Path) -> dict[str, int]:
+    """The processes that carry out jobs of a run store on this machine: their ids, by job."""
+    command = ["ps", "-A", "-ww", "-o", "pid=,pgid=,command="]
+    lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    marked = (line.partition(f" -m {MODULE} {submissions_dir(out).resolve()}/") for line in lines)
+    found = ((before.split(None, 2), rest) for before, mark, rest in marked if mark)
+    # A job leads its own group of processes; those that read images for it have the same command line.
+    return {rest.split()[-1]: int(pid) for (pid, group, _), rest in found if pid == group}
 
 
 @contextmanager

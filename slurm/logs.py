@@ -7,15 +7,9 @@ from pathlib import Path
 _END = 64 * 1024
 """Bytes at the end of a file in which its last lines are looked for."""
 
-_LINES = 200
-"""Lines at the end of a log in which its reason is looked for."""
-
-_REASON = "failed: "
-"""What the engine says before it."""
-
 
 def run_log(out: Path, run: str) -> Path:
-    """What the engine told of a run, through all its jobs."""
+    """What the engine printed of a run, through all its jobs."""
     return out / "runs" / run / "log.txt"
 
 
@@ -35,16 +29,3 @@ def last_lines(path: Path, count: int) -> list[str]:
     except OSError:
         return []
     return [line for line in text.splitlines() if line.strip()][-count:]
-
-
-def why_it_failed(path: Path, count: int) -> list[str]:
-    """The line in which a job gave its reason, as the engine does, or else its last lines; without what `srun` says
-    of every job that fails."""
-    lines = [line for line in last_lines(path, _LINES) if not line.startswith("srun: ")]
-    told = [line for line in lines if _REASON in line]
-    return told[-1:] or lines[-count:]
-
-
-def gives_reason(path: Path) -> bool:
-    """Whether a log has such a line."""
-    return any(_REASON in line for line in last_lines(path, _LINES))

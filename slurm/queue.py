@@ -1,7 +1,8 @@
-"""What Slurm's queue says of jobs. Needs no torch."""
+"""What Slurm says of jobs, as its commands print it. Needs no torch."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -9,7 +10,24 @@ from dataclasses import dataclass
 
 from issbench.errors import RunError
 
-_FIELDS = ("%i", "%T", "%r", "%N", "%S", "%M")
+WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+"""States of jobs in the queue that do not run; the others there do, or are about to begin or end."""
+
+_HINTS_WAITING = {
+    "BeginTime": "starts again at {start}",
+    "JobHeld": "`scontrol release {job}` lets it go",
+    "launch failed requeued held": "`scontrol release {job}` tries again",
+    "JobArrayTaskLimit": "--max-parallel of its submission",
+    "PartitionTimeLimit": "lower --time, or choose another --partition",
+}
+"""What helps a user, by the beginning of Slurm's reason."""
+
+_HINTS_ENDED = {
+    "OUT_OF_MEMORY": "ask for more with --mem, or more --gpus",
+    "TIMEOUT": "it was not requeued",
+    "NODE_FAIL": "its node failed, and it was not requeued",
+    "COMPLETED": "but the run is not complete",
+}
 
 
 @dataclass(frozen=True)
@@ -20,26 +38,24 @@ class QueuedJob:
     """`ID`, or `ARRAY_INDEX`."""
     state: str
     """Slurm's word: PENDING, RUNNING, SUSPENDED, COMPLETING …"""
-    reason: str
-    """Why it waits (`Dependency`, `Priority` …); `None` for a running one."""
-    nodes: str
     start: str
     """When it started or will start, local time; `N/A` if unknown."""
-    elapsed: str
+    reason: str
+    """Why it waits (`Dependency`, `Priority` …); `None` for a running one."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether it does not run yet."""
+        return self.state in WAITING
 
-def queue(jobs: Iterable[str]) -> dict[str, QueuedJob]:
-    """Those of the jobs that wait or run, by their ids; a job that ended is not there. One call of `squeue`."""
-    wanted = set(jobs)
-    arrays = sorted({job.partition("_")[0] for job in wanted})
-    if not arrays:
-        return {}
-    lines = ask_slurm(
-        ["squeue", "--array", "--noheader", f"--jobs={','.join(arrays)}", f"--format={'|'.join(_FIELDS)}"],
-        unknown="Invalid job id",
-    )
-    found = (QueuedJob(*line.split("|", len(_FIELDS) - 1)) for line in lines)
-    return {each.job: each for each in found if each.job in wanted}
+    @property
+    def detail(self) -> str:
+        """Slurm's reason, and what helps."""
+        if self.reason in ("None", ""):
+            return "about to start"
+        values = {"start": self.start.replace("T", " "), "job": self.job}
+        hints = (hint.format(**values) for reason, hint in _HINTS_WAITING.items() if self.reason.startswith(reason))
+        return "; ".join([self.reason, *hints])
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,28 @@ class EndedJob:
     signal: int
     """The signal that ended it, or 0."""
 
+    @property
+    def detail(self) -> str:
+        """How it ended, and what helps."""
+        if self.state == "FAILED":
+            return f"FAILED by signal {self.signal}" if self.signal else f"FAILED with exit code {self.exit_code}"
+        hint = _HINTS_ENDED.get(self.state)
+        return f"{self.state}; {hint}" if hint else self.state
+
+
+def queue(jobs: Iterable[str]) -> dict[str, QueuedJob]:
+    """Those of the jobs that wait or run, by their ids; a job that ended is not there. One call of `squeue`."""
+    wanted = set(jobs)
+    if not wanted:
+        return {}
+    lines = ask_slurm(
+        ["squeue", "--array", "--noheader", f"--jobs={_arrays(wanted)}", "--format=%i|%T|%S|%r"],
+        unknown="Invalid job id",
+    )
+    rows = (line.strip().split("|", 3) for line in lines)
+    found = [QueuedJob(*row) for row in rows if len(row) == 4]  # not a greeting of the cluster
+    return {queued.job: queued for queued in found if queued.job in wanted}
+
 
 def ended(jobs: Iterable[str]) -> dict[str, EndedJob]:
     """How jobs ended, by their ids, the last time if they were requeued. One call of `sacct`.
@@ -61,24 +99,28 @@ def ended(jobs: Iterable[str]) -> dict[str, EndedJob]:
     accounts.
     """
     wanted = set(jobs)
-    arrays = sorted({job.partition("_")[0] for job in wanted})
-    if not arrays:
+    if not wanted:
         return {}
     fields = "JobID,State,ExitCode"
     try:
         lines = ask_slurm(
-            ["sacct", "-X", "--noheader", "--parsable2", f"--jobs={','.join(arrays)}", f"--format={fields}"]
+            ["sacct", "-X", "--noheader", "--parsable2", f"--jobs={_arrays(wanted)}", f"--format={fields}"]
         )
     except RunError:
         return {}
-    found = (_ended(*line.split("|")) for line in lines)
-    return {each.job: each for each in found if each.job in wanted}
+    rows = (line.split("|") for line in lines)
+    found = [_ended(*row) for row in rows if len(row) == 3 and row[0] in wanted]
+    return {job.job: job for job in found}
+
+
+def _arrays(jobs: Iterable[str]) -> str:
+    return ",".join(sorted({job.partition("_")[0] for job in jobs}))
 
 
 def _ended(job: str, state: str, code: str) -> EndedJob:
     """From words of `sacct` such as `7_1`, `CANCELLED by 1000`, `0:15`."""
     exit_code, _, signal = code.partition(":")
-    return EndedJob(job, state.split()[0], int(exit_code), int(signal))
+    return EndedJob(job, state.split()[0], int(exit_code), int(signal or 0))
 
 
 def check_slurm() -> None:
@@ -88,6 +130,13 @@ def check_slurm() -> None:
             raise RunError(
                 f"--slurm: this machine has no {program}; submit from a login node of the cluster, or use --local"
             )
+
+
+def max_array_size() -> int:
+    """How many jobs an array of this cluster may have; 1 where it takes no arrays."""
+    lines = ask_slurm(["scontrol", "show", "config"])
+    found = (re.match(r"MaxArraySize\s*=\s*(\d+)", line) for line in lines)
+    return next((max(1, int(match.group(1))) for match in found if match), 1001)
 
 
 def ask_slurm(command: list[str], unknown: str = "") -> list[str]:

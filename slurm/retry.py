@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from issbench.bench.experiment import experiment_of
 from issbench.errors import UsageError
-from issbench.slurm.profile import Profile, Settings, profile_of
+from issbench.slurm.launcher import Launcher, Request, load_launcher
+from issbench.slurm.profile import Settings, profile_of
 from issbench.slurm.status import statuses
 from issbench.slurm.submissions import Submission, load_submissions
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import torch
 
     from issbench.bench.engine.plan import Plan
-    from issbench.slurm.submit import Request
 
 
 @dataclass(frozen=True)
@@ -29,27 +29,25 @@ class Retry:
     runs: tuple[str, ...]
 
     @property
-    def profile(self) -> Profile:
-        """What was asked of the cluster."""
-        return profile_of(self.submission.profile)
+    def launcher(self) -> Launcher:
+        """The launcher that had them."""
+        return load_launcher(self.submission.launcher)
 
     def request(self, out: Path) -> Request:
         """The same request as before."""
-        from issbench.slurm.submit import Request
-
         submission = self.submission
         settings = Settings(out=str(out.absolute()), **submission.settings)
-        return Request(self.profile, settings, "retry", submission.command, submission.directory)
+        profile = profile_of(submission.profile)
+        return Request(profile, settings, "retry", submission.command, submission.directory)
 
     def plans(self, device: torch.device) -> list[Plan]:
         """The plans of the runs."""
-        from issbench.bench.engine.engine import make_plans
-        from issbench.bench.engine.progress import Reporter
+        from issbench.bench.engine.plan import make_plans
 
         described = {run.run: run.experiment for run in self.submission.runs}
         try:
             with chdir(self.submission.directory):
-                return make_plans([experiment_of(described[run]) for run in self.runs], device, Reporter())
+                return make_plans([experiment_of(described[run]) for run in self.runs], device)
         except FileNotFoundError as error:
             command = " ".join(self.submission.command)
             raise UsageError(
@@ -60,7 +58,7 @@ class Retry:
 def find_retries(out: Path, names: Sequence[str], failed: bool) -> list[Retry]:
     """The runs to submit again, by the submission that they were in last. `names` are submissions and runs (none:
     all); `failed` leaves out those that were cancelled."""
-    submissions = {each.name: each for each in load_submissions(out)}
+    submissions = {submission.name: submission for submission in load_submissions(out)}
     chosen = {run.run for name in names if name in submissions for run in submissions[name].runs} | {*names}
     states = {"failed"} if failed else {"failed", "stopped"}
     runs: dict[str, list[str]] = {}

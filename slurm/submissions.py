@@ -1,43 +1,54 @@
 """What was submitted: one record for each submission, OUT/submissions/NAME/sweep.json. Needs no torch.
 
-A record is rewritten while its jobs are handed over, so that a refusal half way loses and doubles nothing, and
-never again: what happens to a job later is asked of Slurm. A run that was submitted twice is in two records; the
-later one is what counts.
+The record is updated after each accepted array of jobs and is immutable afterwards: what happens to a job later is
+asked of its launcher, and read from the outcome that the job leaves. A run that was submitted twice is in two
+records; the later one is what counts.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from filelock import SoftFileLease
+
+from issbench.bench.finished import Step, is_done
 from issbench.errors import RunError
-from issbench.files import read_json, write_json
+from issbench.files import DamagedFile, read_sealed, write_sealed
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from issbench.bench.engine.plan import Plan
+    from issbench.slurm.launcher import Request
+
+FORMAT = 2
 """Raised when the meaning of a record changes."""
-
-Executor = Literal["slurm", "local"]
 
 
 @dataclass(frozen=True)
 class SubmittedRun:
-    """A run and its jobs. Array jobs are `ARRAY_INDEX`."""
+    """A run and its jobs. A job's id is its launcher's; those of Slurm's arrays are `ARRAY_INDEX`."""
 
     run: str
     """The name of its folder in the run store."""
     label: str
     experiment: dict[str, Any]
-    steps: tuple[str, ...]
-    """The keys of its steps."""
-    evaluations: tuple[str, ...]
-    """The name of each step's evaluation."""
-    first_job: str | None
+    """As `Experiment.describe` gives it."""
+    steps: tuple[Step, ...]
+    """The key of each step, and the name of its evaluation."""
+    first_job: str | None = None
     """The job that trains the first step for several runs; None where the run's own job does, or none needs to."""
-    job: str | None
-    """The job of the run; None if it was not handed over."""
+    job: str | None = None
+    """The job of the run; None while no launcher has taken it."""
+
+    def is_done(self, out: Path) -> bool:
+        """Whether the run store `out` has everything that was asked for."""
+        return is_done(out, self.run, self.steps, self.experiment.get("metrics", ()))
 
 
 @dataclass(frozen=True)
@@ -47,15 +58,20 @@ class Submission:
     name: str
     created: float
     """Seconds since 1970."""
-    executor: Executor
+    launcher: str
+    """The name of the launcher that has its jobs."""
     command: tuple[str, ...]
     directory: str
     """Where the command was given; relative paths in its experiments start there."""
     profile: dict[str, Any]
-    """What was asked of the cluster, to ask the same again."""
+    """What each job asks for, to ask the same again."""
     settings: dict[str, Any]
     """Device, workers and so on of the jobs."""
     runs: tuple[SubmittedRun, ...]
+
+
+Entry = tuple[Submission, SubmittedRun]
+"""A run in the submission that counts."""
 
 
 def submissions_dir(out: Path) -> Path:
@@ -64,47 +80,82 @@ def submissions_dir(out: Path) -> Path:
 
 
 def submission_dir(out: Path, name: str) -> Path:
-    """The folder of one submission: its record, and in `jobs/` what submitit writes."""
+    """The folder of one submission: its record, and `jobs/`."""
     return submissions_dir(out) / name
 
 
 def jobs_dir(out: Path, name: str) -> Path:
-    """Where the jobs of a submission leave their logs: JOB_TASK_log.out."""
+    """Where the jobs of a submission leave their logs (JOB_TASK_log.out) and outcomes."""
     return submission_dir(out, name) / "jobs"
+
+
+def outcome_path(folder: Path, job: str) -> Path:
+    """Where a job leaves its outcome, in the folder `jobs_dir` of its submission."""
+    return folder / f"{job}.outcome.json"
+
+
+@contextmanager
+def submitting(out: Path) -> Iterator[None]:
+    """Hold the lock under which submissions of a run store are made."""
+    folder = submissions_dir(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    with SoftFileLease(folder / ".lock"):
+        yield
+
+
+def new_submission(out: Path, launcher: str, plans: Sequence[Plan], request: Request) -> Submission:
+    """A submission without jobs, under the next free name (`sweep-1`, `run-2` …), not yet written."""
+    numbers = (re.search(r"\d+$", path.name) for path in submissions_dir(out).iterdir())
+    number = 1 + max((int(found.group()) for found in numbers if found), default=0)
+    settings = dataclasses.asdict(request.settings)
+    del settings["out"]  # the record lies in it, and it may be moved
+    return Submission(
+        name=f"{request.kind}-{number}",
+        created=time.time(),
+        launcher=launcher,
+        command=request.command,
+        directory=request.directory,
+        profile=request.profile.describe(),
+        settings=settings,
+        runs=tuple(_without_jobs(plan) for plan in plans),
+    )
+
+
+def _without_jobs(plan: Plan) -> SubmittedRun:
+    return SubmittedRun(plan.run_name, plan.experiment.label, plan.experiment.describe(), plan.keys)
 
 
 def save_submission(out: Path, submission: Submission) -> None:
     """Write a submission's record, whole or not at all."""
     record = {"format": FORMAT, **dataclasses.asdict(submission)}
-    write_json(submission_dir(out, submission.name) / "sweep.json", record)
+    write_sealed(submission_dir(out, submission.name) / "sweep.json", record, submission.name)
 
 
 def load_submission(path: Path) -> Submission:
-    """Read one `sweep.json`; RunError for one that this version cannot read."""
+    """Read one `sweep.json`; RunError for one that is damaged, or that this version cannot read."""
     try:
-        record = read_json(path)
-        if record.pop("format") != FORMAT:
-            raise RunError(f"{path} is of another version of bench; use that one, or move the folder away")
-        runs = tuple(
-            SubmittedRun(**run | {"steps": tuple(run["steps"]), "evaluations": tuple(run["evaluations"])})
-            for run in record.pop("runs")
-        )
-        return Submission(**record | {"command": tuple(record["command"])}, runs=runs)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} is no record of a submission ({error}); move its folder away") from None
+        record = read_sealed(path)
+    except DamagedFile as error:
+        if b'"executor": ' in path.read_bytes():  # as version 0.1 wrote it, without a checksum
+            raise RunError(f"{path} was written by bench 0.1; use that version, or another --out") from None
+        raise RunError(f"{error}; move the folder {path.parent} away") from None
+    if record.pop("format") != FORMAT:
+        raise RunError(f"{path} was written by another version of bench; use that version, or another --out")
+    runs = tuple(SubmittedRun(**run | {"steps": tuple(map(tuple, run["steps"]))}) for run in record.pop("runs"))
+    return Submission(**record | {"command": tuple(record["command"])}, runs=runs)
 
 
 def load_submissions(out: Path) -> list[Submission]:
     """All submissions of a run store, the oldest first."""
     found = [load_submission(path) for path in submissions_dir(out).glob("*/sweep.json")]
-    return sorted(found, key=lambda each: (each.created, each.name))
+    return sorted(found, key=lambda submission: (submission.created, submission.name))
 
 
-def latest(submissions: Iterable[Submission]) -> dict[str, tuple[Submission, SubmittedRun]]:
-    """For each run the last submission that handed it over, or else the last that wanted to."""
-    found: dict[str, tuple[Submission, SubmittedRun]] = {}
+def latest(submissions: Iterable[Submission]) -> dict[str, Entry]:
+    """Per run: the latest submission that has a job for it; if none has, the latest that contains it."""
+    found: dict[str, Entry] = {}
     for submission in submissions:
         for run in submission.runs:
-            if run.job is not None or run.run not in found:
+            if run.job is not None or run.run not in found or found[run.run][1].job is None:
                 found[run.run] = (submission, run)
     return found

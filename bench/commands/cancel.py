@@ -20,9 +20,9 @@ def cancel(
     """
     from issbench.bench.commands.logs import find_run
     from issbench.slurm.cancel import cancel as cancel_jobs
-    from issbench.slurm.cancel import submission_names
+    from issbench.slurm.submissions import load_submissions
 
-    if name not in submission_names(out):
+    if name not in [submission.name for submission in load_submissions(out)]:
         name = find_run(out, name)
     cancelled = cancel_jobs(out, name)
     if cancelled.jobs:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from issbench.bench.commands.support.printing import Format, print_table
+from issbench.bench.commands.support.printing import print_table
+from issbench.results.render import Format
 
 
 def compare(
@@ -29,10 +30,5 @@ def compare(
     from issbench.results.compare import compare as compare_runs
     from issbench.results.runs import load_runs
 
-    wanted = {"scenario": scenario, "setting": setting}
-    runs = [
-        run
-        for run in load_runs(out)
-        if all(value is None or run.experiment[key] == value for key, value in wanted.items())
-    ]
+    runs = [run for run in load_runs(out) if scenario in (None, run.scenario) and setting in (None, run.setting)]
     print_table(compare_runs(runs, methods, group), format)

@@ -7,10 +7,14 @@ from typing import Annotated
 
 import typer
 
+from issbench.scenarios.datasets import dataset_names
+from issbench.scenarios.protocol import PROTOCOLS
+from issbench.scenarios.scenario import SETTINGS
+
 app = typer.Typer(help="Prepare, check and count datasets.", no_args_is_help=True)
 
 _ROOT = typer.Option("--root", "--data", help="Directory of the dataset.")
-_DATASET = typer.Argument(help="voc, ade, cityscapes, camvid, shapes or folder.")
+_DATASET = typer.Argument(help=f"{', '.join(dataset_names())}.")
 
 
 @app.command()
@@ -54,10 +58,10 @@ def check(dataset: Annotated[str, _DATASET], root: Annotated[Path | None, _ROOT]
 def stats(
     scenario: Annotated[str, typer.Argument(help="A scenario, such as voc_15-1.")],
     root: Annotated[Path | None, _ROOT] = None,
-    setting: Annotated[str | None, typer.Option(help="overlapped, disjoint or domain.")] = None,
+    setting: Annotated[str | None, typer.Option(help=f"{', '.join(SETTINGS)}.")] = None,
     order: Annotated[str, typer.Option(help="Class order, as for `bench run`.")] = "natural",
     classes: Annotated[str | None, typer.Option(help="Use these classes only.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="Evaluation protocol.")] = None,
+    protocol: Annotated[str | None, typer.Option(help=f"Evaluation protocol: {', '.join(PROTOCOLS)}.")] = None,
 ) -> None:
     """Images of each step, and of each class in them, without training anything."""
     from issbench.scenarios.stats import scenario_stats

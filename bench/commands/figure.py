@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from issbench.errors import did_you_mean
+from issbench.results.figures import FIGURES, FigureError, check_output, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from issbench.results.runs import Run
 
-Name = Literal[
-    "steps",
-    "forgetting",
-    "class-order",
-    "class-steps",
-    "critical-difference",
-    "predictions",
-    "prediction-steps",
-    "pseudo-labels",
-]
+PICTURES = ("predictions", "prediction-steps", "pseudo-labels")
+"""The figures that need networks and images."""
 
 
 def figure(
-    name: Annotated[Name, typer.Argument(help="Which figure; docs/results.md shows each.")],
+    name: Annotated[str, typer.Argument(help=f"{', '.join([*FIGURES, *PICTURES])}; docs/results.md shows each.")],
     output: Annotated[Path, typer.Option(help="The file to write: .pdf, .png or .svg.")],
     scenario: Annotated[str | None, typer.Option(help="Only runs of this scenario.")] = None,
     setting: Annotated[str | None, typer.Option(help="Only runs of this setting.")] = None,
@@ -48,8 +44,8 @@ def figure(
     out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),
 ) -> None:
     """Draw a figure of runs. The last three, pictures, need the networks in the store and the dataset."""
-    from issbench.results.figures import FIGURES, check_output, save_figure
-
+    if name not in (*FIGURES, *PICTURES):
+        raise FigureError(f"no figure {name!r}; {did_you_mean(name, [*FIGURES, *PICTURES])}")
     check_output(output)
     wanted = {"scenario": scenario, "setting": setting, "order": order, "seed": seed}
     runs = _runs(out, wanted, methods, run)
@@ -65,31 +61,31 @@ def figure(
     typer.echo(f"wrote {output}")
 
 
-def _runs(out: Path, wanted: dict[str, object], methods: str | None, name: str | None) -> list[Run]:
+def _runs(out: Path, wanted: Mapping[str, str | int | None], methods: str | None, name: str | None) -> list[Run]:
     """The runs that are asked for, methods in the order in which they are named."""
     from issbench.bench.experiment import split_methods
-    from issbench.errors import did_you_mean
     from issbench.results.compare import canonical
+    from issbench.results.make_tables import paper_order
     from issbench.results.runs import RecordError, load_run, load_runs
-    from issbench.results.tables import paper_order
 
-    found = [load_run(out, name)] if name else load_runs(out)
-    facts = [(run, run.experiment | {"order": run.order}) for run in found]
-    found = [
-        run for run, have in facts if all(v is None or v in (have[k], run.experiment[k]) for k, v in wanted.items())
-    ]
+    found = []
+    for run in [load_run(out, name)] if name else load_runs(out):
+        has: dict[str, set[str | int]] = {"scenario": {run.scenario}, "setting": {run.setting}, "seed": {run.seed}}
+        has["order"] = {run.order, run.experiment["order"]}
+        if all(value is None or value in has[key] for key, value in wanted.items()):
+            found.append(run)
     if not found:
         asked = " ".join(f"{key} {value}" for key, value in wanted.items() if value is not None)
         raise RecordError(f"{out} holds no run{' of ' + asked if asked else ''}; `bench run` makes some")
     if methods is None:
         return sorted(found, key=paper_order)
     specs = [canonical(spec) for spec in split_methods(methods)]
-    there = {run.experiment["method"] for run in found}
+    there = {run.spec for run in found}
     for spec in specs:
         if spec not in there:
             hint = did_you_mean(spec, sorted(there), f"there are {', '.join(sorted(there))}", cutoff=0.6)
             raise RecordError(f"no such run of {spec} in {out}; {hint}")
-    return [run for spec in specs for run in found if run.experiment["method"] == spec]
+    return [run for spec in specs for run in found if run.spec == spec]
 
 
 def _pictures(

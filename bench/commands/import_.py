@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from issbench.bench.commands.support.printing import print_tables
-
-if TYPE_CHECKING:
-    from issbench.results.importing import Layout
-    from issbench.scenarios.datasets.base import Dataset
-    from issbench.scenarios.protocol import Protocol
 
 
 def import_results(
@@ -34,64 +28,19 @@ def import_results(
     out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),
 ) -> None:
     """Make a run of the results of another code base, and print its table."""
-    from issbench.results.importing import imported_record, read_plop, save_imported, source_of
+    from issbench.bench.importing import Imported, imported_record, save_imported
+    from issbench.results.plop_csv import read_plop
     from issbench.results.runs import RecordError, load_run
     from issbench.scenarios.protocol import get_protocol
-    from issbench.scenarios.scenario import check_setting, parse_name
+    from issbench.scenarios.scenario import check_setting
 
     if not re.fullmatch(r"[\w.*+-]+", method):
         raise RecordError(f"--method {method!r}: give a name of letters, digits and . * + - _, such as RCIL")
     check_setting(setting)
     # The released code's domains come with its own 80/20 split of the images.
     found = get_protocol(protocol or ("released" if setting == "domain" else "plop"), setting)
-    layout = _layout(scenario, setting, order, found)
-    experiment: dict[str, Any] = {
-        "method": f"{method.lower()}-imported",
-        "scenario": scenario,
-        "setting": setting,
-        "order": order,
-        "classes": [],
-        "seed": seed,
-        "protocol": dataclasses.asdict(found),
-        "recipe": None,
-        "data": None,
-        "dataset": parse_name(scenario)[0],
-    }
-    steps = read_plop(file, layout.channels_per_step)
-    record = imported_record(
-        steps, layout, experiment, f"{method} (imported)", found.summary(), source_of(file, format)
-    )
-    folder = save_imported(out, record)
+    what = Imported(method, scenario, setting, order, seed, found)
+    steps = read_plop(file, what.channels_per_step())
+    folder = save_imported(out, imported_record(steps, what, file, format))
     typer.echo(f"imported {len(steps)} steps of {file.name} as {folder}")
     print_tables([load_run(out, folder.name)], "terminal")
-
-
-def _layout(scenario: str, setting: str, order: str, protocol: Protocol) -> Layout:
-    """The scenario's steps, classes and groups; none of it needs the dataset's files."""
-    from issbench.results.importing import Layout
-    from issbench.scenarios.groups import channel_names, class_groups
-    from issbench.scenarios.scenario import make_scenario, parse_name
-
-    dataset = _without_files(parse_name(scenario)[0])
-    found = make_scenario(scenario, dataset, setting, order)
-    names = channel_names(found, dataset)
-    sizes = [len(step) for step in found.steps]
-    channels = [1 + sum(sizes[: t + 1]) for t in range(len(sizes))]
-    return Layout(
-        classes_per_step=tuple(sizes),
-        channels_per_step=(len(names),) * len(sizes) if setting == "domain" else tuple(channels),
-        class_names=names,
-        group_spans=class_groups(found, dataset, protocol),
-        absent_is_zero=protocol.absent == "zero",
-    )
-
-
-def _without_files(name: str) -> Dataset:
-    """A dataset that knows its classes and domains, and lists no image."""
-    from issbench.results.runs import RecordError
-    from issbench.scenarios.datasets import dataset_class
-
-    found = dataset_class(name)
-    if not getattr(found, "classes", ()):
-        raise RecordError(f"dataset {name} has the classes of its files; results on it cannot be imported")
-    return object.__new__(found)

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from issbench.methods.interface.registry import MethodInfo
+    from issbench.methods.interface.info import MethodInfo
 
 app = typer.Typer(help="List methods, scenarios, orders, backbones or protocols.", no_args_is_help=True)
-
-_SWITCH = {"True": "on", "False": "off"}
 
 
 @app.command()
@@ -35,24 +33,25 @@ def methods() -> None:
 
 
 def _method(info: MethodInfo, width: int) -> None:
+    from issbench.methods.interface.options import spell
+
     typer.echo(f"{info.name:<{width}}  {info.summary}")
     if info.options:
-        texts = (f"{key}={_SWITCH.get(value, value)}" for key, value in info.options)
+        texts = (f"{option.name}={spell(option.default)}" for option in info.options)
         typer.echo(" " * (width + 2) + "options: " + ", ".join(texts))
-    if info.alone:
+    if info.not_composable_because:
         typer.echo(" " * (width + 2) + "takes no parts")
 
 
 @app.command()
 def scenarios() -> None:
     """The published scenarios; every other DATASET_BASE-INC works, too."""
-    from issbench.scenarios.datasets import dataset_class
-    from issbench.scenarios.scenario import PUBLISHED
+    from issbench.scenarios.datasets import dataset_classes
 
-    for dataset, splits in PUBLISHED.items():
-        names = "  ".join(f"{dataset}_{split}" for split in splits) or f"{dataset}_BASE-INC for your own images"
-        usual = dataset_class(dataset).default_setting
-        typer.echo(f"{names}   (default setting: {usual})")
+    for name, dataset in dataset_classes().items():
+        splits = "  ".join(f"{name}_{split}" for split in dataset.published_splits)
+        names = splits or f"{name}_BASE-INC for your own images"
+        typer.echo(f"{names}   (default setting: {dataset.default_setting})")
     typer.echo(
         "DATASET_BASE-INC: BASE classes (or domains) at the first step, INC at each later one; any split works."
     )
@@ -61,13 +60,13 @@ def scenarios() -> None:
 @app.command()
 def orders() -> None:
     """Class orders that have a name."""
-    from issbench.scenarios.orders import NAMED_ORDERS
+    from issbench.scenarios.datasets import dataset_classes
 
     typer.echo("natural      the dataset's own order (default)")
     typer.echo("random:SEED  a random permutation")
-    for dataset, named in NAMED_ORDERS.items():
-        for name, order in named.items():
-            typer.echo(f"{name:<12} {dataset}: {','.join(map(str, order))}")
+    for dataset in dataset_classes().values():
+        for name, order in dataset.orders.items():
+            typer.echo(f"{name:<12} {dataset.name}: {','.join(map(str, order))}")
     typer.echo("or a permutation of class numbers or names, literally or in a file")
 
 

@@ -1,4 +1,4 @@
-"""`bench logs`: what a run and its job told."""
+"""`bench logs`: what a run and its job printed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def logs(
         typer.echo(log.read_text(encoding="utf-8", errors="replace"), nl=False)
     found = statuses(out, runs=[name])[0]
     if not log.is_file():
-        typer.echo(f"{name} has told nothing yet: {found.state}, {found.detail}")
+        typer.echo(f"{name} has no log yet: {found.state}, {found.detail}")
     if found.log is not None and found.log != log:
         typer.echo(f"\n{found.detail}; the end of {found.log}:")
         typer.echo("\n".join(last_lines(found.log, _JOB_LINES)))
@@ -38,7 +38,7 @@ def logs(
 def find_run(out: Path, name: str) -> str:
     """The run that is meant, whether it has begun or is only submitted."""
     from issbench.results.runs import find_name
-    from issbench.slurm.outcome import run_folders
+    from issbench.slurm.status import run_folders
     from issbench.slurm.submissions import latest, load_submissions
 
     names = {path.name for path in run_folders(out)} | latest(load_submissions(out)).keys()

@@ -20,14 +20,10 @@ def report(
     One file that needs no network. Its links lead to the folders of the runs, so keep it where it was written
     if you want to follow them.
     """
-    from issbench.bench.commands.support.printing import runs_asked_for
+    from issbench.bench.commands.support.printing import runs_asked_for, write_text
     from issbench.results.report import report as page
-    from issbench.results.table import TableError
 
     runs = runs_asked_for(out, scenario, setting, brief=False)
     text = page(runs, output.parent, both)
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise TableError(f"--output {output} cannot be written ({error.strerror}); choose another place") from None
+    write_text(output, text)
     typer.echo(f"wrote {output}: {len(runs)} runs, {len(text) / 1e6:.1f} MB")

@@ -16,29 +16,30 @@ def retry(
     failed: Annotated[bool, typer.Option("--failed", help="Only what failed, not what was cancelled.")] = False,
     out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),
 ) -> None:
-    """Submit failed and cancelled runs to Slurm again, as they were submitted before. They go on from their last
-    checkpoints."""
+    """Submit failed and cancelled runs again as they were submitted before, to Slurm or as processes here.
+
+    They go on from their last checkpoints.
+    """
     from issbench.bench.commands.logs import find_run
+    from issbench.bench.commands.support.launching import raise_failures
     from issbench.slurm.retry import find_retries
     from issbench.slurm.submissions import load_submissions
 
-    known = {each.name for each in load_submissions(out)}
+    known = {submission.name for submission in load_submissions(out)}
     chosen = [name if name in known else find_run(out, name) for name in names or ()]
     retries = find_retries(out, chosen, failed)
     if not retries:
         typer.echo("no run to submit again; `bench status` tells how they stand")
         return
-    here = [each for each in retries if each.submission.executor == "local"]
-    for each in here:
-        command = " ".join(each.submission.command)
-        typer.echo(f"{len(each.runs)} runs of {each.submission.name} were carried out here; again: {command}")
-    again = [each for each in retries if each not in here]
-    if not again:
-        return
-    # Only now, so that a wrong command is told without waiting for torch.
-    from issbench.bench.commands.support.launching import device_of_cluster, to_slurm
+    # import late: usage errors must not wait for torch
     from issbench.bench.engine.store import Store
 
-    for each in again:
-        plans = each.plans(device_of_cluster(each.submission.settings["device"], each.profile))
-        to_slurm(plans, Store(out), each.request(out))
+    labels: dict[str, str] = {}
+    failures: dict[str, str] = {}
+    for again in retries:
+        launcher, request = again.launcher, again.request(out)
+        launcher.check(request.settings.device)
+        plans = again.plans(launcher.device(request.settings.device, request.profile))
+        labels |= {plan.run_name: plan.experiment.label for plan in plans}
+        failures |= launcher.submit(plans, Store(out), request, typer.echo).failures or {}
+    raise_failures(failures, labels)

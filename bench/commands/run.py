@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from issbench.bench.commands.support import options
-from issbench.bench.commands.support.launching import Order, carry_out
-from issbench.bench.commands.support.printing import print_tables
-from issbench.bench.commands.support.where import Place, with_place
+from issbench.bench.commands.support.launch_options import LaunchOptions, with_launch_options
+from issbench.bench.commands.support.launching import Asked, carry_out
+from issbench.bench.experiment import split_methods
+from issbench.bench.sweep import Sweep
+from issbench.errors import UsageError
 
-if TYPE_CHECKING:
-    from issbench.bench.experiment import Experiment
 
-
-@with_place
+@with_launch_options
 def run(
-    place: Place,
+    launch: LaunchOptions,
     methods: Annotated[
         str, typer.Option(help=f"Methods with options, {options.MANY}: gsc:sg=off,lambda1=0.5,plop.")
     ],
@@ -42,66 +41,35 @@ def run(
     device: options.Device = "auto",
     workers: options.Workers = None,
     checkpoint_every: options.CheckpointEvery = 60.0,
+    metrics: options.Metrics = None,
     tensorboard: options.TensorBoard = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Train and test methods on a scenario, then print the table.
 
     The first step is trained once for all methods. Finished steps are read from the run store, interrupted
-    ones resume.
+    ones resume. A run that fails is told at the end and does not stop the others.
     """
-    experiments = _experiments(
-        methods,
-        seeds,
-        classes,
-        scenario=scenario,
-        setting=setting or "",
-        order=order,
-        protocol=protocol,
-        data=data,
-        recipe=options.overrides(recipe, settings, backbone, weights),
-    )
-    if place.elsewhere:
-        order = Order(
-            kind="run", out=out, device=device, workers=workers, checkpoint_every=checkpoint_every,
-            tensorboard=tensorboard, place=place,
-        )  # fmt: skip
-        carry_out(experiments, order)
-        return
-    place.profile()  # refuses options that are for another place
-    # Only now, so that a wrong command is told without waiting for torch.
-    from rich.console import Console
-
-    from issbench.bench.engine import distributed as processes
-    from issbench.bench.engine.engine import run as run_experiments
-    from issbench.bench.engine.progress import Reporter
-    from issbench.errors import Interrupted
-    from issbench.results.runs import load_run
-
-    try:
-        run_experiments(
-            experiments,
-            out=out,
-            device=device,
-            workers=workers,
-            checkpoint_every=checkpoint_every,
-            reporter=Reporter(Console(), tensorboard),
-        )
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted; the same command resumes where it stopped") from None
-    if processes.is_main():
-        print_tables([load_run(out, experiment.run_name) for experiment in experiments], "terminal")
-
-
-def _experiments(methods: str, seeds: str, classes: str | None, **common: Any) -> list[Experiment]:
-    """An experiment for each seed and method; `common` is what they share."""
-    from issbench.bench.experiment import Experiment, split_methods
-    from issbench.errors import UsageError
-
-    options.check_directory(common["data"])
-    numbers = options.seed_numbers(seeds)
     specs = split_methods(methods)
     if not specs:
         raise UsageError("--methods names no method; see `bench list methods`")
-    chosen = tuple(part.strip() for part in classes.split(",")) if classes else ()
-    asked = [Experiment(spec, classes=chosen, seed=n, **common) for n in numbers for spec in specs]
-    return list(dict.fromkeys(asked))  # a method named twice is one run
+    options.check_directory(data)
+    sweep = Sweep(
+        methods=tuple(specs),
+        scenarios=(scenario,),
+        settings=(setting or "",),
+        orders=(order,),
+        seeds=options.seed_numbers(seeds),
+    )
+    experiments = sweep.experiments(
+        classes=options.names(classes),
+        protocol=protocol,
+        data=data,
+        recipe=options.overrides(recipe, settings, backbone, weights),
+        metrics=options.names(metrics),
+    )
+    asked = Asked(
+        kind="run", out=out, device=device, workers=workers, checkpoint_every=checkpoint_every,
+        tensorboard=tensorboard, launch=launch, dry_run=dry_run,
+    )  # fmt: skip
+    carry_out(experiments, asked)

@@ -14,7 +14,7 @@ def show(
     run: Annotated[str, typer.Argument(help="Name of a run, its beginning, or the hash at its end.")],
     out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),
 ) -> None:
-    """Print one run: the experiment, mIoU after each step, IoU and forgetting of each class."""
+    """Print one run: the experiment, its environment, mIoU after each step, IoU and forgetting of each class."""
     from issbench.results.runs import load_run
     from issbench.results.show import class_table, run_summary, step_table
 

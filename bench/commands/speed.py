@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from issbench.bench.commands.support.printing import Format, print_table
+from issbench.bench.commands.support.printing import print_table
+from issbench.results.render import Format
 
 if TYPE_CHECKING:
     from issbench.bench.engine.speed import Speed, Workload
@@ -41,7 +42,7 @@ def speed(
     """Measure one training iteration of methods, without data loading, against the floor of each.
 
     The floor is the method's own student trained with cross-entropy alone, with the teacher's forward pass where
-    the method has a teacher. Floor and iteration are measured in turns.
+    the method has a teacher. Floor and iteration are measured alternately.
     """
     from issbench.bench.recipe import Recipe
     from issbench.errors import UsageError
@@ -153,7 +154,7 @@ def _title(workload: Workload) -> str:
         f"batch {recipe.batch}",
         f"{workload.classes} classes ({workload.new} new)",
         torch.cuda.get_device_name(device) if gpu else str(device),
-        "bf16" if workload.bf16 else "fp32",
+        workload.step_recipe.precision,
         f"{torch.get_num_threads()} threads",
         f"torch {torch.__version__}",
         f"memory by {'torch.cuda' if gpu else 'torch.profiler'}",

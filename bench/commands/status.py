@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-    from issbench.slurm.status import RunStatus
+    from issbench.slurm.status import RunStatus, State
 
 _SHOWN = 20
 """Runs that are listed one by one, unless all are asked for."""
@@ -23,8 +23,8 @@ _EVERY = 10.0
 _FEW, _MORE = 3, 10
 """Lines of a log that are shown."""
 _SILENT = 300.0
-"""Seconds without a sign of life that are worth a word."""
-_COLOURS = {"failed": "red", "running": "green", "stopped": "yellow", "queued": "", "done": "dim"}
+"""Seconds without a sign of life that are worth mentioning."""
+_COLOURS: dict[State, str] = {"failed": "red", "running": "green", "stopped": "yellow", "queued": "", "done": "dim"}
 """The states in the order in which they matter."""
 
 
@@ -35,7 +35,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Look again every 10 s, until all is over.")] = False,
     out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),
 ) -> None:
-    """Tell which runs are queued, running, failed, stopped or done.
+    """Show which runs are queued, running, failed, stopped or done.
 
     Those that failed or run come first. It reads files and asks Slurm once, so it works on any login node.
     """
@@ -102,7 +102,7 @@ def _view(runs: Sequence[RunStatus], everything: bool, failed: bool, limit: int)
         names = {each.run for each in listed}
         left = [each for each in runs if each.run not in names]
         parts.append(Text(f"not listed: {_counted(left)}; --all lists them\n", "dim"))
-        parts += [_summary("method", runs, _method), _summary("scenario", runs, _place)]
+        parts += [_summary("method", runs, _method), _summary("scenario", runs, _scenario)]
     return [*parts, total]
 
 
@@ -113,21 +113,19 @@ def _counted(runs: Iterable[RunStatus]) -> str:
 
 
 def _list(runs: Iterable[RunStatus], long: bool) -> Table:
-    """One line a run, and why it failed, or the end of its log (`long`)."""
+    """One line a run, and the end of the log of one that failed without giving its reason, or of all (`long`)."""
     from rich.table import Table
     from rich.text import Text
 
-    from issbench.slurm.logs import last_lines, why_it_failed
+    from issbench.slurm.logs import last_lines
 
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    shown: set[Path | None] = {None}
     for run in runs:
         table.add_row(
             Text(run.state, _COLOURS[run.state]), Text(run.label), Text(_detail(run)), Text(run.job or "")
         )
-        if run.log not in shown:  # runs that share a first step fail for one reason
-            shown.add(run.log)
-            end = last_lines(run.log, _MORE) if long else why_it_failed(run.log, _FEW)
+        if run.log is not None and (long or not run.explained):
+            end = last_lines(run.log, _MORE if long else _FEW)
             table.add_row("", Text(run.run, "dim"), Text("\n".join(end) or f"{run.log} is empty", "dim"), "")
     return table
 
@@ -169,6 +167,6 @@ def _method(run: RunStatus) -> str:
     return run.experiment.get("method", "unknown")
 
 
-def _place(run: RunStatus) -> str:
+def _scenario(run: RunStatus) -> str:
     experiment = run.experiment
     return f"{experiment['scenario']} {experiment['setting']}" if experiment else "unknown"

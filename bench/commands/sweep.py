@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from issbench.bench.commands.support import options
-from issbench.bench.commands.support.launching import Order, carry_out
-from issbench.bench.commands.support.where import Place, with_place
+from issbench.bench.commands.support.launch_options import LaunchOptions, with_launch_options
+from issbench.bench.commands.support.launching import Asked, carry_out
 
 if TYPE_CHECKING:
     from issbench.bench.commands.support.paper import PaperTable
     from issbench.bench.sweep import Axis, Sweep
 
 
-@with_place
+@with_launch_options
 def sweep(
-    place: Place,
+    launch: LaunchOptions,
     table: Annotated[
         str | None,
         typer.Option(help="What the paper ran for its table: I … VIII, or main, domain, ablation, class-order …"),
@@ -50,9 +50,7 @@ def sweep(
         list[str] | None,
         typer.Option("--ablation", help="The 12 combinations of the paper's Table V: gsc, or METHOD+gsc."),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", "--plan", help="Only tell how much there is to do.")
-    ] = False,
+    dry_run: options.DryRun = False,
     classes: options.Classes = None,
     protocol: options.Protocol = None,
     data: options.Data = None,
@@ -64,6 +62,7 @@ def sweep(
     device: options.Device = "auto",
     workers: options.Workers = None,
     checkpoint_every: options.CheckpointEvery = 60.0,
+    metrics: options.Metrics = None,
     tensorboard: options.TensorBoard = False,
 ) -> None:
     """Train and test every combination of methods, scenarios, settings, orders, seeds and options.
@@ -86,15 +85,16 @@ def sweep(
         "protocol": protocol,
         "data": data,
         "recipe": options.overrides(recipe, recipe_settings, backbone, weights),
+        "metrics": options.names(metrics),
     }
     sweeps = _sweeps(table, given, options.seed_numbers(seeds), _axes(grids, ablations), bool(classes))
     experiments = union(sweeps, **common)
     typer.echo("\n\n".join(_described(each) for each in sweeps))
-    order = Order(
+    asked = Asked(
         kind="sweep", out=out, device=device, workers=workers, checkpoint_every=checkpoint_every,
-        tensorboard=tensorboard, place=place, dry_run=dry_run, table=table,
+        tensorboard=tensorboard, launch=launch, dry_run=dry_run, table=table,
     )  # fmt: skip
-    carry_out(experiments, order)
+    carry_out(experiments, asked)
 
 
 def _methods(text: str | None) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ def _axes(grids: list[str] | None, ablations: list[str] | None) -> tuple[Axis, .
     axes = [grid(text) for text in grids or ()]
     for name in ablations or ():
         info = method_info(name)
-        if not {*PARTS} <= {option for option, _ in info.options}:
+        if not {*PARTS} <= {option.name for option in info.options}:
             raise UsageError(
                 f"--ablation {name}: it lacks one of the switches {', '.join(PARTS)}; gsc has them, and METHOD+gsc"
             )
@@ -149,7 +149,8 @@ def _of_table(table: PaperTable, given: dict[str, tuple[str, ...]], some_classes
     """The dimensions of a table of the paper. Its class orders are permutations of a dataset's classes: for other
     scenarios, or some of the classes, as many random ones take their place."""
     from issbench.errors import UsageError
-    from issbench.scenarios.orders import NAMED_ORDERS, NATURAL
+    from issbench.scenarios.datasets import dataset_class
+    from issbench.scenarios.orders import NATURAL
     from issbench.scenarios.scenario import parse_name
 
     if table.variants and "methods" in given:
@@ -158,7 +159,7 @@ def _of_table(table: PaperTable, given: dict[str, tuple[str, ...]], some_classes
             "--methods out, or replace --table by --ablation METHOD or --grid METHOD:OPTION=…"
         )
     scenarios = given.get("scenarios", table.scenarios)
-    named = [NAMED_ORDERS.get(parse_name(name)[0], {}) for name in scenarios]
+    named = [dataset_class(parse_name(name)[0]).orders for name in scenarios]
     orders = table.orders
     if orders != (NATURAL,) and (some_classes or not all({*orders} <= {*known} for known in named)):
         orders = tuple(f"random:{number}" for number in range(len(orders)))

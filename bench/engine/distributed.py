@@ -3,8 +3,8 @@
 `torchrun` and Slurm's tasks say in the environment how many there are (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR,
 MASTER_PORT). Where nothing is said, or one, every function here does the obvious without any communication.
 
-The main process (rank 0) alone reads and writes the run store; the others get what it read. An error that only one
-of several processes meets ends its program, and with it the launcher ends the others: they wait for it in vain.
+The main process (rank 0) alone reads and writes the run store; the others get what it read. If one process fails,
+the launcher ends the rest, because they would wait for ever in an exchange with it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return dist.get_world_size() if _control else 1
 
@@ -94,11 +94,11 @@ def from_main(make: Callable[[], T]) -> T:
     return told[0]
 
 
-def gathered(value: T) -> list[T]:
+def all_gather(value: T) -> list[T]:
     """The values of all processes, by rank."""
     if not _control:
         return [value]
-    values: list[Any] = [None] * count()
+    values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value, group=_control)
     return values
 

@@ -1,35 +1,49 @@
-"""Carries out experiments: computes the steps that the store lacks, evaluates them, writes the run's record."""
+"""Carries out experiments: computes the steps that the store lacks, tests them, writes the runs' records."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from threading import Lock
 
-import numpy as np
 import torch
 from filelock import Timeout
 
-from issbench.bench.engine import distributed as processes
-from issbench.bench.engine.evaluation import count, pack, totals
+from issbench.bench.engine import distributed
+from issbench.bench.engine.assemble import frozen, make_network
+from issbench.bench.engine.environment import arithmetic
+from issbench.bench.engine.evaluation import count_images
 from issbench.bench.engine.interruption import Interruption, interruption
 from issbench.bench.engine.loading import Loader
-from issbench.bench.engine.plan import Data, Plan, StepPlan, make_plan, open_data
+from issbench.bench.engine.plan import Plan, StepPlan
 from issbench.bench.engine.progress import Reporter
 from issbench.bench.engine.record import run_record, step_record
-from issbench.bench.engine.store import Store
-from issbench.bench.engine.training import StepTrainer, make_network, try_architecture
-from issbench.bench.experiment import Experiment
-from issbench.errors import RunError
-from issbench.files import read_json, write_arrays, write_json
+from issbench.bench.engine.store import StepDamaged, Store
+from issbench.bench.engine.training import StepTrainer
+from issbench.bench.engine.update import autocast
+from issbench.bench.metrics import merge
+from issbench.bench.planned import remember
+from issbench.errors import RunError, reason_of
+from issbench.results.counts import pack
+from issbench.results.record import Record, StepRecord
 
-EVALUATION = 2
-"""Format of a stored evaluation; 1, which did not say so, had no counts of single images."""
+_ONE_AT_A_TIME = Lock()
+"""Trainings of one process share torch's generators and settings: two at once would disturb each other's
+numbers."""
 
-OnFailure = Callable[[Experiment, Exception], None]
+
+@dataclass(frozen=True)
+class Settings:
+    """How runs are carried out; nothing of it changes a result."""
+
+    workers: int | None = None
+    """Processes that read images; None: as many as cores, up to 8, and none for data in memory."""
+    checkpoint_every: float = 60.0
+    """Seconds between checkpoints inside a step."""
+    last_step: int | None = None
+    """The last step to compute; None: all."""
 
 
 @dataclass(frozen=True)
@@ -37,171 +51,116 @@ class _Work:
     """What all runs of one call have in common."""
 
     store: Store
-    workers: int | None
-    checkpoint_every: float
+    settings: Settings
     reporter: Reporter
-    asked: Interruption
-    last_step: int | None
+    interruption: Interruption
     failed: dict[str, str] = field(default_factory=dict)
-    """Steps that failed before, by key, and why."""
+    """Steps that failed, by key, and why."""
 
 
-def run(
-    experiments: Experiment | Sequence[Experiment],
-    *,
-    out: str | Path = "runs",
-    device: str = "auto",
-    workers: int | None = None,
-    checkpoint_every: float = 60.0,
-    reporter: Reporter | None = None,
-) -> list[dict[str, Any]]:
-    """Carry out one or several experiments and return their records, one per run, as `run.json` holds them.
+def execute(plans: Sequence[Plan], store: Store, settings: Settings, reporter: Reporter) -> dict[str, str]:
+    """Carry out runs for one device; the names of those that failed, and why.
 
-    `out` is the run store. What it already holds is not computed again; an interrupted step resumes from its
-    checkpoint, written every `checkpoint_every` seconds. `workers` are processes that read images (default:
-    as many as cores, up to 8; none for data in memory; the result does not depend on it).
-    Every experiment is planned, and so checked, before the first one trains. Under `torchrun`, or as several tasks
-    of Slurm, each process calls this, and together they train what one would.
+    A run that fails does not stop the others, and a step that failed is not tried again for the next run that needs
+    it. Among several processes a failure ends everything, since one alone may have met it.
+    Raises KeyboardInterrupt where a stop was requested by SIGINT, SIGTERM or SIGUSR2, after a checkpoint.
     """
-    experiments = [experiments] if isinstance(experiments, Experiment) else list(experiments)
-    torch_device = processes.join(device)
-    reporter = reporter or Reporter()
-    plans = make_plans(experiments, torch_device, reporter)
-    store = Store(out)
-    try_networks(plans, store, load_weights=False)
-    return carry_out(plans, store, workers, checkpoint_every, reporter)
-
-
-def try_networks(plans: Sequence[Plan], store: Store, load_weights: bool) -> None:
-    """Raise before anything trains for a network that cannot be made, or with which a method cannot work: each
-    recipe's first one, with its first weights if asked, and the second step's of each method."""
-    tried: set[object] = set()
-    for plan in plans:
-        first, settings = plan.steps[0], plan.steps[0].settings
-        recipe = plan.experiment.recipe
-        if recipe not in tried and not store.has_step(first.key):
-            tried.add(recipe)
-            make_network(first, first.channels_per_step, settings["weights"] if load_weights else "none")
-        method = (plan.experiment.method, recipe, plan.experiment.setting)
-        if method not in tried and not store.has_step(plan.steps[-1].key):
-            tried.add(method)
-            try_architecture(plan)
-
-
-def carry_out(
-    plans: Sequence[Plan],
-    store: Store,
-    workers: int | None,
-    checkpoint_every: float,
-    reporter: Reporter,
-    on_failure: OnFailure | None = None,
-    last_step: int | None = None,
-) -> list[dict[str, Any]]:
-    """Carry out plans for one device, up to `last_step`, and return the records of the runs that came there.
-
-    A run that fails ends everything, unless there is `on_failure`: it is told, and the others go on. A step that
-    failed is not tried again for the next run that needs it; that run fails, too. Among several processes a failure
-    always ends everything, since one alone may have met it.
-
-    Raises KeyboardInterrupt where it was asked to stop by SIGINT, SIGTERM or SIGUSR2, after a checkpoint.
-    """
-    records: list[dict[str, Any]] = []
-    if processes.count() > 1:
-        on_failure = None
-    if not processes.is_main():
+    failures: dict[str, str] = {}
+    if not distributed.is_main():
         reporter = Reporter()
     device = plans[0].device if plans else torch.device("cpu")
-    with interruption() as asked, arithmetic(device), reporter.running(plans):
-        work = _Work(store, workers, checkpoint_every, reporter, asked, last_step)
+    with _ONE_AT_A_TIME, interruption() as stop, arithmetic(device), reporter.running(plans):
+        work = _Work(store, settings, reporter, stop)
         for plan in plans:
             try:
-                records.append(_run(plan, work))
+                _run(plan, work)
             except Exception as error:
-                if on_failure is None:
-                    raise
+                failures[plan.run_name] = reason_of(error)
                 reporter.fail_run(error)
-                on_failure(plan.experiment, error)
-    return records
+                store.write_outcome(plan.run_name, "failed", reason_of(error))
+                if distributed.world_size() > 1:
+                    raise
+            except KeyboardInterrupt:
+                store.write_outcome(plan.run_name, "interrupted")
+                raise
+    return failures
 
 
-def make_plans(experiments: Sequence[Experiment], device: torch.device, reporter: Reporter) -> list[Plan]:
-    """The plans of all experiments; what they read from the same directory is opened once."""
-    opened: dict[tuple[str, str | None, bool], Data] = {}
-    plans = []
-    with processes.main_first():  # it leaves the tables of class presence in the cache
-        for experiment in experiments:
-            place = (experiment.dataset, experiment.data, experiment.setting == "domain")
-            if place not in opened:
-                opened[place] = open_data(experiment, reporter.scan)
-            plans.append(make_plan(experiment, opened[place], device))
-    return plans
+def _run(plan: Plan, work: _Work) -> None:
+    """One run. A finished step that turns out to be damaged was set aside: then the run begins again, and computes
+    what is missing."""
+    work.store.write_outcome(plan.run_name, "running")
+    if distributed.is_main():
+        work.reporter.start_run(plan, work.store.run_dir(plan.run_name))
+    for _ in range(2 * len(plan.steps) + 1):
+        try:
+            complete = _steps(plan, work)
+            break
+        except StepDamaged as error:
+            work.reporter.note(str(error))
+    else:
+        raise RunError(
+            f"steps of {plan.run_name} are damaged again and again; check the disk under {work.store.root}"
+        )
+    if complete:
+        work.store.write_outcome(plan.run_name, "done")
+        if distributed.is_main():
+            remember(work.store.root, plan.experiment, plan.data, plan.run_name, plan.device.type, plan.keys)
+    work.reporter.end_run()
 
 
-def _run(plan: Plan, work: _Work) -> dict[str, Any]:
-    """One run: its record is rewritten after every step, so that what is done can be seen."""
-    folder, reporter = work.store.run_dir(plan.experiment.run_name), work.reporter
-    if processes.is_main():
-        folder.mkdir(parents=True, exist_ok=True)
-        reporter.start_run(plan, folder)
-    records: list[dict[str, Any]] = []
+def _steps(plan: Plan, work: _Work) -> bool:
+    """All steps; the record is rewritten after each, so that what is done can be seen. Whether the run is
+    complete."""
+    records: list[StepRecord] = []
+    record: Record | None = None
     for step in plan.steps:
-        if work.last_step is not None and step.index > work.last_step:
+        if work.settings.last_step is not None and step.index > work.settings.last_step:
             break
         if step.key in work.failed:
             raise RunError(f"it needs step {step.index}, which failed for another run: {work.failed[step.key]}")
         try:
             records.append(_step(plan, step, work))
-        except Exception as error:
-            work.failed[step.key] = str(error)
+        except StepDamaged:
             raise
-        processes.from_main(lambda: write_json(folder / "run.json", run_record(plan, records)))
-        reporter.end_step(records[-1])
-    reporter.end_run()
-    return processes.from_main(lambda: read_json(folder / "run.json"))
+        except Exception as error:
+            work.failed[step.key] = reason_of(error)
+            work.store.save_failure(step.key, reason_of(error))
+            raise
+        record = run_record(plan, records)
+        work.store.save_record(plan.run_name, record)
+        work.reporter.end_step(records[-1])
+    return record is not None and record["complete"]
 
 
-def _step(plan: Plan, step: StepPlan, work: _Work) -> dict[str, Any]:
+def _step(plan: Plan, step: StepPlan, work: _Work) -> StepRecord:
     """The record of a step, which is trained and tested where the store lacks that."""
-    store = work.store
-    loader = Loader(plan.dataset, step.settings, plan.device, work.workers, work.asked)
-    path = store.step_dir(step.key) / f"{plan.evaluation_name(step)}.json"
-    if not processes.from_main(lambda: _is_evaluated(path)):
+    store, names = work.store, list(step.evaluations.values())
+    if not store.has_evaluations(step.key, names):
+        loader = Loader(plan.dataset, step.recipe, plan.device, work.settings.workers, work.interruption)
         with _locked(step.key, work):
-            if not processes.from_main(lambda: store.has_step(step.key)):
-                StepTrainer(plan, step, store, loader, work.reporter).run(work.checkpoint_every)
-            if not processes.from_main(lambda: _is_evaluated(path)):
-                _evaluate(plan, step, store, loader, work.reporter, path)
-    return processes.from_main(lambda: _record(plan, step, store))
+            if not store.has_step(step.key):
+                StepTrainer(plan, step, store, loader, work.reporter).run(work.settings.checkpoint_every)
+            if not store.has_evaluations(step.key, names):
+                _test(plan, step, store, loader, work.reporter)
+    tests = {kind: store.load_evaluation(step.key, name) for kind, name in step.evaluations.items()}
+    return step_record(plan, step, store.load_training(step.key), tests)
 
 
-def _record(plan: Plan, step: StepPlan, store: Store) -> dict[str, Any]:
-    folder = store.step_dir(step.key)
-    counts = read_json(folder / f"{plan.evaluation_name(step)}.json")
-    return step_record(plan, step, read_json(folder / "training.json"), counts)
-
-
-def _evaluate(plan: Plan, step: StepPlan, store: Store, loader: Loader, reporter: Reporter, path: Path) -> None:
-    """Test a step and write the counts to `path`."""
-    reporter.note(f"testing step {step.index} on {len(step.data.test.ids)} images")
-    network = make_network(step, step.channels_per_step, "none")
-    network.load_state_dict(processes.from_main(lambda: store.load_weights(step.key)))
-    network.eval().to(loader.device, memory_format=torch.channels_last)
+def _test(plan: Plan, step: StepPlan, store: Store, loader: Loader, reporter: Reporter) -> None:
+    """Test a step and store the counts."""
+    view = step.view.data.test
+    reporter.note(f"testing step {step.index} on {len(view.ids)} images")
+    channels = step.channels_per_step
+    network = frozen(make_network(step.recipe, channels, "none"), store.load_weights(step.key), loader.device)
     started = time.monotonic()
-    with torch.autocast(loader.device.type, torch.bfloat16, enabled=step.settings["precision"] == "bf16"):
-        images = count(network, loader.once(step.data.test), sum(step.channels_per_step))
-    seconds = time.monotonic() - started
-    processes.from_main(lambda: _save_evaluation(path, images, seconds))
-
-
-def _is_evaluated(path: Path) -> bool:
-    """Whether the counts are there; those of an older version, which kept none of single images, are made anew."""
-    return path.is_file() and path.with_suffix(".npz").is_file() and read_json(path).get("format") == EVALUATION
-
-
-def _save_evaluation(path: Path, images: np.ndarray, seconds: float) -> None:
-    path.unlink(missing_ok=True)  # so that no crash leaves the counts of two evaluations side by side
-    write_arrays(path.with_suffix(".npz"), pack(images))
-    write_json(path, {"format": EVALUATION, **totals(images), "images": len(images), "seconds": seconds})
+    with autocast(loader.device, step.recipe):
+        counts = count_images(network, loader.once(view), plan.metrics, sum(channels))
+    seconds = (time.monotonic() - started) / len(counts)
+    merged = merge(plan.metrics, counts)
+    for kind, images in counts.items():
+        facts = {"counts": merged[kind], "images": len(images), "seconds": seconds}
+        store.save_evaluation(step.key, step.evaluations[kind], pack(images), facts)
 
 
 @contextmanager
@@ -211,9 +170,9 @@ def _locked(key: str, work: _Work) -> Iterator[None]:
 
     def lose() -> None:
         work.reporter.note("this process was stopped for so long that its lock on the step was lost; it ends")
-        work.asked.ask()
+        work.interruption.request()
 
-    lock = work.store.lock(key, lose) if processes.is_main() else None
+    lock = work.store.lock(key, lose) if distributed.is_main() else None
     told = False
     while lock is not None:
         try:
@@ -223,31 +182,11 @@ def _locked(key: str, work: _Work) -> Iterator[None]:
             if not told:
                 work.reporter.note("another process computes this step; waiting for it")
             told = True
-            if work.asked.asked:
+            if work.interruption.requested:
                 break
     try:
-        work.asked.check()
+        work.interruption.check()
         yield
     finally:
         if lock is not None:
             lock.release()
-
-
-@contextmanager
-def arithmetic(device: torch.device) -> Iterator[None]:
-    """On the CPU only algorithms whose result does not depend on timing; GPUs lack some of them, and may choose
-    the fastest ones, since all batches of a step have one size."""
-    old = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.utils.deterministic.fill_uninitialized_memory,
-        torch.backends.cudnn.benchmark,
-    )
-    torch.use_deterministic_algorithms(old[0] or device.type == "cpu")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory before it is written
-    torch.backends.cudnn.benchmark = device.type == "cuda"
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(old[0])
-        torch.utils.deterministic.fill_uninitialized_memory = old[1]
-        torch.backends.cudnn.benchmark = old[2]

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import platform
+import random
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
+import numpy as np
 import torch
 
 from issbench.errors import UsageError
+from issbench.results.record import Environment
 
+_ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("issbench", "torch", "torchvision", "timm", "numpy", "pillow")
 
 
@@ -35,12 +44,49 @@ def has_bf16(device: torch.device) -> bool:
     return not torch.cuda.is_available() or torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def seed_torch(seed: int, device: torch.device) -> None:
-    """Seed the generators of the CPU and of `device` (torch.manual_seed formats a stack trace at each call when
-    CUDA is there but not in use)."""
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed all generators that a method may draw from: torch's of the CPU and of `device`, numpy's and Python's.
+    (torch.manual_seed formats a stack trace at each call when CUDA is there but not in use.)"""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+@contextmanager
+def arithmetic(device: torch.device) -> Iterator[None]:
+    """On the CPU only algorithms whose result does not depend on timing; GPUs lack some of them, and may choose
+    the fastest ones, since all batches of a step have one size. Afterwards the generators are as they were."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    fill = torch.utils.deterministic
+    old = fill.fill_uninitialized_memory, torch.backends.cudnn.benchmark  # type: ignore[attr-defined]
+    generators = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    torch.use_deterministic_algorithms(deterministic or device.type == "cpu")
+    fill.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory unwritten
+    torch.backends.cudnn.benchmark = device.type == "cuda"
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+        fill.fill_uninitialized_memory, torch.backends.cudnn.benchmark = old  # type: ignore[attr-defined]
+        random.setstate(generators[0])
+        np.random.set_state(generators[1])
+        torch.set_rng_state(generators[2])
+
+
+def environment(device: torch.device, precision: str) -> Environment:
+    """What may change the last bits of a result without being part of the experiment: recorded, not hashed."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    return {
+        "versions": versions(),
+        "git": git_state(),
+        "cpu": f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}",
+        "gpu": gpu,
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "precision": precision,
+    }
 
 
 def versions() -> dict[str, str]:
@@ -52,6 +98,30 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+@cache
+def git_state() -> str:
+    """The commit of issbench's own checkout, with `-dirty` where files were changed; empty for an installed
+    package."""
+    if not (_ROOT / ".git").exists():
+        return ""
+    command = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+@cache
+def cpu_model() -> str:
+    """The name of the processor, as far as the system says."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""How work is asked to stop: Ctrl-C, a signal of the system or of Slurm, the loss of a lock."""
+"""How work is requested to stop: Ctrl-C, a signal of the system or of Slurm, the loss of a lock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from issbench.bench.engine import distributed as processes
+from issbench.bench.engine import distributed
 
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR2") if hasattr(signal, name)
@@ -21,38 +21,38 @@ class Interruption:
     def __init__(self) -> None:
         self._event = threading.Event()
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Stop at the next opportunity; safe in signal handlers and other threads."""
         self._event.set()
 
     @property
-    def asked(self) -> bool:
-        """Whether this process was asked."""
+    def requested(self) -> bool:
+        """Whether a stop was requested of this process."""
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt in all processes if any of them was asked; every process must call this."""
-        if processes.any_of(self.asked)[0]:
+        """Raise KeyboardInterrupt in all processes if a stop was requested of any; every process must call this."""
+        if distributed.any_of(self.requested)[0]:
             raise KeyboardInterrupt
 
 
 @contextmanager
 def interruption() -> Iterator[Interruption]:
-    """Turn a signal into a question to stop, so that a checkpoint can be saved. A second Ctrl-C stops at once, but
-    not among several processes: their launcher passes it on, so that each of them gets it twice."""
-    asked = Interruption()
+    """On a signal, request a stop after the next checkpoint. A second Ctrl-C stops at once, unless several
+    processes train: their launcher repeats the signal."""
+    interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield interruption
         return
 
     def remember(number: int, frame: Any) -> None:
-        if asked.asked and processes.count() == 1 and number == signal.SIGINT:
+        if interruption.requested and distributed.world_size() == 1 and number == signal.SIGINT:
             raise KeyboardInterrupt
-        asked.ask()
+        interruption.request()
 
     old = {number: signal.signal(number, remember) for number in SIGNALS}
     try:
-        yield asked
+        yield interruption
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from math import log
 from typing import Literal
 
 import torch
-import torch.nn.functional as nnf
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from issbench.bench.engine.backbones import make_backbone
 from issbench.methods.method import Output
-from issbench.methods.shared import collectives as processes
 
 _ATROUS_RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}  # DeepLab-v3, by output stride
 
@@ -100,46 +96,3 @@ def start_new_classes(network: Network, how: Literal["default", "background"]) -
         new.weight.copy_(first.weight[:1].expand_as(new.weight))
         new.bias.copy_(bias)
         first.bias[0] = bias
-
-
-def synchronise_norms(network: nn.Module, device: torch.device) -> nn.Module:
-    """Batch norms with the statistics of all processes, where there are several."""
-    if processes.count() == 1:
-        return network
-    if device.type == "cuda":
-        from timm.layers import convert_sync_batchnorm
-
-        convert: Callable[[nn.Module], nn.Module] = convert_sync_batchnorm
-        return convert(network)
-    for module in network.modules():
-        if isinstance(module, _BatchNorm):
-            module.forward = partial(_norm_of_all, module)  # PyTorch has it for GPUs alone
-    return network
-
-
-def _norm_of_all(norm: _BatchNorm, maps: Tensor) -> Tensor:
-    """A batch norm of maps [B, D, H, W] of which each process has some."""
-    if not norm.training:
-        result = nnf.batch_norm(maps, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-    else:
-        values = maps.float()
-        count, mean, variance = _moments(values)
-        scale = norm.weight * (variance + norm.eps).rsqrt()
-        result = (values - mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None]
-        result = result.to(maps.dtype)
-        with torch.no_grad():
-            norm.num_batches_tracked += 1
-            norm.running_mean.lerp_(mean, norm.momentum)
-            norm.running_var.lerp_((variance * count / (count - 1)).float(), norm.momentum)
-    return norm.act(norm.drop(result)) if hasattr(norm, "act") else result  # timm's have the activation in them
-
-
-def _moments(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each channel of the maps of all processes: how many values there are, their mean and variance."""
-    own = maps.mean(dim=(0, 2, 3))
-    spread = (maps - own[:, None, None]).square().sum(dim=(0, 2, 3))
-    # One exchange, in double precision: in single the mean square less the squared mean would lose digits.
-    count, mean = maps.numel() // maps.shape[1] * torch.ones_like(own, dtype=torch.float64), own.double()
-    count, sums, squares = processes.total(torch.stack([count, count * mean, spread + count * mean.square()]))
-    mean = sums / count
-    return count, mean.float(), (squares / count - mean.square()).float()

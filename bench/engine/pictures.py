@@ -10,18 +10,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from issbench.bench.engine.plan import Plan, StepPlan, make_plan, open_data, step_of
+from issbench.bench.data import open_data
+from issbench.bench.engine.assemble import step_of
+from issbench.bench.engine.plan import Plan, StepPlan, make_plan
 from issbench.bench.engine.predict import Predictor, load_predictor
+from issbench.bench.engine.stored import load_tensors
 from issbench.bench.experiment import experiment_of
 from issbench.errors import UsageError
 from issbench.methods.method import Batch, Method
+from issbench.results.record import Record
 from issbench.scenarios.datasets import load_dataset
 from issbench.scenarios.datasets.base import IGNORE, Dataset
 from issbench.scenarios.scenario import make_scenario
@@ -57,7 +59,7 @@ class Sample:
 class Scene:
     """The images of runs that differ in method and seed alone. Reads no label until it is asked to."""
 
-    def __init__(self, record: dict[str, Any], data: str | None = None):
+    def __init__(self, record: Record, data: str | None = None):
         self.experiment = experiment_of(record["experiment"], data)
         dataset = load_dataset(self.experiment.dataset, self.experiment.data)
         self.domain = self.experiment.setting == "domain"
@@ -115,8 +117,7 @@ def _cut(dataset: Dataset, name: str, table: np.ndarray, crop: int) -> Sample:
 
 
 def _first_with(dataset: Dataset, ids: Sequence[str], wanted: Sequence[set[int]], count: int) -> list[str]:
-    """The first images that hold a class of each set, each with other classes; filled up with more of them, and
-    with the first ones of all."""
+    """Prefer images with a class of every set, and with distinct combinations of classes; fill up with others."""
     found: dict[frozenset[int], str] = {}
     more: list[str] = []
     for name in ids[:_LOOKS]:
@@ -132,7 +133,7 @@ def _first_with(dataset: Dataset, ids: Sequence[str], wanted: Sequence[set[int]]
 class Relabelling:
     """The labels that methods give to a step's training images (`Method.targets`), from runs of one scenario."""
 
-    def __init__(self, record: dict[str, Any], step: int, device: torch.device, data: str | None = None):
+    def __init__(self, record: Record, step: int, device: torch.device, data: str | None = None):
         experiment = experiment_of(record["experiment"], data)
         if experiment.setting == "domain":
             raise UsageError("a domain-incremental scenario gives all labels: there are no pseudo-labels to show")
@@ -150,17 +151,17 @@ class Relabelling:
     def choose(self, count: int) -> list[str]:
         """The first training images of the step in which old classes lie hidden in the background."""
         old = {label for labels in self._learned[:-1] for label in labels}
-        ids = self.step.data.train.ids
+        ids = self.step.view.data.train.ids
         return _first_with(self.data.dataset, ids, [old, set(self._learned[-1])], count)
 
     def sample(self, name: str) -> Sample:
         """A training image of the step with the labels that the step gives (channels)."""
-        ids = self.step.data.train.ids
+        ids = self.step.view.data.train.ids
         if name not in ids:
             raise UsageError(f"step {self.index} does not train on an image {name!r}; its first one is {ids[0]}")
-        return _cut(self.data.dataset, name, self.step.data.train.table, self.experiment.recipe.crop)
+        return _cut(self.data.dataset, name, self.step.view.data.train.table, self.experiment.recipe.crop)
 
-    def targets(self, record: dict[str, Any], store: Path, samples: Sequence[Sample]) -> list[np.ndarray]:
+    def targets(self, record: Record, store: Path, samples: Sequence[Sample]) -> list[np.ndarray]:
         """What a run's method makes of the samples' labels: uint8 [S, S] in the dataset's labels.
 
         The student is the network after the step, the teacher the one before; statistics are those of the training.
@@ -188,14 +189,16 @@ def _step(plan: Plan, index: int) -> StepPlan:
 
 def _restored(plan: Plan, step: StepPlan, student: Predictor) -> Method:
     """The method with the state that it had at the end of the step. UsageError where its code has changed since."""
-    network = student.network
-    method = plan.method(plan.options, step_of(step, network.feature_channels, network.encoder_channels))
-    path = student.folder / "method.safetensors"
+    data = step.view.data
+    made_for = step_of(step.index, data.classes_per_step, data.domain, student.network)
+    method = plan.method(plan.options, made_for)
+    folder = student.folder
     try:
-        lacking = method.load_state_dict(load_file(path), strict=False).missing_keys
+        state = load_tensors(folder, "method", folder.resolve().name)
+        lacking = method.load_state_dict(state, strict=False).missing_keys
         reason = f"it lacks {', '.join(lacking)}" if lacking else ""
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
     if reason:
-        raise UsageError(f"{path} does not fit {method.name} as it is now ({reason}); `bench run` it again")
+        raise UsageError(f"the state in {folder} does not fit {method.name} ({reason}); `bench run` it again")
     return method.to(student.device).eval()

@@ -3,39 +3,54 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
-import numpy as np
 import torch
 
+from issbench.bench import data as opening
+from issbench.bench.data import Data, OnScan, StepView
+from issbench.bench.engine import distributed
+from issbench.bench.engine.assemble import channels_per_step
+from issbench.bench.engine.backbones import weights_identity
 from issbench.bench.engine.environment import has_bf16
-from issbench.bench.engine.loading import BatchOrder
-from issbench.bench.engine.store import hash_of
+from issbench.bench.engine.fingerprint import class_fingerprint, fingerprint
+from issbench.bench.engine.order import BatchOrder
 from issbench.bench.experiment import Experiment
+from issbench.bench.identity import hash_of, what_differs
+from issbench.bench.metrics import Metric, counters, metrics_for
+from issbench.bench.recipe import Recipe
 from issbench.errors import UsageError
-from issbench.methods.interface.options import parse_options
-from issbench.methods.interface.registry import load_method
-from issbench.methods.interface.source import code_of
-from issbench.methods.method import Method, Step
-from issbench.scenarios.datasets import load_dataset
-from issbench.scenarios.datasets.base import Dataset, Split
-from issbench.scenarios.presence import Presence, presence
-from issbench.scenarios.protocol import Protocol
-from issbench.scenarios.scenario import Scenario, make_scenario
-from issbench.scenarios.views import StepData, View, step_data
+from issbench.methods.interface.options import resolved_options
+from issbench.methods.interface.registry import load_method, method_info
+from issbench.methods.method import Method
+from issbench.scenarios.datasets.base import Dataset
+from issbench.scenarios.scenario import Scenario
 
-NUMERICS = 2
-"""Raised by hand when a change of the engine, the network or what methods share changes results."""
+_ENGINE = "issbench.bench.engine"
+TRAINING = (
+    (f"{_ENGINE}.assemble", "assemble"),
+    (f"{_ENGINE}.order", "BatchOrder"),
+    (f"{_ENGINE}.samples", "TrainingSamples"),
+    (f"{_ENGINE}.samples", "Normalise"),
+    (f"{_ENGINE}.loading", "Share"),
+    (f"{_ENGINE}.training", "train"),
+    ("issbench.methods.method", "Method"),
+    ("issbench.scenarios.datasets.images", "read_image"),
+)
+"""The code that trains: with all that it names it is in the key of each step."""
+TESTING = (
+    (f"{_ENGINE}.evaluation", "count_images"),
+    (f"{_ENGINE}.samples", "Samples"),
+    (f"{_ENGINE}.samples", "Normalise"),
+    ("issbench.scenarios.datasets.images", "read_image"),
+)
+"""The code that tests: it is in the name of each evaluation."""
 
 _FIRST_STEP = "cross-entropy"
 """The method of the first step, which all methods share."""
-
-OnScan = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -45,53 +60,40 @@ class StepPlan:
     key: str
     previous: str | None
     identity: dict[str, Any]
-    data: StepData
-    settings: dict[str, Any]
-    """The recipe of this step."""
+    """What the key is a hash of."""
+    view: StepView
+    recipe: Recipe
+    """The recipe of this step; its precision is decided."""
     seed: int
     method: str | None
     """The method that trains the step; None: the first step that all methods share."""
-    options: Any
-    test_view: str
-    """A hash of the test images and how their labels read."""
+    evaluations: dict[str, str]
+    """For each kind of counts the name of the test that gives them."""
 
     @property
     def index(self) -> int:
         """The number of the step in its scenario."""
-        return self.data.index
+        return self.view.data.index
+
+    @property
+    def train_ids(self) -> tuple[str, ...]:
+        """The images that the step trains on."""
+        return self.view.data.train.ids
+
+    @property
+    def order(self) -> BatchOrder:
+        """The order in which it sees them."""
+        return BatchOrder(len(self.train_ids), self.recipe.batch, self.recipe.epochs, self.seed, self.index)
 
     @property
     def images_seen(self) -> int:
         """Images that the training goes through, each counted as often as it is seen."""
-        batch, epochs = self.settings["batch"], self.settings["epochs"]
-        return batch * len(BatchOrder(len(self.data.train.ids), batch, epochs, self.seed, self.index))
+        return self.recipe.batch * len(self.order)
 
     @property
     def channels_per_step(self) -> tuple[int, ...]:
         """Classifier channels that each step up to this one added; the first has the background."""
-        first, *later = self.data.classes_per_step
-        return (1 + first, *later)
-
-
-@dataclass(frozen=True)
-class Data:
-    """A dataset and the class presence of its splits."""
-
-    dataset: Dataset
-    train: Presence
-    test: Presence
-    _steps: dict[Any, tuple[StepData, str, str]] = field(default_factory=dict, compare=False, repr=False)
-
-    def step(
-        self, scenario: Scenario, protocol: Protocol, index: int, cumulative: bool
-    ) -> tuple[StepData, str, str]:
-        """The data of a step, and hashes of what it trains on and of what it is tested on; worked out once for all
-        runs of a sweep that share them."""
-        asked = (scenario, protocol, index, cumulative)
-        if asked not in self._steps:
-            data = step_data(scenario, self.dataset, protocol, index, self.train, self.test, cumulative)
-            self._steps[asked] = (data, _view_identity(data.train), _view_identity(data.test))
-        return self._steps[asked]
+        return channels_per_step(self.view.data.classes_per_step)
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,13 @@ class Plan:
 
     @property
     def dataset(self) -> Dataset:
-        """The dataset."""
+        """What the images and labels are read from."""
         return self.data.dataset
+
+    @cached_property
+    def run_name(self) -> str:
+        """The name of the run's folder."""
+        return opening.run_name(self.experiment, self.data, self.scenario)
 
     @cached_property
     def method(self) -> type[Method]:
@@ -114,17 +121,27 @@ class Plan:
         return load_method(self.experiment.method_name)
 
     @cached_property
+    def resolved(self) -> dict[str, Any]:
+        """All options with their values: the method's defaults, those published for the dataset, those of the
+        user."""
+        e = self.experiment
+        return resolved_options(method_info(e.method_name), self.dataset.name, e.method_options)
+
+    @cached_property
     def options(self) -> Any:
-        """The method's options: its defaults, those published for the dataset, those of the user."""
-        method = self.method
-        published = method.published.get(self.dataset.name)
-        return parse_options(method.name, method.Options, self.experiment.method_options, published)
+        """The options as the method takes them."""
+        return self.method.Options(**self.resolved)
+
+    @cached_property
+    def metrics(self) -> list[Metric]:
+        """What is measured: the usual metrics, and those that the experiment asks for."""
+        return metrics_for(self.experiment.metrics)
 
     @cached_property
     def method_identity(self) -> dict[str, Any]:
-        """What makes the method's result its own: name, options, and the code of its file."""
-        options = dataclasses.asdict(self.options)
-        return {"name": self.experiment.method_name, "options": options, "code": code_of(self.method)}
+        """What makes the method's result its own: name, options that differ from its defaults, and its code."""
+        name = self.experiment.method_name
+        return {"name": name, "options": what_differs(self.options), "code": _code_of(self.method)}
 
     @cached_property
     def steps(self) -> tuple[StepPlan, ...]:
@@ -137,86 +154,85 @@ class Plan:
                 plans.append(self._step(index, None if alone else plans[-1].key))
         return tuple(plans)
 
+    @property
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """The key of each step, and the name of its first evaluation."""
+        return tuple((step.key, next(iter(step.evaluations.values()))) for step in self.steps)
+
     def _step(self, index: int, previous: str | None) -> StepPlan:
         experiment, cumulative = self.experiment, index > 0 and self.method.cumulative
-        data, view, test_view = self.data.step(self.scenario, experiment.protocol, index, cumulative)
+        view = self.data.view(self.scenario, experiment.protocol, index, cumulative)
         # Joint training starts afresh, so it follows the recipe of a first step.
-        settings = experiment.recipe.for_step(0 if cumulative else index)
-        if settings["precision"] == "auto":
-            settings["precision"] = "bf16" if has_bf16(self.device) else "fp32"
+        recipe = decided(experiment.recipe.for_step(0 if cumulative else index), self.device)
         identity = {
-            "numerics": NUMERICS,
+            "code": _training_code(),
             "previous": previous,
             "step": index,
             "method": _FIRST_STEP if index == 0 else self.method_identity,
             "dataset": self.dataset.name,
-            "labels": [self.data.train.content, *([self.data.test.content] if data.domain else [])],
-            "view": view,
-            "classes_per_step": list(data.classes_per_step),
-            "domain": data.domain,
-            "recipe": settings | {"weights": _content(settings["weights"])},
+            "data": view.train,
+            "classes_per_step": list(view.data.classes_per_step),
+            "domain": view.data.domain,
+            "recipe": what_differs(recipe),
+            "weights": None if previous else weights_identity(recipe.backbone, recipe.weights),
             "seed": experiment.seed,
         }
+        # A later step takes its weights from the one before, whatever these began with.
+        if previous:
+            identity["recipe"].pop("weights", None)
         method = None if index == 0 else experiment.method_name
-        options = None if index == 0 else self.options
-        key, seed = hash_of(identity), experiment.seed
-        return StepPlan(key, previous, identity, data, settings, seed, method, options, test_view)
-
-    def evaluation_name(self, step: StepPlan) -> str:
-        """Names a step's evaluation by the test images, how their labels read, and the crop."""
-        view, labels, crop = step.test_view, self.data.test.content, step.settings["crop"]
-        return f"evaluation-{hash_of({'view': view, 'labels': labels, 'crop': crop})}"
+        kinds = counters(self.metrics)
+        evaluations = {kind: _evaluation_name(view, recipe, kind, metric) for kind, metric in kinds.items()}
+        return StepPlan(hash_of(identity), previous, identity, view, recipe, experiment.seed, method, evaluations)
 
     def state_name(self) -> str:
-        """Names the state that the method draws from the finished first step (`Method.end`)."""
+        """Names the state that the method draws from the finished first step (`Method.after_first_step`)."""
         return f"state-{hash_of(self.method_identity)}"
 
 
-def open_data(experiment: Experiment, on_scan: OnScan | None = None) -> Data:
-    """The experiment's dataset; reads every label, unless the table of class presence is cached."""
-    dataset = load_dataset(experiment.dataset, experiment.data)
-    if experiment.setting == "domain":
-        dataset = dataset.with_domains()
+def decided(recipe: Recipe, device: torch.device) -> Recipe:
+    """The recipe with the precision that `auto` is on a device."""
+    if recipe.precision != "auto":
+        return recipe
+    return dataclasses.replace(recipe, precision="bf16" if has_bf16(device) else "fp32")
 
-    def scan(split: Split) -> Presence:
-        report = None if on_scan is None else (lambda done, total: on_scan(f"{dataset.name} {split}", done, total))
-        return presence(dataset, split, report)
 
-    return Data(dataset, scan("train"), scan("test"))
+def make_plans(
+    experiments: Sequence[Experiment], device: torch.device, on_scan: OnScan | None = None
+) -> list[Plan]:
+    """The plans of all experiments; what they read from the same directory is opened once."""
+    with distributed.main_first():  # it leaves the tables of class presence in the cache
+        opened = opening.open_all(experiments, on_scan)
+    return [make_plan(experiment, data, device) for experiment, data in zip(experiments, opened, strict=True)]
 
 
 def make_plan(experiment: Experiment, data: Data, device: torch.device) -> Plan:
     """Lay out the steps of an experiment; every mistake of the user that is left shows here."""
-    scenario = make_scenario(
-        experiment.scenario, data.dataset, experiment.setting, experiment.order, experiment.classes
-    )
-    plan = Plan(experiment, data, scenario, device)
+    plan = Plan(experiment, data, opening.scenario_of(experiment, data), device)
     for step in plan.steps:  # their making checks the options of the method
-        if not step.data.train.ids:
+        if not step.train_ids:
             raise UsageError(
-                f"step {step.index} of {scenario.name} has no training image in {data.dataset.name}: none holds "
-                "its classes; choose --classes that the data have, or another split"
+                f"step {step.index} of {plan.scenario.name} has no training image in {data.dataset.name}: "
+                "none holds its classes; choose --classes that the data have, or another split"
             )
     return plan
 
 
-def step_of(plan: StepPlan, feature_channels: int, encoder_channels: int) -> Step:
-    """The step as its method sees it."""
-    data = plan.data
-    return Step(data.index, data.classes_per_step, data.domain, feature_channels, encoder_channels)
+def _evaluation_name(view: StepView, recipe: Recipe, kind: str, metric: type[Metric]) -> str:
+    """Names a test by the content of its images and labels, the crop, and the code that counts."""
+    return f"evaluation-{hash_of([view.test, recipe.crop, kind, _testing_code(metric)])}"
 
 
-def _content(weights: str) -> str:
-    """First weights by what they are: a file by a hash of its bytes."""
-    path = Path(weights)
-    return _hash_of_file(path, path.stat().st_mtime_ns) if path.is_file() else weights
+@cache
+def _code_of(method: type[Method]) -> str:
+    return class_fingerprint(method)
 
 
-@lru_cache(maxsize=16)
-def _hash_of_file(path: Path, changed: int) -> str:
-    """A hash of a file as it was `changed` last; every step of a sweep asks for it."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:24]
+@cache
+def _training_code() -> str:
+    return fingerprint(*TRAINING)
 
 
-def _view_identity(view: View) -> str:
-    return hash_of([list(view.ids), np.asarray(view.table).tolist()])
+@cache
+def _testing_code(metric: type[Metric]) -> str:
+    return hash_of([fingerprint(*TESTING), class_fingerprint(metric)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ import torch
 import torch.nn.functional as nnf
 from PIL import Image, ImageOps
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from issbench.bench.engine.loading import MEAN, STD
+from issbench.bench.engine.assemble import channels_per_step, frozen, make_network
 from issbench.bench.engine.network import Network
+from issbench.bench.engine.samples import Normalise
+from issbench.bench.engine.stored import load_tensors, read_identity
 from issbench.bench.engine.update import autocast
+from issbench.bench.recipe import Recipe
 from issbench.errors import UsageError
-from issbench.files import read_json
 from issbench.methods.method import Output
 
 _LONGEST = 4
@@ -35,6 +36,7 @@ class Predictor:
 
     folder: Path
     identity: Mapping[str, Any]
+    recipe: Recipe
     network: Network
     device: torch.device
 
@@ -46,7 +48,7 @@ class Predictor:
     @torch.no_grad()
     def output(self, images: Tensor, stages: bool = False) -> Output:
         """The network's output for images uint8 [B, 3, H, W], as it is tested."""
-        return self._output(self._normalised(images), stages)
+        return self._output(Normalise(self.device)(images), stages)
 
     def labels(self, images: Tensor) -> np.ndarray:
         """The predicted channels uint8 [B, H, W] of images uint8 [B, 3, H, W]."""
@@ -59,25 +61,21 @@ class Predictor:
         The image is resized as in the test, its shorter side to the crop of the recipe, but nothing is cut off: it
         is padded to whole strides, and the logits without the padding are interpolated to the image's own size.
         """
-        recipe = self.identity["recipe"]
-        width, height = seen_size(image.size, recipe["crop"])
+        width, height = seen_size(image.size, self.recipe.crop)
         small = image.resize((width, height), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1)[None]
-        stride = recipe["output_stride"]
+        stride = self.recipe.output_stride
         padding = (0, -width % stride, 0, -height % stride)
         # Zeros after the normalisation, as the network's own convolutions pad.
-        logits = self._output(nnf.pad(self._normalised(pixels), padding)).logits[:, :, :height, :width]
+        logits = self._output(nnf.pad(Normalise(self.device)(pixels), padding)).logits[:, :, :height, :width]
         return _best(logits, (image.height, image.width)).cpu().numpy()
 
     def _output(self, images: Tensor, stages: bool = False) -> Output:
         # On the CPU single precision is faster, also for a network that was trained on a GPU in half precision.
-        half = self.identity["recipe"]["precision"] == "bf16" and self.device.type == "cuda"
-        with autocast(self.device, half):
-            return self.network(images, stages)
-
-    def _normalised(self, images: Tensor) -> Tensor:
-        mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) * 255 for values in (MEAN, STD))
-        return ((images.to(self.device).float() - mean) / std).contiguous(memory_format=torch.channels_last)
+        recipe = self.recipe if self.device.type == "cuda" else replace(self.recipe, precision="fp32")
+        with autocast(self.device, recipe):
+            output: Output = self.network(images, stages)
+        return output
 
 
 def seen_size(size: tuple[int, int], crop: int) -> tuple[int, int]:
@@ -101,27 +99,24 @@ def _best(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def load_predictor(folder: Path, device: torch.device) -> Predictor:
-    """The network of a step's folder in a run store. UsageError where it is none, or is damaged."""
+    """The network of a step's folder in a run store. UsageError where it is not one, or is damaged."""
     if not (folder / "identity.json").is_file() or not (folder / "weights.safetensors").is_file():
-        raise UsageError(f"{folder} is no finished step (a folder steps/KEY with weights.safetensors)")
+        raise UsageError(f"{folder} is not a finished step (a folder steps/KEY with weights.safetensors)")
+    key = folder.resolve().name
     try:
-        identity = read_json(folder / "identity.json")
-        recipe = identity["recipe"]
-        first, *later = identity["classes_per_step"]
-        weights = load_file(folder / "weights.safetensors")
-        network = Network(
-            recipe["backbone"], "none", recipe["output_stride"], recipe["aspp_channels"], (1 + first, *later)
-        )
-        network.load_state_dict(weights)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        identity = read_identity(folder, key)
+        recipe = Recipe(**identity["recipe"])
+        channels = channels_per_step(tuple(identity["classes_per_step"]))
+        network = frozen(make_network(recipe, channels, "none"), load_tensors(folder, "weights", key), device)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"step {folder} cannot be read ({reason}); remove it and run again") from None
-    network.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)
-    return Predictor(folder, identity, network, device)
+    return Predictor(folder, identity, recipe, network, device)
 
 
 def read_image(path: Path) -> Image.Image:
-    """An image file as RGB, turned as its EXIF data say. UsageError for what is no image with 8 bits a channel."""
+    """An image file as RGB, turned as its EXIF data say. UsageError for what is not an image with 8 bits a
+    channel."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name its images, as in {path}/*.jpg")
     try:
@@ -137,7 +132,7 @@ def read_image(path: Path) -> Image.Image:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError(f"{path} is no image that can be read ({error}); give JPEG, PNG or the like") from None
+        raise UsageError(f"{path} cannot be read as an image ({error}); give JPEG, PNG or the like") from None
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -7,7 +7,6 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,41 +14,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from issbench.bench.position import FILE, Position, write_position
 from issbench.errors import UsageError, UserError, reason_of
-from issbench.files import read_json, write_json
 
 if TYPE_CHECKING:
     from issbench.bench.engine.plan import Plan
+    from issbench.results.record import StepRecord
 
-_FILE = "progress.json"
 _EVERY = 10.0
 """Seconds between two writings of the file: hundreds of runs may share a file system."""
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where the training of a run is."""
-
-    step: int
-    last_step: int
-    iteration: int
-    """Of this step, as are the following."""
-    iterations: int
-    epoch: int
-    epochs: int
-    left: float | None
-    """Seconds to the end of the step; None if not yet known."""
-    updated: float
-    """When this was so, in seconds since 1970."""
-
-
-def read_position(folder: Path) -> Position | None:
-    """Where the run of this folder is, or was when it was stopped; None before its first training and after its
-    last."""
-    try:
-        return Position(**read_json(folder / _FILE))
-    except (OSError, ValueError, TypeError):  # none, or one of another version
-        return None
 
 
 class Reporter:
@@ -66,7 +39,7 @@ class Reporter:
         self._epochs = self._total = self._start = self._step = self._done = 0
         self._started = self._written = 0.0
         self._last_step = 0
-        self._file: Path | None = None
+        self._folder: Path | None = None
 
     @property
     def live(self) -> bool:
@@ -104,7 +77,7 @@ class Reporter:
         """The next run begins; its lines go to `log.txt` in its folder, too."""
         experiment = plan.experiment
         self._run, self._log = experiment.method, folder / "log.txt"
-        self._file, self._last_step = folder / _FILE, plan.steps[-1].index
+        self._folder, self._last_step = folder, plan.steps[-1].index
         self._board = self._board_of and self._board_of(folder / "tensorboard")
         self.note(f"{experiment.scenario} {experiment.setting}, order {experiment.order}, seed {experiment.seed}")
 
@@ -137,7 +110,7 @@ class Reporter:
 
     def _write_position(self, iteration: int) -> None:
         """Tell `bench status` where the run is. A file system that refuses this must not end the run."""
-        if self._file is None:
+        if self._folder is None:
             return
         left = self._left(iteration) if iteration > self._start else None
         position = Position(
@@ -152,7 +125,7 @@ class Reporter:
         )
         self._written = time.monotonic()
         with suppress(OSError):
-            write_json(self._file, asdict(position))
+            write_position(self._folder, position)
 
     def end_epoch(self, epoch: int, terms: dict[str, float], iteration: int, seconds: float) -> None:
         """An epoch is over; `terms` are the means of the loss terms."""
@@ -170,9 +143,9 @@ class Reporter:
         if self._bars:
             self._bars.remove_task(self._tasks.pop("training"))
 
-    def end_step(self, record: dict[str, Any]) -> None:
+    def end_step(self, record: StepRecord) -> None:
         """A step is evaluated, or was found in the store."""
-        known = {name: value for name, value in record["groups"].items() if value is not None}
+        known = {name: value for name, value in record["metrics"]["groups"].items() if value is not None}
         for name, value in known.items() if self._board else ():
             self._board.add_scalar(f"mIoU/{name}", value, record["step"])
         groups = ", ".join(f"{name} {value:.1f}" for name, value in known.items())
@@ -185,10 +158,10 @@ class Reporter:
         """The run is complete."""
         if self._board:
             self._board.close()
-        if self._file:
+        if self._folder:
             with suppress(OSError):
-                self._file.unlink(missing_ok=True)
-        self._log = self._board = self._file = None
+                (self._folder / FILE).unlink(missing_ok=True)
+        self._log = self._board = self._folder = None
 
     def fail_run(self, error: Exception) -> None:
         """The run ended in an error, and another one begins; one that no user can mend is logged with its place."""

@@ -1,4 +1,4 @@
-"""What a method costs: an iteration of its training beside its floor, in turns, in one process.
+"""What a method costs: an iteration of its training beside its floor, alternately, in one process.
 
 The floor is what no implementation of the method can avoid: its own student trained with cross-entropy alone,
 and the teacher's forward pass where it has a teacher. Data loading is left out of both.
@@ -9,27 +9,28 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as nnf
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from issbench.bench.engine.engine import arithmetic
-from issbench.bench.engine.environment import has_bf16, peak_memory, reset_peak_memory, seed_torch
-from issbench.bench.engine.network import Network, start_new_classes
+from issbench.bench.engine.assemble import assemble, make_network, on_device, step_of
+from issbench.bench.engine.environment import arithmetic, peak_memory, reset_peak_memory, seed_generators
+from issbench.bench.engine.network import Network
+from issbench.bench.engine.plan import decided
 from issbench.bench.engine.seeds import derive_seed
-from issbench.bench.engine.update import Training, autocast, make_optimizer, update
+from issbench.bench.engine.update import Training, autocast, update
 from issbench.bench.experiment import parse_method
 from issbench.bench.recipe import Recipe
-from issbench.methods.interface.options import parse_options
-from issbench.methods.interface.registry import load_method
-from issbench.methods.method import IGNORE, Batch, Batches, Method, NoOptions, Step
+from issbench.methods.interface.options import resolved_options
+from issbench.methods.interface.registry import load_method, method_info
+from issbench.methods.method import IGNORE, Batch, Batches, Method, NoOptions
 
 _SEED = 0
 _WARM_UP = 2  # rounds
@@ -37,7 +38,7 @@ _LEAST_ROUNDS, _LEAST_SECONDS = 5, 5.0  # both are reached
 _BATCHES = 2  # that the hooks `begin` and `end` see
 _BLOCKS = 8  # of one label, along each side of an image
 _PROFILED = 3  # iterations; the median of each operation is reported
-_RATE = 1e-12  # the optimiser works as ever, but the weights stay
+_RATE = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +53,14 @@ class Workload:
     device: torch.device
 
     @property
-    def bf16(self) -> bool:
-        """Whether the forward pass is in half precision."""
-        precision = self.recipe.precision
-        return has_bf16(self.device) if precision == "auto" else precision == "bf16"
+    def step_recipe(self) -> Recipe:
+        """The recipe of the measured step, with a rate at which the optimiser works as ever but the weights
+        stay."""
+        return decided(replace(self.recipe.for_step(1), lr=_RATE), self.device)
 
-    def step(self, index: int, network: Network) -> Step:
-        """The base step (0) or the measured one (1)."""
-        classes = (self.classes - 1 - self.new, self.new)[: index + 1]
-        channels = {"feature_channels": network.feature_channels, "encoder_channels": network.encoder_channels}
-        return Step(index, classes, **channels)
+    def classes_per_step(self, index: int) -> tuple[int, ...]:
+        """Foreground classes of the base step (index 0), and of the measured one (index 1)."""
+        return (self.classes - 1 - self.new, self.new)[: index + 1]
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,10 @@ class Pair:
     step: Training
     images: Tensor
     labels: Tensor
-    bf16: bool
 
     def iterate(self, training: Training) -> dict[str, Tensor]:
         """One iteration of either, as the engine makes it."""
-        return update(training, self.images, self.labels, self.bf16)
+        return update(training, self.images, self.labels)
 
 
 class Operation(NamedTuple):
@@ -123,9 +121,9 @@ class Speed:
 
 def resolve(spec: str) -> tuple[type[Method], Any]:
     """Class and options of `gsc:lambda1=0.5`."""
-    name, values = parse_method(spec)
+    name, given = parse_method(spec)
     method_class = load_method(name)
-    return method_class, parse_options(name, method_class.Options, values)
+    return method_class, method_class.Options(**resolved_options(method_info(name), "", given))
 
 
 def measure(
@@ -144,7 +142,7 @@ def measure(
         for _ in range(_WARM_UP):
             pair.iterate(pair.floor)
             pair.iterate(pair.step)
-        floor, step = _time_in_turns(pair, rounds)
+        floor, step = _time_alternately(pair, rounds)
         memory = _peak(pair, pair.floor), _peak(pair, pair.step)
         operations = _compare_operations(pair) if with_operations else ()
     return Speed(spec, workload.recipe.batch, floor, step, memory, operations)
@@ -152,34 +150,21 @@ def measure(
 
 def set_up(method_class: type[Method], options: Any, workload: Workload) -> Pair:
     """Floor and step as the engine sets up a step, with random weights and images."""
-    seed_torch(_SEED, workload.device)
-    base = workload.classes - workload.new
-    student = _network(workload, base, workload.new)
-    teacher, previous = None, {}
-    if not method_class.cumulative:
-        old = _network(workload, base)
-        student.load_state_dict(old.state_dict(), strict=False)
-        start_new_classes(student, method_class.new_classifier)
-        if method_class.end is not Method.end:
-            first = _network(workload, base)  # no teacher: the hook may change it
-            first.load_state_dict(old.state_dict())
-            previous = _state_after_first_step(method_class(options, workload.step(0, first)), first, workload)
-        if method_class.uses_teacher:
-            teacher = old.requires_grad_(False).eval()
-    step = workload.step(1, student)
-    method = method_class(options, step)
-    plain = list(student.state_dict())
-    method.to(workload.device).prepare(student)
-    optimizer = make_optimizer(student, method, workload.recipe.for_step(1) | {"lr": _RATE})
+    seed_generators(_SEED, workload.device)
+    recipe = workload.step_recipe
+    old = make_network(recipe, (workload.classes - workload.new,), "none")
+    weights = None if method_class.cumulative else {name: t.clone() for name, t in old.state_dict().items()}
+    classes = workload.classes_per_step(1)
+    step = assemble(1, classes, False, method_class, options, recipe, weights, workload.device)
+    state: dict[str, Tensor] = {}
+    if weights is not None and method_class.after_first_step is not Method.after_first_step:
+        state = _state_after_first_step(method_class, options, on_device(old, workload.device), workload)
     with torch.no_grad():
-        method.begin(student, _look(workload, 1, teacher, None), previous)
-    student.train()
-    return Pair(
-        Training(student, teacher, Method(NoOptions(), step), optimizer, plain),
-        Training(student, teacher, method, optimizer, plain),
-        *make_batch(workload, 1),
-        workload.bf16,
-    )
+        step.method.begin(step.student, _passes(workload, 1, teacher=step.teacher), state)
+    step.student.train()
+    plain = Method(NoOptions(), step.method.step)
+    floor = Training(step.student, step.teacher, plain, step.optimizer, recipe, step.plain_tensor_names)
+    return Pair(floor, step, *make_batch(workload, 1))
 
 
 def make_batch(workload: Workload, step: int, index: int = 0) -> tuple[Tensor, Tensor]:
@@ -195,25 +180,24 @@ def make_batch(workload: Workload, step: int, index: int = 0) -> tuple[Tensor, T
     return images.to(workload.device, memory_format=torch.channels_last), labels.to(workload.device)
 
 
-def _network(workload: Workload, *channels: int) -> Network:
-    recipe = workload.recipe
-    network = Network(recipe.backbone, recipe.weights, recipe.output_stride, recipe.aspp_channels, channels)
-    return network.to(workload.device, memory_format=torch.channels_last)
-
-
-def _state_after_first_step(method: Method, network: Network, workload: Workload) -> dict[str, Tensor]:
-    """The state that a method with the hook `end` draws from the finished first step."""
-    method.to(workload.device).end(network.eval(), _look(workload, 0, None, network))
+def _state_after_first_step(
+    method_class: type[Method], options: Any, network: Network, workload: Workload
+) -> dict[str, Tensor]:
+    """The state that a method with the hook `after_first_step` draws from the finished first step."""
+    method = method_class(options, step_of(0, workload.classes_per_step(0), False, network)).to(workload.device)
+    method.after_first_step(network.eval(), _passes(workload, 0, student=network))
     return method.state_dict()
 
 
-def _look(workload: Workload, step: int, teacher: nn.Module | None, student: nn.Module | None) -> Batches:
-    """What stands for a pass over the images of a step in the hooks `begin` and `end`."""
+def _passes(
+    workload: Workload, step: int, student: Network | None = None, teacher: Network | None = None
+) -> Batches:
+    """What stands for a pass over the images of a step in the hooks of a method."""
 
     def batches() -> Iterator[Batch]:
         for index in range(_BATCHES):
             images, labels = make_batch(workload, step, index)
-            with autocast(workload.device, workload.bf16):
+            with autocast(workload.device, workload.step_recipe):
                 seen = None if student is None else student(images, stages=True)
                 old = None if teacher is None else teacher(images, stages=True)
             yield Batch(labels, seen, old)
@@ -221,7 +205,7 @@ def _look(workload: Workload, step: int, teacher: nn.Module | None, student: nn.
     return batches
 
 
-def _time_in_turns(pair: Pair, rounds: int | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _time_alternately(pair: Pair, rounds: int | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Seconds of floor and step by round; the one that comes first changes with each round."""
     floor, step = [], []
     both = [(pair.floor, floor), (pair.step, step)]
@@ -249,8 +233,8 @@ def _peak(pair: Pair, training: Training) -> int | None:
         reset_peak_memory(device)
         pair.iterate(training)
         return peak_memory(device)
-    # The profiler tells what is allocated, and freed of that. So the gradients of the iteration before must be
-    # its own, too: the peak is the second iteration's.
+    # The profiler only sees memory allocated while it runs, so two iterations are profiled and the second one's
+    # peak is used.
     training.optimizer.zero_grad(set_to_none=True)
     held = _held(pair)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:

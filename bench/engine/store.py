@@ -1,63 +1,81 @@
 """The run store: results of steps under their keys, checkpoints inside a step, and one record per run.
 
+OUT/store.json                   the format of the store
 OUT/runs/RUN/run.json            the experiment and the records of its steps
+OUT/runs/RUN/unfinished.json     the same of a run that is computed anew, as long as run.json holds a complete one
+OUT/runs/RUN/plan.json           the keys of its steps, and what they were worked out from
+OUT/runs/RUN/outcome.json        whether it is done or why it failed
 OUT/runs/RUN/log.txt             what was printed
 OUT/runs/RUN/progress.json       where its training is, as long as it lasts
 OUT/steps/KEY/                   written once, atomically:
+    seal.json                    the checksums of the files below
     identity.json                what the key is a hash of
-    training.json                time, memory, versions, mean terms of the loss per epoch
+    training.json                time, memory, environment, mean terms of the loss per epoch
     weights.safetensors          the network after the step
     method.safetensors           the method's state after the step
-    evaluation-HASH.json         counts of the confusion matrix, one file per evaluation protocol
-    evaluation-HASH.npz          the same counts image by image
+    evaluation-HASH.json         sums of the counts of a test, one file for each kind of counts
+    evaluation-HASH.npz          the counts image by image
     state-HASH.safetensors       a method's state after a first step that it shares
 OUT/steps/KEY.checkpoint         the state inside an unfinished step
+OUT/steps/KEY.failed.json        why the last attempt at the step failed
 OUT/steps/KEY.lock               there while a process computes the step
+
+Every file that is read back says what it belongs to and has a checksum. One that is damaged or foreign is renamed
+to NAME.damaged and computed anew.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import torch
+import numpy as np
 from filelock import SoftFileLease
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from issbench.bench.engine import distributed, stored
+from issbench.bench.finished import Step, is_done
+from issbench.bench.outcome import State, write_outcome
+from issbench.bench.store_format import check_store, make_store
 from issbench.errors import RunError
-from issbench.files import replacing, write_json
+from issbench.files import DamagedFile, read_sealed, sha256_of, write_arrays, write_sealed
+from issbench.results.record import FORMAT, Record
 
 LEASE = 120.0
 """Seconds without a sign of life after which a step's lock may be broken: longer than NFS caches a file's time."""
 
+P, T = ParamSpec("P"), TypeVar("T")
 
-def hash_of(value: Any) -> str:
-    """A hash (24 hex digits) of plain values, independent of the order of keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+class StepDamaged(RunError):
+    """A finished step that was damaged: it has been set aside, and is to be computed anew."""
+
+
+def _in_main(method: Callable[Concatenate[Store, P], T]) -> Callable[Concatenate[Store, P], T]:
+    """Among several processes the main one alone touches files; the others get what it returns or raises."""
+
+    @wraps(method)
+    def call(self: Store, *args: P.args, **kwargs: P.kwargs) -> T:
+        return distributed.from_main(lambda: method(self, *args, **kwargs))
+
+    return call
 
 
 class Store:
-    """The steps and runs under one directory. Raises RunError where it cannot be written; `look` leaves a
-    directory that is not there alone, for those who only ask what is done."""
+    """The steps and runs under one directory. Every process calls its methods alike, and gets the same answers.
+
+    UsageError for a store of another format, RunError where it cannot be written; `look` leaves a directory that is
+    not there alone, for those who only ask what is done.
+    """
 
     def __init__(self, root: str | Path, look: bool = False):
         self.root = Path(root)
-        if look:
-            return
-        try:
-            (self.root / "steps").mkdir(parents=True, exist_ok=True)
-            (self.root / "runs").mkdir(exist_ok=True)
-        except OSError as error:
-            raise RunError(
-                f"run store {self.root} cannot be written ({error.strerror}); pass another --out"
-            ) from None
+        distributed.from_main(lambda: check_store(self.root) if look else make_store(self.root))
 
     def step_dir(self, key: str) -> Path:
         """Where a finished step lies."""
@@ -67,9 +85,9 @@ class Store:
         """The folder of a run."""
         return self.root / "runs" / run
 
-    def has_step(self, key: str) -> bool:
-        """Whether a step is finished."""
-        return self.step_dir(key).is_dir()
+    def checkpoint_path(self, key: str) -> Path:
+        """The checkpoint inside an unfinished step."""
+        return self.root / "steps" / f"{key}.checkpoint"
 
     def lock(self, key: str, on_loss: Callable[[], None] = lambda: None, lease: float = LEASE) -> SoftFileLease:
         """The lock of a step, among all machines that share the store.
@@ -82,11 +100,24 @@ class Store:
         path = self.root / "steps" / f"{key}.lock"
         return SoftFileLease(path, lease_duration=lease, on_compromise=lambda _: on_loss())
 
+    # Steps
+
+    @_in_main
+    def has_step(self, key: str) -> bool:
+        """Whether a step is finished."""
+        return self.step_dir(key).is_dir()
+
+    @_in_main
+    def missing_steps(self, keys: list[str]) -> set[str]:
+        """Those of the steps that are not finished."""
+        return {key for key in keys if not self.step_dir(key).is_dir()}
+
+    @_in_main
     def save_step(
         self,
         key: str,
-        identity: Any,
-        training: Any,
+        identity: Mapping[str, Any],
+        training: Mapping[str, Any],
         weights: Mapping[str, Tensor],
         state: Mapping[str, Tensor],
     ) -> None:
@@ -94,62 +125,151 @@ class Store:
 
         Where another owner of a lost lock was faster, what it wrote stays.
         """
-        self.remove_remains(key)
-        folder = self.root / "steps" / f".{key}.{uuid.uuid4().hex}"
+        steps = self.root / "steps"
+        stored.remove_remains(steps, key)
+        folder = steps / f".{key}.{uuid.uuid4().hex}"
         folder.mkdir()
         try:
-            write_json(folder / "identity.json", identity)
-            write_json(folder / "training.json", training)
-            _save_tensors(folder / "weights.safetensors", weights)
-            _save_tensors(folder / "method.safetensors", state)
+            stored.write_step(folder, key, identity, training, weights, state)
             folder.rename(self.step_dir(key))
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
-            if not (isinstance(error, OSError) and self.has_step(key)):
+            if not (isinstance(error, OSError) and self.step_dir(key).is_dir()):
                 raise
         self.checkpoint_path(key).unlink(missing_ok=True)
+        (steps / f"{key}.failed.json").unlink(missing_ok=True)
 
-    def remove_remains(self, key: str) -> None:
-        """Remove what killed processes left half written; only the holder of the lock may call this."""
-        for remains in (self.root / "steps").glob(f".{key}.*"):
-            shutil.rmtree(remains) if remains.is_dir() else remains.unlink()
-
+    @_in_main
     def load_weights(self, key: str) -> dict[str, Tensor]:
-        """The network of a finished step, on the CPU."""
-        return load_file(self.step_dir(key) / "weights.safetensors")
+        """The network of a finished step, on the CPU. StepDamaged where it cannot be trusted."""
+        return self._whole(key, lambda folder: stored.load_tensors(folder, "weights", key))
 
-    def load_state(self, key: str, name: str = "method") -> dict[str, Tensor] | None:
-        """The method's state after a finished step, or a named state beside it; None if there is none."""
-        path = self.step_dir(key) / f"{name}.safetensors"
-        return load_file(path) if path.is_file() else None
+    @_in_main
+    def load_state(self, key: str) -> dict[str, Tensor]:
+        """The method's state after a finished step. StepDamaged where it cannot be trusted."""
+        return self._whole(key, lambda folder: stored.load_tensors(folder, "method", key))
 
-    def save_state(self, key: str, name: str, state: Mapping[str, Tensor]) -> None:
-        """Add a named state to a finished step."""
-        _save_tensors(self.step_dir(key) / f"{name}.safetensors", state)
+    @_in_main
+    def load_training(self, key: str) -> dict[str, Any]:
+        """How a finished step was trained. StepDamaged where that cannot be read."""
+        return self._whole(key, lambda folder: read_sealed(folder / "training.json", key))
 
-    def checkpoint_path(self, key: str) -> Path:
-        """The checkpoint inside an unfinished step."""
-        return self.root / "steps" / f"{key}.checkpoint"
+    def _whole(self, key: str, read: Callable[[Path], T]) -> T:
+        folder = self.step_dir(key)
+        try:
+            return read(folder)
+        except (DamagedFile, FileNotFoundError) as error:
+            aside = stored.set_aside(folder)
+            raise StepDamaged(f"{error}; the step was set aside as {aside.name}, and is computed anew") from None
 
+    @_in_main
+    def load_first_state(self, key: str, name: str) -> dict[str, Tensor] | None:
+        """The state that a method drew from the shared first step; None if there is none that can be trusted."""
+        return stored.load_extra(self.step_dir(key), name, key)
+
+    @_in_main
+    def save_first_state(self, key: str, name: str, state: Mapping[str, Tensor]) -> None:
+        """Keep the state that a method drew from the shared first step, beside that step."""
+        stored.write_extra(self.step_dir(key), name, key, state)
+
+    # Evaluations
+
+    @_in_main
+    def has_evaluations(self, key: str, names: list[str]) -> bool:
+        """Whether the counts of tests are there; what is damaged is set aside."""
+        return all(stored.has_evaluation(self.step_dir(key), name, key) for name in names)
+
+    @_in_main
+    def save_evaluation(
+        self, key: str, name: str, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
+    ) -> None:
+        """Write the counts of a test image by image, and facts such as their sums."""
+        path = self.step_dir(key) / f"{name}.json"
+        path.unlink(missing_ok=True)  # so that no crash leaves the counts of two tests side by side
+        counts = path.with_suffix(".npz")
+        write_arrays(counts, arrays)
+        write_sealed(path, {**facts, "counts_sha256": sha256_of(counts)}, key)
+
+    @_in_main
+    def load_evaluation(self, key: str, name: str) -> dict[str, Any]:
+        """The facts of a test. DamagedFile where they cannot be trusted."""
+        return read_sealed(self.step_dir(key) / f"{name}.json", key)
+
+    # Checkpoints and failures
+
+    @_in_main
     def save_checkpoint(self, key: str, state: Mapping[str, Any]) -> None:
         """Replace the step's checkpoint; a crash leaves the old or the new one, never half of one."""
-        with replacing(self.checkpoint_path(key)) as temporary:
-            torch.save(dict(state), temporary)
+        stored.write_checkpoint(self.checkpoint_path(key), key, state)
 
-    def load_checkpoint(self, key: str) -> dict[str, Any] | None:
-        """The step's checkpoint on the CPU, or None. RunError for a damaged one."""
+    @_in_main
+    def load_checkpoint(self, key: str, iterations: int) -> tuple[dict[str, Any] | None, str]:
+        """The step's checkpoint on the CPU, or None; and what is wrong with one that was set aside. A step has
+        `iterations`."""
         path = self.checkpoint_path(key)
         if not path.is_file():
-            return None
+            return None, ""
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # damaged files fail in many ways
+            return stored.read_checkpoint(path, key, iterations), ""
+        except DamagedFile as error:
+            return None, f"{error}; it was set aside as {stored.set_aside(path).name}, and the step starts anew"
+
+    @_in_main
+    def save_failure(self, key: str, reason: str) -> None:
+        """Keep why a step failed, until it is finished."""
+        write_sealed(self.root / "steps" / f"{key}.failed.json", {"reason": reason}, key)
+
+    # Runs
+
+    @_in_main
+    def write_outcome(self, run: str, state: State, reason: str = "") -> None:
+        """Say what became of a run. A file system that refuses this must not end it."""
+        with suppress(OSError):
+            write_outcome(self.run_dir(run) / "outcome.json", state, reason)
+
+    @_in_main
+    def save_record(self, run: str, record: Record) -> None:
+        """Write a run's record. A complete one is never replaced by a partial one, which waits beside it.
+
+        UsageError where the record there was written by a newer version.
+        """
+        folder = self.run_dir(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        path, beside = folder / "run.json", folder / "unfinished.json"
+        there = self._record_there(path, run)
+        if there and not record["complete"] and _has_more(there, record):
+            write_sealed(beside, record, run)
+            return
+        write_sealed(path, record, run)
+        beside.unlink(missing_ok=True)
+
+    @_in_main
+    def load_record(self, run: str) -> Record:
+        """A run's record. DamagedFile where it cannot be trusted."""
+        return read_sealed(self.run_dir(run) / "run.json", run)  # type: ignore[return-value]
+
+    @_in_main
+    def done_runs(self, runs: Sequence[tuple[str, Sequence[Step], Sequence[str]]]) -> set[str]:
+        """Those of the runs that are done, by their names, steps and metrics."""
+        return {run for run, steps, metrics in runs if is_done(self.root, run, steps, metrics)}
+
+    def _record_there(self, path: Path, run: str) -> Record | None:
+        """The record of a run; one that is damaged is set aside."""
+        try:
+            found: Record = read_sealed(path, run)  # type: ignore[assignment]
+        except FileNotFoundError:
+            return None
+        except DamagedFile:
+            stored.set_aside(path)
+            return None
+        if found["format"] > FORMAT:
             raise RunError(
-                f"checkpoint {path} cannot be read ({type(error).__name__}); remove it, and its step starts anew"
-            ) from None
+                f"{path} was written by a newer version of issbench; update this one, or pass another --out"
+            )
+        return found
 
 
-def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as temporary:
-        save_file(plain, temporary)
+def _has_more(there: Record, record: Record) -> bool:
+    """Whether a record says more than another of the same run: it is complete, or has the same steps and more."""
+    keys = [step["key"] for step in record["steps"]]
+    return there["complete"] or [step["key"] for step in there["steps"]][: len(keys)] == keys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from issbench.bench.engine.network import Network
+from issbench.bench.recipe import Recipe
 from issbench.methods.method import Batch, Method
-from issbench.methods.shared import collectives as processes
+from issbench.methods.shared import collectives
 
 
 class Objective(nn.Module):
@@ -38,12 +41,13 @@ class Objective(nn.Module):
 class Training:
     """The state of a step in training: what a checkpoint holds."""
 
-    student: nn.Module
-    teacher: nn.Module | None
+    student: Network
+    teacher: Network | None
     method: Method
     optimizer: torch.optim.Optimizer
-    plain: list[str]
-    """Names of the student's tensors before the method changed its architecture."""
+    recipe: Recipe
+    plain_tensor_names: frozenset[str]
+    """Of the student before the method changed its architecture."""
     iteration: int = 0
     seconds: float = 0.0
     sums: dict[str, Tensor] = field(default_factory=dict)
@@ -55,11 +59,24 @@ class Training:
     def objective(self) -> nn.Module:
         """What is called for a batch; among several processes its backward pass averages the gradients."""
         objective = Objective(self.student, self.teacher, self.method)
-        if processes.count() == 1:
+        if collectives.world_size() == 1:
             return objective
         # Norms have the same statistics everywhere, and methods keep theirs alike: no buffer needs to be sent.
         with warnings.catch_warnings(action="ignore", category=FutureWarning):  # the new name needs torch 2.13
             return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+    def add(self, terms: Mapping[str, Tensor]) -> None:
+        """Add the loss terms of an iteration to the sums of the epoch."""
+        for name, value in terms.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def end_epoch(self, iterations: int) -> dict[str, float]:
+        """The mean loss terms of the epoch, which are kept in `history`. This waits for the device."""
+        names = list(self.sums)
+        means = (torch.stack([self.sums[n] for n in names]) / iterations).tolist()
+        self.history.append(dict(zip(names, means, strict=True)))
+        self.sums = {}
+        return self.history[-1]
 
     def state(self) -> dict[str, Any]:
         """What a resumed step needs, as tensors and plain values."""
@@ -83,23 +100,30 @@ class Training:
         self.history = list(state["history"])
 
 
-def make_optimizer(student: nn.Module, method: Method, settings: dict[str, Any]) -> torch.optim.Optimizer:
-    """SGD as in `settings` over all that trains: the student, and what the method itself learns."""
+def make_optimizer(student: nn.Module, method: Method, recipe: Recipe) -> torch.optim.Optimizer:
+    """SGD over all that trains: the student, and what the method itself learns."""
     return torch.optim.SGD(
         [p for p in (*student.parameters(), *method.parameters()) if p.requires_grad],
-        lr=settings["lr"],
-        momentum=settings["momentum"],
-        weight_decay=settings["weight_decay"],
-        nesterov=settings["momentum"] > 0,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.momentum > 0,
     )
 
 
-def update(training: Training, images: Tensor, labels: Tensor, bf16: bool, share: float = 1.0) -> dict[str, Tensor]:
+def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, iteration: int, iterations: int) -> None:
+    """The polynomial decay of the learning rate."""
+    rate = recipe.lr * (1 - iteration / iterations) ** recipe.power
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def update(training: Training, images: Tensor, labels: Tensor, share: float = 1.0) -> dict[str, Tensor]:
     """Both networks' outputs, the loss, its gradient and the optimiser's step; returns the loss terms of the batch.
 
-    `share` is the weight of this process's part of the batch. Nothing in here waits for the device.
+    `share` is the weight of this process's share of the batch. Nothing in here waits for the device.
     """
-    with autocast(images.device, bf16):
+    with autocast(images.device, training.recipe):
         terms = training.objective(images, labels, share)
     terms = {name: value.float() for name, value in terms.items()}
     if share != 1:
@@ -110,10 +134,10 @@ def update(training: Training, images: Tensor, labels: Tensor, bf16: bool, share
     training.method.after_backward(training.student)
     training.optimizer.step()
     # At once, not at the end of an epoch: so the sums do not depend on when a checkpoint is saved.
-    whole = processes.mean([value.detach() for value in terms.values()])
+    whole = collectives.mean([value.detach() for value in terms.values()])
     return dict(zip(terms, whole, strict=True))
 
 
-def autocast(device: torch.device, bf16: bool) -> torch.autocast:
-    """Half precision where the recipe says so."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+def autocast(device: torch.device, recipe: Recipe) -> torch.autocast:
+    """Half precision where the recipe of a step says so."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")

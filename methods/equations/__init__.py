@@ -1,1 +1,1 @@
-"""The mathematics by subject. Methods use it as `methods.functional`, which tells the notation and the rules."""
+"""The mathematics by subject. Import it from `methods/functional.py`, which has the notation and the rules."""

@@ -17,7 +17,7 @@ class MapTooSmall(UsageError):
 
 def _expectation(student: Tensor, logits_old: Tensor, alpha: float, normalised: bool) -> Tensor:
     """`[B, H, W]`: Σ_c softmax(α·teacher)_c·student_c."""
-    # Sharpened log-probabilities are no log-probabilities any more.
+    # Sharpened log-probabilities do not add up to 1 any more.
     q = log_softmax(alpha * promote(logits_old), normalised and alpha == 1).exp()
     return (q * student).sum(1)
 

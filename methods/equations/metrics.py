@@ -1,4 +1,5 @@
-"""Counts of predictions, and what is derived from them."""
+"""Counts of predictions, and what is derived from them. Only tests use these: they are the definitions with which
+the evaluation, which counts image by image and without a matrix, is compared."""
 
 import torch
 from torch import Tensor

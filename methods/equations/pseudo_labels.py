@@ -22,7 +22,8 @@ def prediction_entropy(logits: Tensor, *, normalised: bool = False) -> Tensor:
 
 
 def class_medians(values: Tensor, classes: Tensor, num_classes: int) -> Tensor:
-    """The exact median of the values of each class.
+    """The exact median of the values of each class: the definition of what `shared/medians.py` computes, for which
+    the values of a data set need not fit in memory.
 
     Args:
         values: `[N]`.
@@ -76,16 +77,28 @@ def entropy_pseudo_labels(
 
 @torch.no_grad()
 def adaptive_factor(target: Tensor, logits_old: Tensor, thresholds: Tensor, num_old: int) -> Tensor:
-    """Share of each image's background pixels that `entropy_pseudo_labels` keeps. Same arguments.
+    """Share of each image's background pixels that `entropy_pseudo_labels` labels. Same arguments. Methods have
+    these labels at hand and call `labelled_share`.
 
     Returns: `[B]` in `[0, 1)`, 0 for an image without background.
     Source: PLOP, the factor of its pseudo-label loss.
     """
-    _, confident = _confident_predictions(logits_old, thresholds, normalised=False)
+    labels = entropy_pseudo_labels(target, logits_old, thresholds, num_old)
+    return labelled_share(target, labels, num_old, promote(logits_old).dtype)
+
+
+def labelled_share(target: Tensor, labels: Tensor, num_old: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Share of each image's background pixels that pseudo-labels label.
+
+    Args:
+        target: `[B, H, W]`, integers; `< num_old` is background.
+        labels: `[B, H, W]`, the pseudo-labels, 255 where there is none.
+
+    Returns: `[B]` of `dtype` in `[0, 1)`, 0 for an image without background.
+    """
     background = target < num_old
-    dtype = promote(logits_old).dtype
-    kept = (confident & background).sum((1, 2)).to(dtype)
-    return kept / (background.sum((1, 2)).to(dtype) + 1e-6)
+    labelled = (background & (labels != IGNORE_INDEX)).sum((1, 2)).to(dtype)
+    return labelled / (background.sum((1, 2)).to(dtype) + 1e-6)
 
 
 def class_prototypes(features: Tensor, classes: Tensor, num_classes: int) -> Tensor:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import make_dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from issbench.errors import UsageError
+from issbench.methods.interface.info import FACTS, MethodInfo
 
 if TYPE_CHECKING:
-    from issbench.methods.interface.registry import MethodInfo
     from issbench.methods.method import Method, Part
 
 
@@ -23,10 +23,10 @@ class CompositionError(UsageError):
     """A combination that has no meaning."""
 
 
-def split(name: str) -> tuple[str, list[str]]:
-    """(`rcil`, [`gsc`]) from `rcil+gsc`; parts in alphabetic order, which changes nothing."""
+def split(name: str) -> list[str]:
+    """[`rcil`, `gsc`] from `rcil+gsc`; what is added in alphabetic order, which changes nothing."""
     base, *added = name.split("+")
-    return base, sorted(added)
+    return [base, *sorted(added)]
 
 
 def parts_of(base: MethodInfo, added: Sequence[MethodInfo], known: Mapping[str, MethodInfo]) -> list[MethodInfo]:
@@ -38,8 +38,8 @@ def parts_of(base: MethodInfo, added: Sequence[MethodInfo], known: Mapping[str, 
         raise CompositionError(
             f"{base.name} is a part, not a method; write METHOD+{base.name}, as in ft+{base.name}"
         )
-    if base.alone and added:
-        raise CompositionError(f"nothing can be put on top of {base.name}: {base.alone}")
+    if base.not_composable_because and added:
+        raise CompositionError(f"nothing can be put on top of {base.name}: {base.not_composable_because}")
     found: list[str] = []
     for info in added:
         parts = [info.name] if info.part else list(info.parts)
@@ -66,23 +66,46 @@ def parts_of(base: MethodInfo, added: Sequence[MethodInfo], known: Mapping[str, 
     return [known[name] for name in loose if name in found]
 
 
-def combined_info(name: str, base: MethodInfo, parts: Sequence[MethodInfo]) -> MethodInfo:
-    """The declaration of a combination."""
-    options = tuple(option for info in (base, *parts) for option in info.options)
-    summary = f"{base.name.upper()} with {', '.join(info.name for info in parts)} on top."
-    return replace(base, name=name, summary=summary, options=options, parts=tuple(info.name for info in parts))
+def combined_info(base: MethodInfo, added: Sequence[MethodInfo], parts: Sequence[MethodInfo]) -> MethodInfo:
+    """The declaration of the combination `base+added`, which puts `parts` on top of `base`."""
+    keys = dict.fromkeys(info.cite for info in (base, *added) if info.cite)
+    return replace(
+        base,
+        name="+".join(info.name for info in (base, *added)),
+        title="+".join(info.title for info in (base, *added)),
+        summary=f"{base.title} with {', '.join(info.name for info in parts)} on top.",
+        options=tuple(option for info in (base, *parts) for option in info.options),
+        parts=(*(info.name for info in parts), *base.parts),
+        published=_published((base, *parts)),
+        table_order=None,
+        colour="",
+        marker="",
+        dashes="",
+        cite=",".join(keys),
+    )
 
 
-def combine(name: str, title: str, base: type[Method], parts: Sequence[type[Part]]) -> type[Method]:
+def _published(infos: Sequence[MethodInfo]) -> dict[str, dict[str, Any]] | None:
+    """The published settings of all, by dataset; None if one of them cannot be read."""
+    together: dict[str, dict[str, Any]] = {}
+    for info in infos:
+        if info.published is None:
+            return None
+        for dataset, settings in info.published.items():
+            together.setdefault(dataset, {}).update(settings)
+    return together
+
+
+def combine(info: MethodInfo, base: type[Method], parts: Sequence[type[Part]]) -> type[Method]:
     """The class of a combination."""
     bases = dict.fromkeys((*(part.Options for part in reversed(parts)), base.Options))  # several may have NoOptions
     options = make_dataclass("CombinedOptions", [], bases=tuple(bases), frozen=True, kw_only=True)
     attributes = {
-        "__doc__": f"{title}.",
+        "__doc__": f"{info.title}.",
         "__module__": base.__module__,
-        "name": name,
-        "title": title,
+        "name": info.name,
         "Options": options,
         "uses_teacher": base.uses_teacher or any(part.needs_teacher for part in parts),
+        **{fact: getattr(info, fact) for fact in FACTS},
     }
     return type("Combination", (*parts, base), attributes)

@@ -1,12 +1,12 @@
-"""Options of a method from their text on the command line: `lambda1=0.5`, `sg=off`."""
+"""Options of a method from their text on the command line: `lambda1=0.5`, `sg=off`. Needs no torch."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 from issbench.errors import UsageError, did_you_mean
+from issbench.methods.interface.info import MethodInfo, SourceText
 
 
 class OptionError(UsageError):
@@ -16,29 +16,61 @@ class OptionError(UsageError):
 _SWITCH = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 
 
-def parse_options(
-    method: str, options: type, values: Mapping[str, Any], published: Mapping[str, Any] | None = None
-) -> Any:
-    """An instance of the dataclass `options`: its defaults, over them `published`, over them `values` (text or
-    typed). Raises OptionError for an unknown name or a value of the wrong type."""
-    hints = get_type_hints(options)
-    known = [field.name for field in dataclasses.fields(options)]
-    parsed = dict(published or {})
-    for name, value in values.items():
-        if name not in known:
-            hint = did_you_mean(name, known, f"it has {', '.join(known) or 'no options'}", cutoff=0.4)
-            raise OptionError(f"method {method} has no option {name!r}; {hint}")
-        parsed[name] = parse_value(f"{method}:{name}", hints[name], value)
-    return options(**parsed)
+def resolved_options(info: MethodInfo, dataset: str, given: Mapping[str, str]) -> dict[str, Any]:
+    """All options of a method, typed, by name: its defaults, over them those published for the dataset, over them
+    those that the user gave. `Options(**resolved)` is the instance.
+
+    A default that is not a literal in the source is left out, and a value for an option of no known kind stays
+    text. Raises OptionError for an unknown name or a value of the wrong type.
+    """
+    resolved = _usual(info, dataset)
+    kinds = {option.name: option.kind for option in info.options}
+    for name, text in given.items():
+        if name not in kinds:
+            hint = did_you_mean(name, kinds, f"it has {', '.join(kinds) or 'no options'}", cutoff=0.4)
+            raise OptionError(f"method {info.name} has no option {name!r}; {hint}")
+        resolved[name] = parse_value(f"{info.name}:{name}", kinds[name], text)
+    return resolved
+
+
+def canonical_options(info: MethodInfo, dataset: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Those of the given options that differ from what the method uses for the dataset anyway, by name in
+    alphabetic order, each in one spelling: `lambda1=.30` is left out where 0.3 is the default, `SG=False` is
+    `off`. Raises OptionError like `resolved_options`."""
+    usual, resolved = _usual(info, dataset), resolved_options(info, dataset, given)
+    texts = {name: spell(resolved[name]) for name in sorted(given)}
+    return {name: text for name, text in texts.items() if name not in usual or text != spell(usual[name])}
+
+
+def _usual(info: MethodInfo, dataset: str) -> dict[str, Any]:
+    """The options of a user who gives none."""
+    if info.published is None:
+        raise OptionError(
+            f"the settings in `published` of method {info.name} cannot be read from {info.source}; write them as a "
+            "literal dictionary"
+        )
+    defaults = {o.name: o.default for o in info.options if not isinstance(o.default, SourceText)}
+    return defaults | dict(info.published.get(dataset, {}))
+
+
+def spell(value: Any) -> str:
+    """A value as the command line takes it, in one spelling: `on`, `0.3`, `released`."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value if isinstance(value, str) else repr(value)
 
 
 def parse_value(where: str, kind: Any, value: Any) -> Any:
-    """`value`, text or typed, as `kind`: bool (on/off), int, float, str or a Literal."""
+    """`value`, text or typed, as `kind`: bool (on/off), int, float, str or a Literal; as text where `kind` is
+    None. Raises OptionError with what it takes; `where` names the option in the message."""
     text = str(value).strip()
-    if get_origin(kind) is Literal:
-        if text not in get_args(kind):
-            raise OptionError(f"{where}={text}: it takes {', '.join(get_args(kind))}")
+    if kind is None:
         return text
+    if get_origin(kind) is Literal:
+        accepted = {str(each): each for each in get_args(kind)}
+        if text not in accepted:
+            raise OptionError(f"{where}={text}: it takes {', '.join(accepted)}")
+        return accepted[text]
     if kind is bool:
         if text.lower() not in _SWITCH:
             raise OptionError(f"{where}={text}: it takes on or off")

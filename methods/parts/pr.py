@@ -26,8 +26,10 @@ class PR(Part, EntropyMedians):
 
     name = "pr"
     title = "PR"
+    cite = "cong2024gradient"
     Options = PROptions
     needs_teacher = True
+    old_prototypes: Tensor
 
     def __init__(self, options: PROptions, step: Step):
         super().__init__(options, step)

@@ -23,6 +23,7 @@ class SC(Part):
 
     name = "sc"
     title = "SC"
+    cite = "cong2024gradient"
     Options = SCOptions
 
     def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ class SG(Part):
 
     name = "sg"
     title = "SG"
+    cite = "cong2024gradient"
     Options = SGOptions
 
     def __init__(self, options: SGOptions, step: Step):

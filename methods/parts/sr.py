@@ -23,6 +23,7 @@ class SR(Part):
 
     name = "sr"
     title = "SR"
+    cite = "cong2024gradient"
     Options = SROptions
     needs_teacher = True
 

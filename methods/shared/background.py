@@ -21,6 +21,8 @@ _BINS = 100
 class EntropyMedians(Method):
     """State of methods with pseudo-labels: `medians` [C_old] of the old model's entropy, by predicted class."""
 
+    medians: Tensor
+
     def __init__(self, options: Any, step: Step):
         super().__init__(options, step)
         self.register_buffer("medians", torch.zeros(step.num_old))
@@ -39,14 +41,6 @@ class EntropyMedians(Method):
 def predicted_background(batch: Batch, num_old: int) -> Tensor:
     """The old model's class at background pixels, 255 elsewhere: int64 [B, H, W]."""
     return torch.where(batch.labels < num_old, batch.teacher.logits.argmax(dim=1), IGNORE)
-
-
-def labelled_share(labels: Tensor, targets: Tensor, num_old: int) -> Tensor:
-    """`functional.adaptive_factor` [B] from pseudo-labels at hand: the share of an image's background pixels
-    that they label."""
-    background = labels < num_old
-    kept = (background & (targets != IGNORE)).sum(dim=(1, 2))
-    return kept / (background.sum(dim=(1, 2)) + 1e-6)
 
 
 def entropy_medians(batches: Batches, num_old: int, device: torch.device) -> Tensor:

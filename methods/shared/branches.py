@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from issbench.errors import UsageError
 
-Pair = tuple[nn.Module, str, str]
-"""A module, and the names of its convolution and of the batch norm that follows."""
+
+class ConvNorm(NamedTuple):
+    """A module, and the names of its convolution and of the batch norm that follows."""
+
+    parent: nn.Module
+    conv: str
+    norm: str
 
 
 class NoPairs(UsageError):
@@ -63,36 +69,48 @@ class TwoBranches(nn.Module):
         scale, shift = _affine(self.trained_norm, self.trained)
         old, new = self.norm, self.trained_norm
         kernel = (self.frozen.weight.double() + scale[:, None, None, None] * self.trained.weight.double()) / 2
-        bias = (self.frozen.bias.double() + shift) / 2
-        old_scale = old.weight.double() / (old.running_var.double() + old.eps).sqrt()
-        mean = (old_scale * old.running_mean.double() + scale * new.running_mean.double()) / 2
-        deviation = (old_scale * old.running_var.double().sqrt() + scale * new.running_var.double().sqrt()) / 2
-        old.running_mean.copy_(mean)
-        old.running_var.copy_(deviation.square())
-        old.weight.copy_((old.running_var.double() + old.eps).sqrt())
+        frozen_bias = self.frozen.get_parameter("bias")
+        bias = (frozen_bias.double() + shift) / 2
+        (old_mean, old_variance), (new_mean, new_variance) = _statistics(old), _statistics(new)
+        old_scale = old.weight.double() / (old_variance.double() + old.eps).sqrt()
+        mean = (old_scale * old_mean.double() + scale * new_mean.double()) / 2
+        deviation = (old_scale * old_variance.double().sqrt() + scale * new_variance.double().sqrt()) / 2
+        old_mean.copy_(mean)
+        old_variance.copy_(deviation.square())
+        old.weight.copy_((old_variance.double() + old.eps).sqrt())
         old.bias.copy_(bias + mean)
         self.frozen.weight.copy_(kernel)
-        self.frozen.bias = nn.Parameter(torch.zeros_like(self.frozen.bias)) if self.biased else None
+        self.frozen.bias = nn.Parameter(torch.zeros_like(frozen_bias)) if self.biased else None
         return self.frozen.requires_grad_(True), old.requires_grad_(True)
 
 
 def _affine(norm: _BatchNorm, conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
     """A norm in evaluation, after a convolution with its bias, as scale and shift of what its kernel gives."""
-    scale = norm.weight.detach().double() / (norm.running_var.double() + norm.eps).sqrt()
+    mean, variance = _statistics(norm)
+    scale = norm.weight.detach().double() / (variance.double() + norm.eps).sqrt()
     bias = 0.0 if conv.bias is None else conv.bias.detach().double()
-    return scale, norm.bias.detach().double() + scale * (bias - norm.running_mean.double())
+    return scale, norm.bias.detach().double() + scale * (bias - mean.double())
+
+
+def _statistics(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    """Running mean and variance [D]: the norm's own buffers."""
+    return norm.get_buffer("running_mean"), norm.get_buffer("running_var")
 
 
 def add_branches(network: nn.Module) -> None:
     """Double every 3×3 convolution–norm pair of `network.backbone`, and the four convolutions of `network.aspp`
     that see the encoder's features. Raises NoPairs if the backbone has none."""
-    pairs = [pair for pair in _pairs(network.backbone) if getattr(*pair[:2]).kernel_size == (3, 3)]
+    pairs = [
+        pair
+        for pair in _pairs(network.get_submodule("backbone"))
+        if getattr(pair.parent, pair.conv).kernel_size == (3, 3)
+    ]
     if not pairs:
         raise NoPairs(
             "RCIL doubles 3×3 convolutions with a batch norm after them, and this backbone has none; take a "
             "ResNet, RegNet or EfficientNet"
         )
-    *branches, _pooling = network.aspp.convs
+    *branches, _pooling = network.get_submodule("aspp.convs").children()
     for parent, conv, norm in [*pairs, *(pair for branch in branches for pair in _pairs(branch))]:
         old = getattr(parent, norm)
         # timm's norms have their activation in them; it follows the mean of the branches.
@@ -111,8 +129,8 @@ def merge_branches(network: nn.Module) -> None:
                 setattr(parent, norm, merged_norm)
 
 
-def _pairs(module: nn.Module) -> Iterator[Pair]:
+def _pairs(module: nn.Module) -> Iterator[ConvNorm]:
     for parent in module.modules():
         for (conv, first), (norm, second) in pairwise(list(parent.named_children())):
             if isinstance(first, nn.Conv2d) and isinstance(second, _BatchNorm):
-                yield parent, conv, norm
+                yield ConvNorm(parent, conv, norm)

@@ -14,30 +14,30 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def total(values: Tensor) -> Tensor:
     """The sum of `values` over all processes, in each of them; differentiable. Every process must call it."""
-    return values if count() == 1 else _Sum.apply(values)
+    return values if world_size() == 1 else _Sum.apply(values)
 
 
 def mean(values: list[Tensor]) -> list[Tensor]:
     """The mean of each tensor over all processes, in one exchange; not differentiable."""
-    if count() == 1:
+    if world_size() == 1:
         return values
     flat = torch.cat([value.detach().flatten() for value in values])
     dist.all_reduce(flat)
-    parts = (flat / count()).split([value.numel() for value in values])
+    parts = (flat / world_size()).split([value.numel() for value in values])
     return [part.view_as(value) for part, value in zip(parts, values, strict=True)]
 
 
-def greatest(values: Tensor) -> Tensor:
+def maximum(values: Tensor) -> Tensor:
     """The maximum of `values` over all processes, entry by entry; its gradient goes in equal parts to the processes
     that have it."""
-    if count() == 1:
+    if world_size() == 1:
         return values
     highest = values.detach().clone()
     dist.all_reduce(highest, dist.ReduceOp.MAX)

@@ -54,16 +54,23 @@ class ImportancePenalty(Method):
     # curvature exceeds 1.36: the rate of shapes, 0.02, is too high for 100.
     published = {"shapes": {"penalty": 10.0}}
     uses_teacher = False
-    kept: ClassVar[tuple[str, ...]]
+    persistent_tables: ClassVar[set[str]]
     """The tables that the next step needs."""
 
     def __init__(self, options: Any, step: Step):
         super().__init__(options, step)
-        self._student: list[nn.Parameter] = []
+        self._student: list[Tensor] = []
+
+    def after_first_step(self, network: nn.Module, batches: Batches) -> None:
+        """The first step was trained without watching, so look through its data once more."""
+        super().after_first_step(network, batches)
+        self.prepare(network)
+        self.look_back(batches)
+        self._drop_tables()
 
     def prepare(self, network: nn.Module) -> None:
         super().prepare(network)
-        named = {name: value for name, value in network.named_parameters() if value.requires_grad}
+        named: dict[str, Tensor] = {n: p for n, p in network.named_parameters() if p.requires_grad}
         self._student = list(named.values())
         self.anchors = ParameterTable({n: p.detach().clone() for n, p in named.items()}, persistent=False)
         # New parameters have no importance, so they are free.
@@ -83,7 +90,7 @@ class ImportancePenalty(Method):
     @torch.no_grad()
     def after_backward(self, network: nn.Module) -> None:
         super().after_backward(network)
-        gradients = [parameter.grad for parameter in self._student]
+        gradients = [parameter.grad for parameter in self._student if parameter.grad is not None]  # all have one
         self.watch(gradients)
         pulls = torch._foreach_sub(self._student, self.anchors.tensors)
         torch._foreach_mul_(pulls, self.importances.tensors)
@@ -94,24 +101,22 @@ class ImportancePenalty(Method):
         raise NotImplementedError
 
     def end(self, network: nn.Module, batches: Batches) -> None:
-        """Leave the importances. After the first step, which was trained without watching, look through its data
-        once more."""
         super().end(network, batches)
-        if self.step.index == 0:
-            self.prepare(network)
-            self.look_back(batches)
-        else:
-            self.conclude()
-        tables = [name for name, child in self.named_children() if isinstance(child, ParameterTable)]
-        for name in set(tables) - set(self.kept):
-            delattr(self, name)
+        self.conclude()
+        self._drop_tables()
+
+    def conclude(self) -> None:
+        """Turn what was watched into what the next step needs."""
 
     def look_back(self, batches: Batches) -> None:
         """The statistics after the first step."""
         raise NotImplementedError
 
-    def conclude(self) -> None:
-        """Turn what was watched into what the next step needs."""
+    def _drop_tables(self) -> None:
+        """Leave those that the next step needs."""
+        tables = [name for name, child in self.named_children() if isinstance(child, ParameterTable)]
+        for name in set(tables) - self.persistent_tables:
+            delattr(self, name)
 
     def gradients(self, batch: Batch) -> list[Tensor]:
         """Of the first step's loss of the whole batch."""

@@ -1,26 +1,37 @@
-"""Figures: each function takes runs (and options) and returns a matplotlib Figure. Importing this loads no
-matplotlib; calling one does."""
+"""Figures: each function takes runs (and options) and returns a matplotlib Figure. Importing this loads neither
+numpy nor matplotlib; calling one does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from issbench.results.figures.canvas import SUFFIXES, FigureError, check_output, save_figure
-from issbench.results.figures.classes import class_steps, forgetting
-from issbench.results.figures.lines import class_order, steps
-from issbench.results.figures.ranks import critical_difference
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES: dict[str, Callable[..., Figure]] = {
-    "steps": steps,
-    "forgetting": forgetting,
-    "class-order": class_order,
-    "class-steps": class_steps,
-    "critical-difference": critical_difference,
+_FUNCTIONS = {
+    "steps": ("lines", "steps"),
+    "forgetting": ("classes", "forgetting"),
+    "class-order": ("lines", "class_order"),
+    "class-steps": ("classes", "class_steps"),
+    "critical-difference": ("ranks", "critical_difference"),
 }
+
+
+def _late(module: str, function: str) -> Callable[..., Figure]:
+    """The function of a module of this folder, which is imported when it is called."""
+
+    def draw(*runs: Any, **options: Any) -> Figure:
+        figure: Figure = getattr(import_module(f"{__name__}.{module}"), function)(*runs, **options)
+        return figure
+
+    return draw
+
+
+FIGURES: dict[str, Callable[..., Figure]] = {name: _late(*where) for name, where in _FUNCTIONS.items()}
 """The figures that records alone suffice for, by name; each may be called with runs alone."""
 
 __all__ = ["FIGURES", "SUFFIXES", "FigureError", "check_output", "save_figure"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from issbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -58,13 +59,14 @@ def write_notes(figure: Figure, notes: Sequence[str]) -> None:
 
 def shared_legend(figure: Figure, axes: Sequence[Axes]) -> None:
     """One legend to the right of all panels, each name once; the figure grows by what it takes."""
-    entries = {}
+    entries: dict[str, Artist] = {}
     for axis in axes:
         handles, names = axis.get_legend_handles_labels()
         entries |= {name: handle for name, handle in zip(names, handles, strict=True) if name not in entries}
     width, height = figure.get_size_inches()
     figure.set_size_inches(width + 0.7 + 0.075 * max(map(len, entries)), max(height, 0.5 + 0.17 * len(entries)))
-    figure.legend(entries.values(), entries, loc="outside right center", frameon=False, fontsize=_TEXT)
+    handles, names = list(entries.values()), list(entries)
+    figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=_TEXT)
 
 
 def tidy(axis: Axes, grid: Literal["both", "y"] = "both") -> None:
@@ -72,9 +74,8 @@ def tidy(axis: Axes, grid: Literal["both", "y"] = "both") -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis=grid, alpha=0.3)
     axis.tick_params(labelsize=_TEXT)
-    axis.xaxis.label.set_size(_TEXT + 1)
-    axis.yaxis.label.set_size(_TEXT + 1)
-    axis.title.set_size(_TEXT + 1)
+    for text in (axis.xaxis.label, axis.yaxis.label, axis.title):
+        text.set_fontsize(_TEXT + 1)
 
 
 def check_output(path: Path) -> None:

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from issbench.results.comparable import data_name
+from issbench.results.definitions import early_channels
 from issbench.results.figures.canvas import FigureError, row_of_panels, shared_legend, tidy, write_notes
-from issbench.results.figures.palette import Style, styles
-from issbench.results.figures.panels import Panel, label, panels
-from issbench.results.grid import pooled
+from issbench.results.figures.palette import Look, looks
+from issbench.results.figures.panels import Panel, panels
 from issbench.results.runs import Run
-from issbench.results.table import Cell
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 _MOST_NUMBERS = 42
 """More classes than these get no numbers in their cells."""
@@ -27,8 +29,8 @@ def forgetting(runs: Sequence[Run]) -> Figure:
     sample standard deviation. Classes of the last step are left out. With one panel the legend has each method's
     least and most."""
     found, notes = panels(runs)
-    drawn = styles(label(run) for panel in found for run in panel.runs)
-    classes = max(_early(panel.runs[0]) for panel in found)
+    drawn = looks(run for panel in found for run in panel.runs)
+    classes = max(early_channels(panel.runs[0]) for panel in found)
     figure, axes = row_of_panels(len(found), max(4.6, 0.38 * classes + 1.2), 3.3, columns=1 if classes > 12 else 2)
     for axis, panel in zip(axes, found, strict=True):
         notes += _draw_forgetting(axis, panel, drawn, ranges=len(found) == 1)
@@ -39,32 +41,22 @@ def forgetting(runs: Sequence[Run]) -> Figure:
     return figure
 
 
-def _early(run: Run) -> int:
-    """How many channels have had time to be forgotten: all but those of the last step."""
-    sizes, channels = run.record["classes_per_step"], len(run.record["class_names"])
-    return channels if run.experiment["setting"] == "domain" or len(sizes) == 1 else channels - sizes[-1]
-
-
-def _draw_forgetting(axis: Axes, panel: Panel, drawn: dict[str, Style], ranges: bool) -> list[str]:
-    first, count, notes = panel.runs[0], _early(panel.runs[0]), []
-    methods = list(dict.fromkeys(map(label, panel.runs)))
+def _draw_forgetting(axis: Axes, panel: Panel, drawn: dict[str, Look], ranges: bool) -> list[str]:
+    first, count, notes = panel.runs[0], early_channels(panel.runs[0]), []
+    names = first.record["class_names"][:count]
+    methods = list(dict.fromkeys(run.label for run in panel.runs))
     for place, method in enumerate(methods):
-        members = [run for run in panel.runs if label(run) == method]
-        lost = [run.record.get("forgetting") or [None] * count for run in members]
-        cells = [pooled([(r, own[c]) for r, own in zip(members, lost, strict=True)]) for c in range(count)]
-        notes += [f"{method}, {first.record['class_names'][c]}: {cell.footnote}."
-                  for c, cell in enumerate(cells) if cell.footnote]  # fmt: skip
+        cells = _forgotten([run for run in panel.runs if run.label == method], count)
+        notes += [f"{method}, {names[c]}: {note}." for c, note in enumerate(cells["footnote"]) if note]
         shift = 0.7 * ((place + 0.5) / len(methods) - 0.5)
-        _draw_points(axis, method, cells, drawn[method], shift, ranges)
+        _draw_points(axis, method, cells.dropna(subset=["value"]), drawn[method], shift, ranges)
     axis.axhline(0, color="0.6", linewidth=0.8)
-    if first.experiment["setting"] != "domain" and first.record["classes_per_step"][0] + 1 < count:
+    if first.setting != "domain" and first.record["classes_per_step"][0] + 1 < count:
         edge = first.record["classes_per_step"][0] + 0.5
         axis.axvline(edge, color="0.4", linestyle=":", linewidth=1)
-        axis.annotate(
-            "base classes ", (edge, 1), xycoords=("data", "axes fraction"), ha="right", va="top", fontsize=7
-        )
-        axis.annotate(" later", (edge, 1), xycoords=("data", "axes fraction"), ha="left", va="top", fontsize=7)
-    axis.set_xticks(range(count), first.record["class_names"][:count], rotation=40, ha="right")
+        for text, side in (("base classes ", "right"), (" later", "left")):
+            axis.annotate(text, (edge, 1), xycoords=("data", "axes fraction"), ha=side, va="top", fontsize=7)
+    axis.set_xticks(range(count), names, rotation=40, ha="right")
     axis.set_xticks(np.arange(count + 1) - 0.5, minor=True)
     axis.tick_params(axis="x", which="both", length=0)
     axis.grid(axis="x", which="minor", alpha=0.15)
@@ -72,15 +64,30 @@ def _draw_forgetting(axis: Axes, panel: Panel, drawn: dict[str, Style], ranges: 
     return notes
 
 
-def _draw_points(axis: Axes, method: str, cells: Sequence[Cell], style: Style, shift: float, ranges: bool) -> None:
-    known = [c for c, cell in enumerate(cells) if cell.value is not None]
-    values = [cells[c].value for c in known]
-    extremes = f"{min(values):.1f} to {max(values):.1f}".replace("-", "−") if values else ""
-    name = f"{method} ({extremes})" if ranges and values else method
-    deviations = [cells[c].std or 0.0 for c in known]
+def _forgotten(runs: Sequence[Run], count: int) -> pd.DataFrame:
+    """The cells of the first `count` channels, one after the other, as the mean over seeds."""
+    import pandas as pd
+
+    from issbench.results.pivot import over_seeds
+
+    numbers = [
+        (("",), (channel,), run.seed, run.name, True, value)
+        for run in runs
+        for channel, value in enumerate((run.record["metrics"].get("forgetting") or [None] * count)[:count])
+    ]
+    frame = pd.DataFrame(numbers, columns=["row", "head", "seed", "run", "complete", "value"])
+    cells = over_seeds(frame)
+    return cells.assign(channel=[head[0] for head in cells["head"]])
+
+
+def _draw_points(axis: Axes, method: str, cells: pd.DataFrame, look: Look, shift: float, ranges: bool) -> None:
+    values, deviations = cells["value"].to_numpy(), cells["std"].fillna(0.0).to_numpy()
+    name = method
+    if ranges and len(values):
+        name += f" ({values.min():.1f} to {values.max():.1f})".replace("-", "−")
     axis.errorbar(
-        np.array(known) + shift, values, yerr=deviations if any(deviations) else None, label=name, linestyle="none",
-        color=style.color, marker=style.marker, markersize=6, elinewidth=0.9, capsize=1.5,
+        cells["channel"].to_numpy() + shift, values, yerr=deviations if deviations.any() else None, label=name,
+        linestyle="none", color=look.colour, marker=look.marker, markersize=6, elinewidth=0.9, capsize=1.5,
     )  # fmt: skip
 
 
@@ -90,22 +97,24 @@ def class_steps(runs: Sequence[Run]) -> Figure:
     if not runs:
         raise FigureError("no run to draw; `bench run` makes some")
     rows = max(len(run.record["class_names"]) for run in runs)
-    columns = max(len(run.record["steps"]) for run in runs)
+    columns = max(len(run.steps) for run in runs)
     figure, axes = row_of_panels(len(runs), 2.0 + 0.42 * max(columns, 4), 1.1 + 0.19 * rows)
+    several = len({run.record["data"] for run in runs}) > 1
     for axis, run in zip(axes, runs, strict=True):
-        image = _draw_heat(axis, run)
+        about = f", data {data_name(run)}" * several + ", unfinished" * (not run.complete)
+        image = _draw_heat(axis, run, about)
     figure.colorbar(image, ax=axes, label="IoU (%)", shrink=0.8).ax.tick_params(labelsize=8)
     write_notes(figure, ["Grey: not yet learned, or neither labelled nor predicted in the test images."])
     return figure
 
 
-def _draw_heat(axis: Axes, run: Run) -> object:
-    names, steps = run.record["class_names"], run.record["steps"]
+def _draw_heat(axis: Axes, run: Run, about: str) -> AxesImage:
+    names, steps = run.record["class_names"], run.steps
     values = np.full((len(names), len(steps)), np.nan)
     for column, step in enumerate(steps):
-        if "iou" not in step:
+        if "iou" not in step["metrics"]:
             raise FigureError(f"{run.name}: the records were read without single classes; load them in full")
-        for row, value in enumerate(step["iou"]):
+        for row, value in enumerate(step["metrics"]["iou"]):
             values[row, column] = np.nan if value is None else value
     axis.set_facecolor("0.85")
     image = axis.imshow(np.ma.masked_invalid(values), cmap="cividis", vmin=0, vmax=100, aspect="auto")
@@ -117,8 +126,6 @@ def _draw_heat(axis: Axes, run: Run) -> object:
     axis.set_yticks(range(len(names)), names, fontsize=7 if len(names) <= _MOST_NUMBERS else 5)
     axis.set_xticks(range(len(steps)), [str(step["step"]) for step in steps], fontsize=8)
     axis.set_xlabel("step", fontsize=9)
-    e = run.experiment
-    unfinished = "" if run.complete else ", unfinished"
-    axis.set_title(f"{label(run)}, {e['scenario']},\n{e['setting']}, seed {e['seed']}{unfinished}", fontsize=9)
+    axis.set_title(f"{run.label}, {run.scenario},\n{run.setting}, seed {run.seed}{about}", fontsize=9)
     axis.tick_params(length=0)
     return image

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from issbench.results.figures.canvas import FigureError
-from issbench.results.figures.palette import IGNORE, class_colours, coloured
+from issbench.results.figures.palette import IGNORE, class_colour, coloured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,14 +22,14 @@ _GAP, _HEAD, _STUB, _LINE = 0.05, 0.24, 0.26, 0.19
 
 
 @dataclass(frozen=True)
-class Row:
+class PictureRow:
     """Pictures side by side: images uint8 [H, W, 3], or label maps [H, W]; None leaves a place empty."""
 
     cells: Sequence[np.ndarray | None]
     name: str = ""
 
 
-def image_grid(rows: Sequence[Row], heads: Sequence[str], names: Mapping[int, str]) -> Figure:
+def image_grid(rows: Sequence[PictureRow], heads: Sequence[str], names: Mapping[int, str]) -> Figure:
     """Rows of pictures under heads, with a legend of the labels that occur; ignored pixels are white.
 
     `names`: the classes' names by label. Raises FigureError where rows and heads do not fit.
@@ -76,15 +76,14 @@ def _draw(figure: Figure, place: tuple[float, float, float, float], picture: np.
         spine.set(linewidth=0.4, color="0.5")
 
 
-def _legend(rows: Sequence[Row], names: Mapping[int, str]) -> dict[str, np.ndarray]:
+def _legend(rows: Sequence[PictureRow], names: Mapping[int, str]) -> dict[str, str]:
     """Name and colour of each label that occurs, ignored pixels last."""
     maps = [cell for row in rows for cell in row.cells if cell is not None and cell.ndim == 2]
     labels = sorted({int(label) for each in maps for label in np.unique(each)})
-    colours = class_colours() / 255
-    return {("ignored" if i == IGNORE else names.get(i, f"label {i}")): colours[i] for i in labels}
+    return {("ignored" if i == IGNORE else names.get(i, f"label {i}")): class_colour(i) for i in labels}
 
 
-def _draw_legend(figure: Figure, legend: Mapping[str, np.ndarray], columns: int, top: float) -> None:
+def _draw_legend(figure: Figure, legend: Mapping[str, str], columns: int, top: float) -> None:
     from matplotlib.patches import Patch
 
     patches = [
@@ -99,10 +98,9 @@ def legend_figure(names: Mapping[int, str]) -> Figure:
     """The classes' names beside their colours, and nothing else."""
     from matplotlib.figure import Figure
 
-    colours = class_colours() / 255
     columns = min(4, ceil(len(names) / 10))
     lines = ceil(len(names) / columns)
     figure = Figure(figsize=(columns * (0.6 + 0.08 * max(map(len, names.values()))), 0.15 + _LINE * lines))
-    legend = {name: colours[label] for label, name in names.items()}
+    legend = {name: class_colour(label) for label, name in names.items()}
     _draw_legend(figure, legend, columns, 1.0)
     return figure

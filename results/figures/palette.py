@@ -8,54 +8,38 @@ from itertools import product
 
 import numpy as np
 
+from issbench.results.runs import Run
+
 IGNORE = 255
 
 # Okabe & Ito, Color Universal Design (2008), without the yellow, which is too pale for a line on white.
-_BLACK, _ORANGE, _SKY, _GREEN, _BLUE, _VERMILION, _PURPLE = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7",
-)  # fmt: skip
-_GREY = "#7F7F7F"
-
-
-@dataclass(frozen=True)
-class Style:
-    """How a method is drawn. No two methods of a figure share a marker, so that it is also told in grey."""
-
-    color: str
-    marker: str
-    dashes: str
-
-
-_KNOWN = {
-    "FT": Style(_GREY, "x", ":"),
-    "Joint": Style(_BLACK, "8", "--"),
-    "EWC": Style(_PURPLE, "v", ":"),
-    "LwF": Style(_SKY, "<", "--"),
-    "LwF-MC": Style(_ORANGE, ">", "--"),
-    "ILT": Style(_GREEN, "^", "--"),
-    "MiB": Style(_ORANGE, "s", "-"),
-    "SDR": Style(_PURPLE, "D", "-"),
-    "PLOP": Style(_BLUE, "o", "-"),
-    "RCIL": Style(_GREEN, "P", "-"),
-    "GSC": Style(_VERMILION, "*", "-"),
-}
-"""The paper's methods look the same in every figure."""
-_FREE_COLORS = (_SKY, _PURPLE, _GREEN, _ORANGE, _BLUE, _BLACK)
+_FREE_COLOURS = ("#56B4E9", "#CC79A7", "#009E73", "#E69F00", "#0072B2", "#000000")
 _FREE_MARKERS = ("h", "d", "X", "p", "1", "H", "2", "_", "|", "3", "4", "+")
 _FREE_DASHES = ("-.", "--", "-", ":")
 
 
-def styles(names: Iterable[str]) -> dict[str, Style]:
-    """A style for each method's label: its own for one of the paper, else the next free one. After these are used
-    up they repeat, with other dashes."""
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn. No two methods of a figure share a marker, so that it is also told in grey."""
+
+    colour: str
+    marker: str
+    dashes: str
+
+
+def looks(runs: Iterable[Run]) -> dict[str, Look]:
+    """A look for each method by its label: that of its class where it has one and the method is as published, else
+    the next free one. After these are used up they repeat, with other dashes."""
+    methods = {run.label: run.method for run in runs}
     found, count = {}, 0
-    pairs = list(product(_FREE_DASHES, range(len(_FREE_MARKERS))))
-    for name in dict.fromkeys(names):
-        if name in _KNOWN:
-            found[name] = _KNOWN[name]
+    pairs = list(product(_FREE_DASHES, _FREE_MARKERS))
+    for label, method in methods.items():
+        # A variant, or a combination, would look as the method that it is made of.
+        if method["colour"] and method["marker"] and label == method["title"] and "+" not in label:
+            found[label] = Look(method["colour"], method["marker"], method["dashes"] or "-")
             continue
-        dashes, place = pairs[count % len(pairs)]
-        found[name] = Style(_FREE_COLORS[count % len(_FREE_COLORS)], _FREE_MARKERS[place], dashes)
+        dashes, marker = pairs[count % len(pairs)]
+        found[label] = Look(_FREE_COLOURS[count % len(_FREE_COLOURS)], marker, dashes)
         count += 1
     return found
 
@@ -70,6 +54,11 @@ def class_colours() -> np.ndarray:
             colours[:, channel] |= (((classes >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
     colours[IGNORE] = 255
     return colours
+
+
+def class_colour(label: int) -> str:
+    """The colour of one class, as `#rrggbb`."""
+    return "#" + "".join(f"{value:02x}" for value in class_colours()[label].tolist())
 
 
 def coloured(labels: np.ndarray) -> np.ndarray:

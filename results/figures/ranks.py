@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from issbench.results.compare import match
-from issbench.results.definitions import BOUNDS, Spec
+from issbench.results.compare import MatchedRuns, match
 from issbench.results.figures.canvas import FigureError, blank, write_notes
-from issbench.results.figures.panels import label
 from issbench.results.runs import Run
 from issbench.results.significance import Friedman, friedman_test
 
@@ -23,9 +21,9 @@ def critical_difference(runs: Sequence[Run], group: str = "all") -> Figure:
     """Mean ranks of methods by mIoU over the cells (scenario, setting, order, seed) that all of them have; a bar
     joins methods that Nemenyi's test does not tell apart. Upper bounds (Joint) do not compete.
 
-    FigureError for fewer than three methods or two cells, or where runs of one cell differ in recipe.
+    FigureError for fewer than three methods or two cells, or where runs of one cell differ in recipe or data.
     """
-    titles = {run.experiment["method"]: label(run) for run in runs if Spec.of(run).title not in BOUNDS}
+    titles = {run.spec: run.label for run in runs if not run.method["upper_bound"]}
     methods = list(titles)
     if len(methods) < 3:
         raise FigureError(
@@ -35,7 +33,7 @@ def critical_difference(runs: Sequence[Run], group: str = "all") -> Figure:
     cells, notes = match(runs, methods)
     known = [cell for cell in cells if None not in cell.scores(group)]
     if len(known) < 2 or len({cell.facts for cell in known}) < len(known):
-        why = f"all share only {len(known)}" if len(known) < 2 else "several differ in recipe alone"
+        why = f"all share only {len(known)}" if len(known) < 2 else "several differ in recipe or data alone"
         raise FigureError(
             f"no ranks of {', '.join(titles.values())}: they need 2 cells (scenario, setting, order, seed) or more "
             f"that all have, and {why}; `bench figure` draws some of them with --methods. {' '.join(notes[:2])}"
@@ -44,7 +42,7 @@ def critical_difference(runs: Sequence[Run], group: str = "all") -> Figure:
     return draw_ranks(found, [_cells_note(known), *notes[:3]])
 
 
-def _cells_note(cells: Sequence) -> str:
+def _cells_note(cells: Sequence[MatchedRuns]) -> str:
     scenarios = {cell.facts[0] for cell in cells}
     note = f"{len(cells)} cells of {len(scenarios)} scenario{'s' * (len(scenarios) > 1)}."
     if len(scenarios) < len(cells):

@@ -38,6 +38,11 @@ class Number:
     misprint: str = ""
 
     @property
+    def upper_bound(self) -> bool:
+        """Whether the row was trained on all data, and does not compete for best and second."""
+        return self.method == "Joint"
+
+    @property
     def facts(self) -> dict[str, str]:
         """The `name=value` entries of the note, such as lambda1 in Table VII and sg in Table V."""
         pairs = (part.partition("=") for part in self.note.split(";"))

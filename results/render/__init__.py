@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Literal, get_args
+from typing import Literal
 
 from issbench.results.table import Table
 
-Format = Literal["terminal", "latex", "markdown", "csv", "html"]
+Format = Literal["terminal", "latex", "markdown", "csv", "html", "parquet"]
+"""`parquet` is a format of the tidy frame alone (`bench table long`)."""
 Style = Literal["colour", "plain"]
 """How the best and the second of a column are marked: red and blue, or bold and underlined."""
-FORMATS: tuple[str, ...] = get_args(Format)
-SUFFIXES = {".tex": "latex", ".md": "markdown", ".csv": "csv", ".html": "html", ".txt": "terminal"}
+SUFFIXES: dict[str, Format] = {
+    ".tex": "latex", ".md": "markdown", ".csv": "csv", ".html": "html", ".txt": "terminal", ".parquet": "parquet",
+}  # fmt: skip
 
 
 def render(tables: Sequence[Table], format: Format, style: Style = "colour") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from issbench.results.citations import citation
+from issbench.results.citations import citation, cited
 from issbench.results.table import Cell, Table
 
 PACKAGES = ("booktabs", "xcolor", "amssymb")
@@ -76,7 +76,7 @@ def _heads(table: Table) -> list[str]:
     for depth, level in enumerate(levels):
         fields, rules, start = [], [], 1
         for text, span in level:
-            shown = escape(text) + (_cited(text) if start <= table.stubs else "")
+            shown = escape(text) + (_cite(citation(text)) if start <= table.stubs else "")
             single = start <= table.stubs or (span == 1 and depth + 1 == len(levels))
             fields.append(shown if single else rf"\multicolumn{{{span}}}{{c}}{{{shown}}}")
             if text and depth + 1 < len(levels):
@@ -91,11 +91,10 @@ def _cell(cell: Cell, table: Table, style: str, column: int) -> str:
     if cell.rank:
         text = _RANKS[style][cell.rank - 1] % text
     if column < table.stubs:
-        text += _cited(str(cell))
+        text += _cite(cited(cell))
     mark = table.footnotes.get(cell.footnote)
     return text + (rf"\rlap{{$^{{{mark}}}$}}" if mark else "")
 
 
-def _cited(text: str) -> str:
-    keys: Sequence[str] = citation(text)
+def _cite(keys: Sequence[str]) -> str:
     return rf"~\cite{{{','.join(keys)}}}" if keys else ""

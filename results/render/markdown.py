@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from tabulate import tabulate
+
 from issbench.results.render.marks import superscript
 from issbench.results.table import Cell, Table
 
 
 def render(table: Table, style: str = "plain") -> str:
     """The title, the table, and its notes, as paragraphs. Markdown has no colours: `style` makes no difference."""
-    lines = ["| " + " | ".join(_escape("\n".join(head)) for head in table.heads) + " |"]
-    lines.append("|" + "|".join(":--" if i < table.stubs else "--:" for i in range(len(table.heads))) + "|")
-    lines += ["| " + " | ".join(_cell(cell, table) for cell in row) + " |" for row in table.cells]
+    heads = [_escape("\n".join(head)) for head in table.heads]
+    rows = [[_cell(cell, table) for cell in row] for row in table.cells]
+    align = ["left" if i < table.stubs else "right" for i in range(len(heads))]
+    lines = tabulate(rows, headers=heads, tablefmt="pipe", colalign=align, disable_numparse=True)
     notes = [f"{superscript(mark)} {text}" for text, mark in table.footnotes.items()]
-    return "\n\n".join([f"**{table.title}**", "\n".join(lines), *table.notes, *notes])
+    return "\n\n".join([f"**{table.title}**", lines, *table.notes, *notes])
 
 
 def _cell(cell: Cell, table: Table) -> str:

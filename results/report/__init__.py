@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from issbench.results.make_tables import joined_tables, measured_tables, paper_order
+from issbench.results.report.boxes import table_box, table_boxes
 from issbench.results.report.cost import cost_table
 from issbench.results.report.details import run_details
 from issbench.results.report.figures import Figures
 from issbench.results.report.heat import heat_tables
 from issbench.results.report.markup import Html, joined, listing, section, tag
 from issbench.results.report.overview import overview
-from issbench.results.report.settings import recipe_table, version_table
-from issbench.results.report.tables import table_box, table_boxes
+from issbench.results.report.settings import environment_table, recipe_table
 from issbench.results.report.words import shared, statistics
 from issbench.results.runs import Run
 from issbench.results.table import TableError
-from issbench.results.tables import joined_tables, measured_tables, paper_order
 
 _HERE = Path(__file__).parent
 _PARTS = ("ablation", "class-order", "hyperparameters", "combination")
@@ -30,16 +30,14 @@ def report(runs: Sequence[Run], folder: Path, both: bool = False, figures: Figur
     """The page. `folder` is where it will lie, to which its links to the runs are relative; `both` adds the
     paper's numbers beside ours."""
     runs = sorted(runs, key=paper_order)
-    places = _places(runs)
+    places, settings = _places(runs), [recipe_table(runs), environment_table(runs)]
     sections = [
         section("overview", "What was run", overview(runs)),
         section("tables", "Tables", _tables(runs)),
         *([section("published", "Beside the published numbers", _published(runs))] if both else []),
         section("figures", "Figures", _figures(places, figures or Figures())),
         section("statistics", "Statistics", statistics(places)),
-        section(
-            "settings", "Settings and versions", table_boxes([recipe_table(runs), version_table(runs)], texts=True)
-        ),
+        section("settings", "Settings and versions", table_boxes(settings, texts=True)),
         section("cost", "Time and memory", table_box(cost_table(runs))),
         section("runs", "Runs", run_details(runs, folder)),
     ]
@@ -50,7 +48,7 @@ def _places(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """The runs of each scenario and setting, by their names in words."""
     places: dict[str, list[Run]] = {}
     for run in runs:
-        places.setdefault(f"{run.experiment['scenario']}, {run.experiment['setting']}", []).append(run)
+        places.setdefault(f"{run.scenario}, {run.setting}", []).append(run)
     return places
 
 
@@ -60,7 +58,7 @@ def _tables(runs: Sequence[Run]) -> Html:
     tables = measured_tables("main", runs)
     for name in ("steps", "forgetting", *_PARTS):
         found = measured_tables(name, runs)
-        wanted = name not in _PARTS or (name == "class-order" and len({r.experiment["order"] for r in runs}) > 1)
+        wanted = name not in _PARTS or (name == "class-order" and len({run.order for run in runs}) > 1)
         tables += [table for table in found if wanted or (name != "class-order" and len(table.rows) > 1)]
     return joined(tag("p", note), table_boxes(tables, fold=True))
 

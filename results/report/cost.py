@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from issbench.results.definitions import Spec, method_row
+from issbench.results.record import Training
 from issbench.results.runs import Run
-from issbench.results.table import MISSING, Cell, Table
+from issbench.results.table import MISSING, Cell, Head, Table
 
 _TITLE = "Hours, devices and memory by method"
 _HEADS = ("method", "runs", "steps trained", "training hours", "hours per run", "GPU hours", "test hours")
@@ -28,10 +27,10 @@ class Cost:
 
 def cost(runs: Iterable[Run]) -> Cost:
     """What the finished steps of runs cost together. Imported steps have no key and are not known."""
-    steps: dict[str, dict[str, Any]] = {}
+    steps: dict[str, Training] = {}
     testing: dict[tuple[str, str], float] = {}
     for run in runs:
-        for step in run.record["steps"]:
+        for step in run.steps:
             if step["training"] and step["key"]:
                 steps.setdefault(step["key"], step["training"])
                 # The same step is tested once for each protocol.
@@ -40,8 +39,7 @@ def cost(runs: Iterable[Run]) -> Cost:
     return Cost(
         len(steps),
         sum(t["seconds"] for t in steps.values()) / 3600,
-        # Each of several processes has a GPU; records from before there could be several do not say.
-        sum(t["seconds"] * t.get("processes", 1) for t in steps.values() if on_gpu(t["device"])) / 3600,
+        sum(t["seconds"] * t["processes"] for t in steps.values() if on_gpu(t["device"])) / 3600,
         sum(testing.values()) / 3600,
         max(peaks, default=None),
         tuple(dict.fromkeys(t["device"] for t in steps.values())),
@@ -57,7 +55,7 @@ def cost_table(runs: Sequence[Run]) -> Table:
     """A row for each method and, last, all together."""
     methods: dict[str, list[Run]] = {}
     for run in runs:
-        methods.setdefault(method_row(Spec.of(run))[0], []).append(run)
+        methods.setdefault(run.label, []).append(run)
     cells = [_row(name, members) for name, members in methods.items()]
     together = cost(runs)
     several = len(methods) > 1
@@ -71,7 +69,7 @@ def cost_table(runs: Sequence[Run]) -> Table:
         "Records hold time, not power: energy is about GPU hours × the mean power of the GPU.",
         *_unknown(runs),
     ]
-    heads = [(name,) for name in (*_HEADS, "peak memory (GiB)", "devices")]
+    heads: list[Head] = [(name,) for name in (*_HEADS, "peak memory (GiB)", "devices")]
     return Table(_TITLE, heads, cells, notes, sums=int(several))
 
 
@@ -80,7 +78,7 @@ def _row(name: str, runs: Sequence[Run]) -> list[Cell]:
     known = [run for run in runs if not run.imported]
     if not found.steps:
         return [Cell(text=name), Cell(text=str(len(runs))), *[Cell()] * 6, Cell(text="unknown")]
-    alone = sum(step["training"]["seconds"] for run in known for step in run.record["steps"]) / 3600
+    alone = sum(step["training"]["seconds"] for run in known for step in run.steps if step["training"]) / 3600
     hours = [found.training, alone / len(known), found.gpu, found.testing]
     memory = MISSING if found.peak_bytes is None else f"{found.peak_bytes / 2**30:.2f}"
     return [

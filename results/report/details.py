@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from issbench.results.report.boxes import table_box
 from issbench.results.report.markup import Html, details, facts, joined, tag
-from issbench.results.report.tables import table_box
 from issbench.results.runs import Run
 from issbench.results.show import class_table, run_summary, step_table
 
@@ -38,10 +38,10 @@ def _run(run: Run, folder: Path) -> Html:
 
 
 def _summary(run: Run) -> str:
-    score = run.last["groups"].get("all")
+    score = run.last["metrics"]["groups"].get("all")
     state = "" if score is None else f" · mIoU {score:.1f}"
     if not run.complete:
-        state = f" · unfinished, {len(run.record['steps'])} steps done"
+        state = f" · {run.unfinished}"
     return run.name + state + " · imported" * run.imported
 
 

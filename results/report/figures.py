@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
+from issbench.results.figures import FIGURES
 from issbench.results.report.markup import Html, joined, tag
 from issbench.results.runs import Run
 
@@ -27,15 +28,13 @@ class Figures:
     """Draws figures of runs, and numbers them, so that what they define for themselves has names of its own."""
 
     def __init__(self, drawers: dict[str, Callable[..., Figure]] | None = None) -> None:
-        if drawers is None:
-            from issbench.results.figures import FIGURES as drawers
-        self._drawers = drawers
+        self._drawers = FIGURES if drawers is None else drawers
         self._number = count(1)
 
     def of_place(self, runs: Sequence[Run], place: str) -> Html:
         """The figures of the runs of one scenario and setting."""
         parts = [self.draw("steps", runs, place), self.draw("forgetting", runs, place)]
-        if len({run.experiment["order"] for run in runs}) > 1:
+        if len({run.order for run in runs}) > 1:
             parts.append(self.draw("class-order", runs, place))
         parts.append(self.draw("critical-difference", runs, place))
         return joined(*parts)
@@ -59,12 +58,12 @@ def inline_svg(figure: Figure, prefix: str, label: str) -> Html:
     with matplotlib.rc_context({"svg.hashsalt": prefix}):  # ids that do not change from one report to the next
         figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
     drawing = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)
-    head, inner = re.search(r"<svg([^>]*)>(.*)</svg>", drawing, flags=re.DOTALL).groups()
+    head, inner = re.findall(r"<svg([^>]*)>(.*)</svg>", drawing, flags=re.DOTALL)[0]
     inner = re.sub(r"<!--.*?-->", "", inner, flags=re.DOTALL)
     inner = re.sub(r'(<image[^>]*?) id="[^"]*"', r"\1", inner)  # nobody refers to it, and equal images share it
     inner = re.sub(r'\bid="', f'id="{prefix}', inner)
     inner = re.sub(r'(?:xlink:)?href="#', f'href="#{prefix}', inner).replace("url(#", f"url(#{prefix}")
-    box = re.search(r'viewBox="([^"]*)"', head)[1]
+    box = re.findall(r'viewBox="([^"]*)"', head)[0]
     width = round(float(box.split()[2]) * 4 / 3)  # points to pixels
     # Smaller than 60 % nobody can read it: then its box scrolls.
     size = f"max-width:{width}px;min-width:{round(0.6 * width)}px"

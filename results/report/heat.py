@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from issbench.results.figures.panels import label
+from issbench.results.comparable import data_name
 from issbench.results.report.markup import Html, joined, tag
 from issbench.results.runs import Run
 
@@ -14,24 +14,27 @@ _DARK_BELOW = 55
 
 def heat_tables(runs: Sequence[Run]) -> Html:
     """A table for each method, of one of its runs."""
+    chosen = one_of_each(runs)
+    several = len({run.record["data"] for run in chosen if not run.imported}) > 1
+    tables = [_table(run, f", data {data_name(run)}" * several) for run in chosen]
     note = "IoU (%) of each class after each step, of one run of each method. Empty: not yet learned, or no IoU."
-    return joined(tag("p", note), tag("div", *(_table(run) for run in one_of_each(runs)), class_="heats"))
+    return joined(tag("p", note), tag("div", *tables, class_="heats"))
 
 
 def one_of_each(runs: Sequence[Run]) -> list[Run]:
     """The first run of each method, a finished one where there is one."""
     found: dict[str, Run] = {}
     for run in sorted(runs, key=lambda run: not run.complete):
-        found.setdefault(run.experiment["method"], run)
-    return [run for run in runs if found[run.experiment["method"]] is run]
+        found.setdefault(run.spec, run)
+    return [run for run in runs if found[run.spec] is run]
 
 
-def _table(run: Run) -> Html:
-    steps = run.record["steps"]
-    title = f"{label(run)}, seed {run.experiment['seed']}{'' if run.complete else ', unfinished'}"
+def _table(run: Run, about: str) -> Html:
+    steps = run.steps
+    title = f"{run.label}, seed {run.seed}{about}{'' if run.complete else ', unfinished'}"
     heads = tag("tr", tag("th", "step", scope="col"), *(tag("th", str(s["step"]), scope="col") for s in steps))
     rows = [
-        tag("tr", tag("th", name, scope="row"), *(_cell(step["iou"], channel) for step in steps))
+        tag("tr", tag("th", name, scope="row"), *(_cell(step["metrics"]["iou"], channel) for step in steps))
         for channel, name in enumerate(run.record["class_names"])
     ]
     table = tag("table", tag("caption", title), tag("thead", heads), tag("tbody", *rows), class_="heat")

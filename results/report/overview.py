@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from issbench.results.definitions import Spec, method_row
-from issbench.results.grid import run_head
+from issbench.results.comparable import data_name
+from issbench.results.pivot import run_head
+from issbench.results.report.boxes import table_box
 from issbench.results.report.markup import Html, facts, joined, listing, tag
-from issbench.results.report.tables import table_box
 from issbench.results.runs import Run
 from issbench.results.table import MISSING, Cell, Table
 
@@ -26,11 +26,12 @@ def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
     )
     return [
         ("runs", ", ".join(told)),
-        ("methods", _all(method_row(Spec.of(run))[0] for run in runs)),
+        ("methods", _all(run.label for run in runs)),
         ("scenarios", _all(e["scenario"] for e in experiments)),
         ("settings", _all(e["setting"] for e in experiments)),
         ("class orders", _all(e["order"] for e in experiments)),
         ("seeds", _all(sorted({e["seed"] for e in experiments}))),
+        ("data", _all(f"{run.scenario} {data_name(run)}" for run in runs if not run.imported)),
         ("evaluation", "; ".join(dict.fromkeys(run.record["protocol"] for run in runs))),
     ]
 
@@ -45,9 +46,8 @@ def seed_table(runs: Sequence[Run]) -> Table:
     rows: dict[str, None] = {}
     found: dict[tuple[str, tuple[str, ...]], set[str]] = {}
     for run in runs:
-        e = run.experiment
-        head = (f"{e['dataset']} {run_head(run)[0]}", f"{e['setting']}, order {e['order']}")
-        row = method_row(Spec.of(run))[0]
+        head = (f"{run.experiment['dataset']} {run_head(run)[0]}", f"{run.setting}, order {run.order}")
+        row = run.label
         heads[head], rows[row] = None, None
         found.setdefault((row, head), set()).add(_seed(run))
     cells = [
@@ -59,12 +59,7 @@ def seed_table(runs: Sequence[Run]) -> Table:
 
 
 def _seed(run: Run) -> str:
-    seed = str(run.experiment["seed"])
-    return seed if run.complete else f"{seed} ({len(run.record['steps'])} of {_steps(run)} steps)"
-
-
-def _steps(run: Run) -> int:
-    return run.record.get("num_steps") or len(run.record["classes_per_step"])
+    return str(run.seed) if run.complete else f"{run.seed} ({len(run.steps)} of {run.record['num_steps']} steps)"
 
 
 def _unfinished(runs: Sequence[Run]) -> Html:
@@ -72,5 +67,5 @@ def _unfinished(runs: Sequence[Run]) -> Html:
     found = [run for run in runs if not run.complete]
     if not found:
         return Html("")
-    names = [f"{run.name}: {len(run.record['steps'])} of {_steps(run)} steps done" for run in found]
-    return joined(tag("p", "Unfinished, and left out of the tables of the last step:"), listing(names))
+    names = [f"{run.name}: {run.unfinished}" for run in found]
+    return joined(tag("p", "Left out of the tables of the last step:"), listing(names))

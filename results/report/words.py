@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from statistics import mean
 
 from issbench.results.compare import compare
-from issbench.results.definitions import BOUNDS, Spec
+from issbench.results.report.boxes import table_box
 from issbench.results.report.markup import Html, joined, listing, tag
-from issbench.results.report.tables import table_box
 from issbench.results.runs import RecordError, Run
 
 
@@ -23,7 +22,7 @@ def statistics(places: dict[str, list[Run]]) -> Html:
 def shared(places: dict[str, list[Run]]) -> list[Run]:
     """The runs of the methods that are finished in each place: only these can be compared over all of them."""
     methods = set.intersection(*({*_scores(members)} for members in places.values()))
-    return [run for members in places.values() for run in members if run.experiment["method"] in methods]
+    return [run for members in places.values() for run in members if run.spec in methods]
 
 
 def _together(places: dict[str, list[Run]]) -> Html:
@@ -47,9 +46,9 @@ def _scores(runs: Sequence[Run]) -> dict[str, float]:
     """Mean mIoU of all classes after the last step by method, the best first; without upper bounds."""
     found: dict[str, list[float]] = {}
     for run in runs:
-        score = run.last["groups"].get("all")
-        if run.complete and score is not None and Spec.of(run).title not in BOUNDS:
-            found.setdefault(run.experiment["method"], []).append(score)
+        score = run.last["metrics"]["groups"].get("all")
+        if run.complete and score is not None and not run.method["upper_bound"]:
+            found.setdefault(run.spec, []).append(score)
     means = {method: mean(values) for method, values in found.items()}
     return dict(sorted(means.items(), key=lambda pair: -pair[1]))
 

@@ -29,6 +29,8 @@ class Ade(FileDataset):
 
     name = "ade"
     classes = tuple(" ".join(name.split()) for name in _CLASSES.split(","))
+    published_splits = ("100-50", "100-10", "100-5", "50-50")
+    recipe = {"epochs": 60, "lr": 4e-3}
     background = "other"
     background_is_other = True
     groups_per_step = True
@@ -47,7 +49,7 @@ class Ade(FileDataset):
         return [f"{folder}/{stem}" for stem in sorted(stems)]
 
     def image_path(self, sample: str) -> Path:
-        return self.root / "images" / f"{sample}.jpg"
+        return self.root / f"images/{sample}.jpg"
 
     def label_path(self, sample: str) -> Path:
-        return self.root / "annotations" / f"{sample}.png"
+        return self.root / f"annotations/{sample}.png"

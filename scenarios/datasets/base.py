@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from PIL import Image
 
+from issbench.scenarios.datasets.images import read_image, read_indices
 from issbench.scenarios.errors import DataError, ScenarioError
 
 IGNORE = 255
 _INVALID = 254  # marks a raw value that a dataset does not define
 Split = Literal["train", "test"]
 _EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"}
-_BROKEN = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    Image.DecompressionBombError,
-)  # what Pillow raises for damaged files
 
 
 class Dataset(ABC):
@@ -35,20 +29,32 @@ class Dataset(ABC):
     """
 
     name: ClassVar[str]
+    """As in scenario names (`voc` in `voc_15-1`) and in the entry point."""
     classes: tuple[str, ...]
     """Names of the classes 1 … N."""
     background: str | None = "background"
     domains: tuple[str, ...] = ()
     """Names of the domains in their published order; empty for a dataset without domains."""
+    published_splits: ClassVar[tuple[str, ...]] = ()
+    """The usual scenarios, as BASE-INC, for lists; every other split works, too."""
     default_setting: ClassVar[str] = "overlapped"
+    orders: ClassVar[Mapping[str, tuple[int, ...]]] = {}
+    """Class orders that have a name: permutations of the labels 1 … N."""
+    recipe: ClassVar[Mapping[str, Any]] = {}
+    """Settings of the training recipe that differ from the usual ones (see docs/how-it-works.md)."""
     background_is_other: ClassVar[bool] = False
     """Whether class 0 is a rest class ("other"), which the printed groups leave out (ADE20K)."""
     groups_per_step: ClassVar[bool] = False
     """Whether published tables print one mIoU per step (ADE20K) instead of one for all new classes."""
+    root: Path | None = None
+    """The directory of the data; None where they are not files."""
     in_memory: ClassVar[bool] = False
     """Whether `image` and `label` are so cheap that worker processes would cost more than they save."""
     obtain: ClassVar[str] = "It needs no files."
     """Where the data come from and which layout is expected, as sentences for the user."""
+
+    def __init__(self, root: str | Path | None = None):
+        self.root = None if root is None else Path(root).expanduser()
 
     @abstractmethod
     def ids(self, split: Split) -> tuple[str, ...]:
@@ -63,8 +69,14 @@ class Dataset(ABC):
         """Label map of a sample: uint8 [H, W] with values 0 … N and 255."""
 
     @abstractmethod
-    def fingerprint(self, split: Split) -> str:
-        """A short hash that changes when a label of the split may have changed; cheap, reads no label."""
+    def files(self, sample: str) -> tuple[Path, ...]:
+        """All files that decide a sample, the image's first: its fingerprints hold as long as none of them changes.
+        Empty where a sample follows from its id and the dataset's code alone."""
+
+    def image_content(self, sample: str) -> bytes:
+        """What the image is fingerprinted by: its pixels."""
+        image = self.image(sample)
+        return f"{image.mode} {image.size} ".encode() + image.tobytes()
 
     def domain(self, sample: str) -> str:
         """The domain of a sample."""
@@ -86,6 +98,8 @@ class FileDataset(Dataset):
     """Where the layout may begin, relative to the directory that the user passes."""
     needs: ClassVar[tuple[str, ...]]
     """Files and directories without which the data cannot be listed, relative to the home."""
+
+    root: Path
 
     def __init__(self, root: str | Path | None):
         if root is None:
@@ -137,21 +151,20 @@ class FileDataset(Dataset):
             table[raw] = label
         return table
 
+    def files(self, sample: str) -> tuple[Path, ...]:
+        return self.image_path(sample), self.label_path(sample)
+
+    def image_content(self, sample: str) -> bytes:
+        if type(self).image is not FileDataset.image:  # then not the file alone decides the pixels
+            return super().image_content(sample)
+        return self.image_path(sample).read_bytes()
+
     def image(self, sample: str) -> Image.Image:
-        path = self.image_path(sample)
-        image = _open(path)
-        if image.mode[0] in "IF":  # Pillow would clip these to 8 bits without a word
-            raise DataError(f"image {path} has mode {image.mode}; save it with 8 bits a channel")
-        return image.convert("RGB")
+        return read_image(self.image_path(sample))
 
     def label(self, sample: str) -> np.ndarray:
         path = self.label_path(sample)
-        raw = np.asarray(_open(path))
-        if raw.ndim != 2 or raw.dtype != np.uint8:
-            raise DataError(
-                f"label file {path} is not an 8-bit single-channel image (it has shape {raw.shape}, "
-                f"{raw.dtype}); save the class indices as a gray or palette PNG"
-            )
+        raw = read_indices(path)
         labels = self._table.take(raw)
         if (labels == _INVALID).any():
             wrong = _ranges(np.unique(raw[labels == _INVALID]))
@@ -160,17 +173,6 @@ class FileDataset(Dataset):
                 f"{_ranges(self.raw_to_label())}: correct the file"
             )
         return labels
-
-    def fingerprint(self, split: Split) -> str:
-        digest = hashlib.blake2b(digest_size=16)
-        for sample in self.ids(split):
-            path = self.label_path(sample)
-            try:
-                stat = path.stat()
-            except OSError as error:
-                raise DataError(f"label file {path} cannot be read: {error.strerror}") from None
-            digest.update(f"{sample}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
 
 
 def read_lines(path: Path) -> list[str]:
@@ -199,15 +201,3 @@ def _ranges(values: Iterable[int]) -> str:
     runs = itertools.groupby(enumerate(sorted(values)), key=lambda pair: pair[1] - pair[0])
     ends = [(run[0][1], run[-1][1]) for run in (list(group) for _, group in runs)]
     return ", ".join(f"{first}–{last}" if first < last else f"{first}" for first, last in ends)
-
-
-def _open(path: Path) -> Image.Image:
-    """An image read completely, so that a truncated file fails here and not later."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist, although the dataset lists it") from None
-    except _BROKEN as error:
-        raise DataError(f"{path} is not a readable image ({error}); replace the file") from None
-    return image

@@ -26,12 +26,10 @@ class CamVid(FileDataset):
         "Pedestrian",
         "Bicyclist",
     )
+    published_splits = ("6-5", "6-1", "1-1")
+    recipe = {"epochs": 30, "batch": 8, "crop": 352}  # not in the paper; the settings are ours
     background = None
-    domains = (
-        "0001TP",
-        "0006R0",
-        "0016E5",
-    )  # the drives of the training images; Seq05VD is for testing alone
+    domains = ("0001TP", "0006R0", "0016E5")  # the drives of the training images; Seq05VD is for testing alone
     homes = (".", "CamVid")
     needs = ("train", "trainannot", "test", "testannot")
     obtain = (
@@ -54,7 +52,7 @@ class CamVid(FileDataset):
 
     def label_path(self, sample: str) -> Path:
         split, _, stem = sample.partition("/")
-        return self.root / f"{split}annot" / f"{stem}.png"
+        return self.root / f"{split}annot/{stem}.png"
 
     def raw_to_label(self) -> dict[int, int]:
         void = len(self.classes)

@@ -43,6 +43,8 @@ class Cityscapes(FileDataset):
 
     name = "cityscapes"
     classes = tuple(_CLASSES)
+    published_splits = ("11-5", "11-1", "1-1")
+    recipe = {"epochs": 60, "lr": 4e-3}
     background = None
     domains = tuple(_CITIES.split())
     default_setting = "domain"
@@ -64,10 +66,10 @@ class Cityscapes(FileDataset):
         return sorted(stems)
 
     def image_path(self, sample: str) -> Path:
-        return self.root / "leftImg8bit" / f"{sample}{_IMAGE}"
+        return self.root / f"leftImg8bit/{sample}{_IMAGE}"
 
     def label_path(self, sample: str) -> Path:
-        return self.root / "gtFine" / f"{sample}{_LABEL}"
+        return self.root / f"gtFine/{sample}{_LABEL}"
 
     def raw_to_label(self) -> dict[int, int]:
         # The annotations have 0–33, and 255 for licence plates (-1); all but the 19 are left out.

@@ -50,19 +50,6 @@ class Folder(FileDataset):
     def label_path(self, sample: str) -> Path:
         return self.root / "masks" / f"{sample}.png"
 
-    def fingerprint(self, split: Split) -> str:
-        # All work begins with the fingerprint: an incomplete pair ends it here, and not hours later.
-        for kind, have, other in (("mask", self._masks, self._images), ("image", self._images, self._masks)):
-            alone = [sample for sample in self.ids(split) if sample in have and sample not in other]
-            if alone:
-                partner = "an image" if kind == "mask" else "a mask"
-                some = ", ".join(alone[:5]) + (", …" if len(alone) > 5 else "")
-                raise DataError(
-                    f"{self.root} has {len(alone)} {kind}(s) without {partner} in the {split} split: {some}; "
-                    "add the missing files or remove the others"
-                )
-        return super().fingerprint(split)
-
 
 def _class_names(path: Path) -> list[str]:
     names = read_lines(path)

@@ -21,6 +21,15 @@ diningtable dog horse motorbike person pottedplant sheep sofa train tvmonitor
 class Voc(FileDataset):
     name = "voc"
     classes = tuple(_CLASSES.split())
+    published_splits = ("19-1", "15-5", "15-1", "10-10", "10-1", "5-3", "2-2", "10-5")
+    orders = {
+        # GSC, Section V-E: the class orders of Table VI (VOC 15-1).
+        "A": tuple(range(1, 21)),
+        "B": (12, 9, 20, 7, 15, 8, 14, 16, 5, 19, 4, 1, 13, 2, 11, 17, 3, 6, 18, 10),
+        "C": (13, 19, 15, 17, 9, 8, 5, 20, 4, 3, 10, 11, 18, 16, 7, 12, 14, 6, 1, 2),
+        "D": (15, 3, 2, 12, 14, 18, 20, 16, 11, 1, 19, 8, 10, 7, 17, 6, 5, 13, 9, 4),
+        "E": (7, 5, 3, 9, 13, 12, 14, 19, 10, 2, 1, 4, 16, 8, 17, 15, 18, 6, 11, 20),
+    }
     homes = (".", "VOC2012", "VOCdevkit/VOC2012")
     needs = (MASKS, *LISTS.values())
     obtain = (
@@ -33,7 +42,7 @@ class Voc(FileDataset):
         return (PurePosixPath(line.split()[0]).stem for line in read_lines(self.root / LISTS[split]))
 
     def image_path(self, sample: str) -> Path:
-        return self.root / "JPEGImages" / f"{sample}.jpg"
+        return self.root / f"JPEGImages/{sample}.jpg"
 
     def label_path(self, sample: str) -> Path:
-        return self.root / MASKS / f"{sample}.png"
+        return self.root / f"{MASKS}/{sample}.png"

@@ -149,6 +149,7 @@ def test_joint_at_every_step(tmp_path, trained):
 
 
 HOOKED = """
+    import pytest
     import torch
     from issbench.methods.method import Method
 
@@ -170,7 +171,10 @@ HOOKED = """
 
         def begin(self, network, batches, previous):
             images = sum(len(batch.labels) for batch in batches())
-            assert all(b.student is None and len(b.teacher.stages) == 4 for b in batches())
+            for batch in batches():
+                assert len(batch.teacher.stages) == 4
+                with pytest.raises(RuntimeError, match="no output of the student"):
+                    batch.student
             CALLS.append(("begin", self.step.index, images, float(previous["seen"])))
 
         def terms(self, batch, targets):
@@ -180,17 +184,23 @@ HOOKED = """
             assert self.scale.grad is not None and network.extra.weight.grad is None
             CALLS.append(("after_backward", self.step.index))
 
+        def after_first_step(self, network, batches):
+            self.look("after_first_step", network, batches)
+
         def end(self, network, batches):
-            if hasattr(network, "extra"):
-                del network.extra
+            del network.extra
+            self.look("end", network, batches)
+
+        def look(self, hook, network, batches):
             images = 0
             for batch in batches():
-                assert batch.teacher is None
+                with pytest.raises(RuntimeError, match="no output of the teacher"):
+                    batch.teacher
                 self.loss(batch)["classification"].backward()
                 images += len(batch.labels)
             assert any(p.grad is not None for p in network.parameters())
             self.seen += images
-            CALLS.append(("end", self.step.index, images))
+            CALLS.append((hook, self.step.index, images))
 """
 
 
@@ -215,7 +225,7 @@ def test_hooks_come_in_order_and_hand_on_state(tmp_path, monkeypatch):
     assert calls == [
         ("prepare", 1),  # on trial, before anything trains
         ("prepare", 1),
-        ("end", 0, images[0]),  # the shared first step, looked at once more for the method's state
+        ("after_first_step", 0, images[0]),
         ("begin", 1, images[1], images[0]),
         ("end", 1, images[1]),
         ("prepare", 2),

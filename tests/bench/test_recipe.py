@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from issbench.bench.recipe import RECIPES, Recipe, make_recipe, read_recipe_file
+from issbench.bench.recipe import Recipe, make_recipe, read_recipe_file
 from issbench.errors import UsageError
 from issbench.scenarios.datasets import dataset_names
 
 
 def test_every_dataset_has_a_recipe() -> None:
-    assert set(RECIPES) == set(dataset_names())
+    assert all(isinstance(make_recipe(name, {}), Recipe) for name in dataset_names())
 
 
 @pytest.mark.parametrize("dataset, epochs, lr", [("voc", 30, 1e-3), ("ade", 60, 4e-3), ("cityscapes", 60, 4e-3)])
@@ -42,7 +42,7 @@ def test_overrides_may_be_text_or_values() -> None:
     assert recipe == make_recipe("ade", values)
     assert isinstance(recipe.epochs, int) and isinstance(recipe.first_epochs, int) and recipe.lr == 0.01
     assert recipe.first_lr == 1e-2 and recipe.batch == 24  # the rest is the dataset's
-    assert RECIPES["ade"].epochs == 60
+    assert make_recipe("ade", {}).epochs == 60
 
 
 def test_unknown_setting() -> None:

@@ -39,9 +39,10 @@ class Installed:
 
     def run(self, *command: str) -> str:
         """What a Python module prints that finds the package, and not its source."""
+        search = os.pathsep.join([str(self.packages), os.environ.get("PYTHONPATH", "")])
         done = subprocess.run(
             [sys.executable, "-m", *command], capture_output=True, text=True, check=False, timeout=300,
-            env=os.environ | {"PYTHONPATH": str(self.packages)},
+            env=os.environ | {"PYTHONPATH": search},
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -24,6 +25,7 @@ from method_examples import (
     gradients,
     make,
     network,
+    options_of,
 )
 from small_folder import RECIPE, small_folder
 from torch import Tensor
@@ -35,13 +37,13 @@ from issbench.bench.engine.training import StepTrainer
 from issbench.bench.engine.update import make_optimizer
 from issbench.methods import functional as fn
 from issbench.methods.interface.composition import CompositionError
-from issbench.methods.interface.options import OptionError, parse_options
+from issbench.methods.interface.options import OptionError
 from issbench.methods.interface.registry import UnknownMethod, available, load_method, method_info
 from issbench.methods.method import Batch, Method, Part, Step
 from issbench.methods.shared.branches import TwoBranches
 
 OFF = {"pr": "off", "sg": "off", "sr": "off", "sc": "off"}
-BASES = [name for name, info in available().items() if not (info.part or info.parts or info.alone)]
+BASES = [name for name, info in available().items() if not (info.part or info.parts or info.not_composable_because)]
 
 
 def assert_same_to_the_bit(one: Method, other: Method, step: Step) -> None:
@@ -118,7 +120,14 @@ def test_weights_by_steps_on_top_of_unbiased_cross_entropy() -> None:
 def test_attributes_are_those_of_the_method() -> None:
     for base in BASES:
         own, combined = load_method(base), load_method(f"{base}+gsc")
-        for name in ("uses_stages", "new_classifier", "cumulative", "published", "alone", "__module__"):
+        for name in (
+            "uses_stages",
+            "new_classifier",
+            "cumulative",
+            "published",
+            "not_composable_because",
+            "__module__",
+        ):
             assert getattr(own, name) == getattr(combined, name), (base, name)
         assert combined.uses_teacher
     assert load_method("rcil+gsc").title == "RCIL+GSC"
@@ -151,7 +160,7 @@ def test_a_part_that_needs_a_teacher_gets_one(part: str, teacher: bool) -> None:
     assert load_method(f"mib+{part}").uses_teacher
     example = batch(CLASSES)
     if not teacher:
-        example.teacher = None
+        example = Batch(example.labels, example.student, None)
     assert all(value.isfinite() for value in begun(f"ft+{part}", CLASSES).loss(example).values())
 
 
@@ -164,29 +173,25 @@ def test_options_are_those_of_the_method_and_of_the_parts(name: str) -> None:
     base, *added = name.split("+")
     parts = list(available()["gsc"].parts) if added == ["gsc"] else added
     declared = [
-        option
+        option.name
         for each in (base, *parts)
-        for option, _ in method_info(each if each == base else f"ft+{each}").options
+        for option in method_info(each if each == base else f"ft+{each}").options
     ]
     assert {field.name for field in fields(options)} == set(declared)
-    assert {option for option, _ in method_info(name).options} == set(declared)
+    assert {option.name for option in method_info(name).options} == set(declared)
     for field in fields(options):
         value = {"thresholds": "released", "new_weight": "learned"}.get(field.name)
         value = value or ("off" if isinstance(field.default, bool) else "7")
-        parsed = getattr(parse_options(name, options, {field.name: value}), field.name)
+        parsed = getattr(options_of(name, **{field.name: value}), field.name)
         assert parsed != field.default and type(parsed) is type(field.default)
-    with pytest.raises(OptionError, match=f"method {name.replace('+', '.')} has no option 'lambda3'"):
-        parse_options(name, options, {"lambda3": "1"})
+    with pytest.raises(OptionError, match=f"method {re.escape(name)} has no option 'lambda3'"):
+        options_of(name, lambda3="1")
 
 
 @pytest.mark.parametrize("base", ["rcil", "plop", "mib"])
 @pytest.mark.parametrize("dataset", ["voc", "ade", "cityscapes"])
 def test_published_settings_of_the_method_are_kept(base: str, dataset: str) -> None:
-    def parsed(name: str, **given: Any) -> Any:
-        method = load_method(name)
-        return parse_options(name, method.Options, given, method.published.get(dataset))
-
-    own, combined = parsed(base), parsed(f"{base}+gsc", lambda1="0.7")
+    own, combined = options_of(base, dataset), options_of(f"{base}+gsc", dataset, lambda1="0.7")
     assert all(getattr(combined, field.name) == getattr(own, field.name) for field in fields(own))
     assert (combined.lambda1, combined.lambda2, combined.new_weight) == (0.7, 0.1, "one")
 
@@ -271,7 +276,7 @@ def test_what_has_no_meaning_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["mib+plop", "joint+gsc", "sc", "mib+nonsense"])
 def test_the_command_line_tells_why(name: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bench", "run", "--scenario", "shapes_4-1", "--methods", f"ft,{name}"]
+    command = [sys.executable, "-m", "issbench", "run", "--scenario", "shapes_4-1", "--methods", f"ft,{name}"]
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, check=False, timeout=120
     )

@@ -21,12 +21,11 @@ from method_examples import (
     gradients,
     looks,
     make,
+    options_of,
 )
 from torch import Tensor, nn
 
 from issbench.methods import functional as fn
-from issbench.methods.interface.options import parse_options
-from issbench.methods.interface.registry import load_method
 from issbench.methods.method import Batch, Method, Step
 
 # PLOP
@@ -34,8 +33,7 @@ from issbench.methods.method import Batch, Method, Step
 
 def test_published_weights_of_plop() -> None:
     def weights(dataset: str, name: str = "plop", **given: Any) -> tuple[float, float]:
-        method = load_method(name)
-        options = parse_options(name, method.Options, given, method.published.get(dataset))
+        options = options_of(name, dataset, **given)
         return options.pod, options.pod_logits
 
     assert weights("voc") == weights("shapes") == (0.01, 0.0005)

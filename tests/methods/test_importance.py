@@ -52,9 +52,9 @@ def unread() -> Iterator[Batch]:
 
 @cache
 def after_first_step(name: str, first: Step = FIRST) -> dict[str, Tensor]:
-    """The state that the method leaves when it is asked once more after the first step."""
+    """The state that the method leaves after the first step."""
     student, method = network(first).eval(), make(name, first)
-    method.end(student, looks(student, first))
+    method.after_first_step(student, looks(student, first))
     return method.state_dict()
 
 
@@ -109,11 +109,11 @@ def table(state: dict[str, Tensor], which: str, student: nn.Module) -> list[Tens
 
 
 def assert_close(found: list[Tensor], wanted: list[Tensor], rtol: float = 1e-4) -> None:
-    """Relative to each tensor's greatest entry."""
+    """Relative to each tensor's maximum."""
     assert len(found) == len(wanted) > 20
     for one, other in zip(found, wanted, strict=True):
-        greatest = other.double().abs().max().item()
-        torch.testing.assert_close(one.double(), other.double(), rtol=rtol, atol=1e-6 * greatest + 1e-30)
+        maximum = other.double().abs().max().item()
+        torch.testing.assert_close(one.double(), other.double(), rtol=rtol, atol=1e-6 * maximum + 1e-30)
 
 
 def min_max(tensor: Tensor | None, like: Tensor) -> Tensor:
@@ -326,7 +326,7 @@ def test_after_the_first_step_one_pass_tells(name: str, step: Step, first: Step)
 def test_a_pass_over_the_first_step_changes_nothing_in_the_network(name: str) -> None:
     student, method = network(FIRST).eval(), make(name, FIRST)
     before = copy.deepcopy(student.state_dict())
-    method.end(student, looks(student, FIRST))
+    method.after_first_step(student, looks(student, FIRST))
     assert all(torch.equal(student.state_dict()[key], value) for key, value in before.items())
     assert all(parameter.grad is None for parameter in student.parameters())
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as nnf
-from method_examples import CLASSES, STEPS, batch, begun
+from method_examples import CLASSES, STEPS, batch, begun, options_of
 from small_folder import RECIPE, small_folder
 from torch import Tensor
 
@@ -18,7 +18,6 @@ from issbench.bench.engine.network import Network
 from issbench.bench.engine.store import Store
 from issbench.bench.engine.training import StepTrainer
 from issbench.methods import functional as fn
-from issbench.methods.interface.options import parse_options
 from issbench.methods.interface.registry import load_method
 from issbench.methods.method import Step
 from issbench.methods.shared.branches import TwoBranches
@@ -76,8 +75,7 @@ def test_the_terms(step: Step, dataset: str) -> None:
 
 def test_published_weights() -> None:
     def weights(dataset: str, **given: Any) -> tuple[float, ...]:
-        method = load_method("rcil")
-        options = parse_options("rcil", method.Options, given, method.published.get(dataset))
+        options = options_of("rcil", dataset, **given)
         return options.spatial, options.spatial_logits, options.channel, options.channel_aspp, options.distillation
 
     assert weights("voc") == weights("shapes") == (0.01, 0.0005, 0.01, 0.0005, 100)

@@ -75,9 +75,9 @@ class Loops:
         gaps = [((means[a] - means[b]) ** 2).sum().sqrt() for a in seen for b in seen if a != b]
         ratios = []
         for own in pixels.values():
-            greatest = torch.stack(own).clamp(min=0).max()
+            maximum = torch.stack(own).clamp(min=0).max()
             for pixel in own:
-                scaled = pixel.clamp(min=0) / greatest
+                scaled = pixel.clamp(min=0) / maximum
                 total = sum(scaled)
                 ratios.append(sum(value.exp() for value in scaled) / total if pixel.max() > 0 else 0 * pixel[0])
 
@@ -299,7 +299,7 @@ def test_prototypes_go_on_in_the_next_step(step: Step) -> None:
 def test_after_the_first_step_prototypes_are_means_over_its_data(step: Step) -> None:
     method, loops = make("sdr", step), Loops(step)
     seen = [Batch(labels(step, seed), output(step.num_classes, seed), None) for seed in range(3)]
-    method.end(nn.Identity(), lambda: iter(seen))
+    method.after_first_step(nn.Identity(), lambda: iter(seen))
     for one in seen:
         loops.see(one)
     assert sorted(loops.counts) == list(range(step.num_classes))

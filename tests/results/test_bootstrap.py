@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from issbench.bench.engine.evaluation import metrics, pack, totals
+from issbench.bench.metrics import Context, merge, metrics_for, step_values
 from issbench.results.bootstrap import Interval, interval, paired_interval
+from issbench.results.counts import pack
 from issbench.results.image_counts import Group, ImageCounts, group_of, load_image_counts, mean_iou
 from issbench.results.runs import RecordError, Run, load_run
 from issbench.scenarios.protocol import PROTOCOLS
@@ -22,6 +23,12 @@ SPANS = {
 }
 ALL = Group(0, 4, False)
 NAME = "evaluation-abc"
+METRICS = metrics_for(())
+
+
+def totals(images: np.ndarray) -> dict[str, list[int]]:
+    """The counts of all images together."""
+    return merge(METRICS, {"confusion": images})["confusion"]
 
 
 def counts(images: int = 40, seed: int = 0, quality: float = 0.7) -> np.ndarray:
@@ -42,7 +49,7 @@ def write(out: Path, method: str, images: np.ndarray, protocol: str = "plop", **
     spans = {kind: {name: tuple(span) for name, span in groups.items()} for kind, groups in SPANS.items()}
     step = {
         "step": 1,
-        **metrics(found, spans, PROTOCOLS[protocol]),
+        **step_values(METRICS, {"confusion": found}, Context(spans, PROTOCOLS[protocol].absent == "zero", 2)),
         "counts": found,
         "evaluation": {"name": NAME, "images": file},
         "recipe": {"precision": "fp32"},

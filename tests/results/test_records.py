@@ -1,4 +1,4 @@
-"""Reading run records: finding runs, refusing what cannot be read, and what makes runs comparable."""
+"""Reading run records: finding runs, refusing what cannot be read, and what a run knows of itself."""
 
 from __future__ import annotations
 
@@ -9,37 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_records import ENVIRONMENT, one_record, write_run
 
-from issbench.bench.engine.record import FORMAT
-from issbench.results.runs import KNOWN_FORMATS, RecordError, load_run, load_runs
-
-EXPERIMENT = {
-    "method": "ft",
-    "scenario": "voc_15-1",
-    "setting": "overlapped",
-    "order": "natural",
-    "classes": [],
-    "seed": 0,
-    "protocol": {"name": "plop", "void": "ignore"},
-    "recipe": {"epochs": 30, "lr": 0.001},
-    "data": None,
-    "dataset": "voc",
-}
-
-
-def write(out: Path, name: str, **changed: Any) -> Path:
-    """A record of a finished run; `changed` are entries of its experiment."""
-    folder = out / "runs" / name
-    folder.mkdir(parents=True)
-    record = {
-        "format": 1,
-        "experiment": EXPERIMENT | changed,
-        "complete": True,
-        "steps": [{"step": 0}, {"step": 1, "recipe": {"precision": "fp32"}}],
-    }
-    (folder / "run.json").write_text(json.dumps(record))
-    return folder
-
+from issbench.files import read_sealed, write_json, write_sealed
+from issbench.results.runs import RecordError, Run, load_run, load_runs
 
 NAMES = (
     "voc_15-1-overlapped-ft-seed0-0aa1",
@@ -51,21 +24,18 @@ NAMES = (
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     for name in reversed(NAMES):
-        write(tmp_path, name)
+        write_run(tmp_path, name, one_record("ft"))
     (tmp_path / "runs" / "begun").mkdir()  # a run without a finished step has no record yet
     return tmp_path
-
-
-def test_this_version_reads_its_own_records() -> None:
-    assert KNOWN_FORMATS[-1] == FORMAT  # what it writes is what older records are migrated to
 
 
 def test_all_runs_by_name(out: Path) -> None:
     runs = load_runs(out)
     assert [run.name for run in runs] == list(NAMES)
-    assert runs[0].experiment == EXPERIMENT
-    assert runs[0].complete and runs[0].last == {"step": 1, "recipe": {"precision": "fp32"}, "evaluation": None}
     assert runs[0].path == out / "runs" / NAMES[0]
+    assert runs[0].record == json.loads(json.dumps(one_record("ft")))
+    assert runs[0].complete and runs[0].last["step"] == 5 and not runs[0].imported
+    assert (runs[0].scenario, runs[0].setting, runs[0].seed) == ("voc_15-1", "overlapped", 0)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +53,7 @@ def test_one_run_by_a_part_of_its_name(out: Path, asked: str, found: int) -> Non
 
 
 def test_a_full_name_is_not_ambiguous(out: Path) -> None:
-    write(out, NAMES[0] + "-more")
+    write_run(out, NAMES[0] + "-more", one_record())
     assert load_run(out, NAMES[0]).name == NAMES[0]
 
 
@@ -101,7 +71,7 @@ def test_a_run_that_is_not_there(out: Path) -> None:
 
 
 def test_no_store_and_an_empty_one(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match=r"is no run store .*pass --out DIR"):
+    with pytest.raises(RecordError, match=r"is not a run store .*pass --out DIR"):
         load_runs(tmp_path / "nowhere")
     (tmp_path / "runs").mkdir()
     assert load_runs(tmp_path) == []
@@ -109,84 +79,100 @@ def test_no_store_and_an_empty_one(tmp_path: Path) -> None:
         load_run(tmp_path, "x")
 
 
+AGAIN = "remove the folder and make the run again"
+
+
 @pytest.mark.parametrize(
-    "content",
+    "content, words",
     [
-        '{"format": 99}',
-        '{"experiment": {}}',
-        '{"format": "2"}',
-        '{"format": true}',
-        "[1]",
-        "{",
-        "",
-        '{"format": 2, "experiment": {}, "complete": true, "steps": []}',
-        '{"format": 1, "experiment": {}}',
+        ('{"format": 99}', "has format 99, this version reads 3; update issbench"),
+        ('{"format": 1, "experiment": {}}', f"has format 1, of issbench 0.1, whose keys .*; {AGAIN}"),
+        ('{"format": 2, "experiment": {}}', f"has format 2, of issbench 0.1, whose keys .*; {AGAIN}"),
+        ('{"format": 3}', f"checksum.*; {AGAIN}"),
+        ('{"format": "3"}', f"checksum.*; {AGAIN}"),
+        ("[1]", f"checksum.*; {AGAIN}"),
+        ("{", f"checksum.*; {AGAIN}"),
+        ("", f"checksum.*; {AGAIN}"),
     ],
 )
-def test_records_that_cannot_be_read(out: Path, content: str) -> None:
+def test_records_that_cannot_be_read(out: Path, content: str, words: str) -> None:
     path = out / "runs" / NAMES[1] / "run.json"
     path.write_text(content)
-    with pytest.raises(RecordError, match=str(path)) as info:
+    with pytest.raises(RecordError, match=f"{path}.*{words}") as info:
         load_runs(out)
     assert info.value.exit_code == 2
-    if "99" in content:
-        assert "has format 99, newer than this version reads (1, 2); update issbench" in str(info.value)
+
+
+def test_a_changed_digit_is_noticed(out: Path) -> None:
+    path = out / "runs" / NAMES[1] / "run.json"
+    path.write_text(path.read_text().replace('"pixel_accuracy": 88.1', '"pixel_accuracy": 98.1', 1))
+    with pytest.raises(RecordError, match=f"{path}.*checksum"):
+        load_runs(out)
+
+
+def test_the_record_of_another_run_is_noticed(out: Path) -> None:
+    path = out / "runs" / NAMES[1] / "run.json"
+    path.write_bytes((out / "runs" / NAMES[0] / "run.json").read_bytes())
+    with pytest.raises(RecordError, match=f"{path} belongs to {NAMES[0]}.*; {AGAIN}"):
+        load_runs(out)
+
+
+def test_a_sealed_record_of_a_newer_format_is_refused(out: Path) -> None:
+    write_sealed(out / "runs" / NAMES[0] / "run.json", {"format": 4}, NAMES[0])
+    with pytest.raises(RecordError, match="has format 4, this version reads 3; update issbench"):
+        load_run(out, NAMES[0])
+
+
+def test_an_unfinished_run_says_how_far_it_is_and_why_it_failed(tmp_path: Path) -> None:
+    run = write_run(tmp_path, "a", one_record("ft", complete=False))
+    assert run.unfinished == "unfinished, 5 of 6 steps done"
+    outcome = tmp_path / "runs" / "a" / "outcome.json"
+    write_json(outcome, {"state": "interrupted", "reason": "", "time": 0.0})
+    assert run.unfinished == "unfinished, 5 of 6 steps done"
+    write_json(outcome, {"state": "failed", "reason": "the loss became nan", "time": 0.0})
+    assert run.unfinished == "unfinished, 5 of 6 steps done; it failed: the loss became nan"
+    outcome.write_text("{")
+    assert run.unfinished == "unfinished, 5 of 6 steps done"
 
 
 @pytest.mark.parametrize(
-    "changed, comparable",
-    [
-        ({"method": "gsc:sg=off"}, True),
-        ({"seed": 7}, True),
-        ({"data": "/elsewhere"}, True),
-        ({"protocol": {"name": "mib", "void": "background"}}, False),
-        ({"recipe": {"epochs": 30, "lr": 0.01}}, False),
-        ({"setting": "disjoint"}, False),
-        ({"order": "B"}, False),
-        ({"classes": ["cat", "dog"]}, False),
-        ({"scenario": "voc_15-5"}, False),
-    ],
+    "changed, order",
+    [({}, "A"), ({"order": "A"}, "A"), ({"classes": ["cat"] * 20}, "natural"), ({"scenario": "ade_100-50"}, "natural")],
 )
-def test_comparable_runs_differ_in_method_and_seed_alone(
-    tmp_path: Path, changed: dict[str, Any], comparable: bool
-) -> None:
-    write(tmp_path, "a")
-    write(tmp_path, "b", **changed)
-    one, other = load_runs(tmp_path)
-    assert (one.comparable == other.comparable) == comparable
+def test_the_natural_order_of_voc_is_the_papers_a(changed: dict[str, Any], order: str) -> None:
+    assert Run(Path("runs/a"), one_record(**changed)).order == order
 
 
-def test_comparable_but_for_what_a_table_tells_apart(tmp_path: Path) -> None:
-    write(tmp_path, "a")
-    write(tmp_path, "b", order="B", setting="disjoint", method="plop")
-    one, other = load_runs(tmp_path)
-    assert one.comparable_but("order", "setting") == other.comparable_but("order", "setting")
-    assert one.comparable_but("order") != other.comparable_but("order")
+def test_methods_are_named_with_the_options_that_differ_from_the_defaults() -> None:
+    run = Run(Path("runs/a"), one_record("gsc:lambda1=0.5,sg=off"))
+    assert run.label == "GSC (lambda1=0.5,sg=off)" and run.spec == "gsc:lambda1=0.5,sg=off"
+    assert run.changed_options == {"lambda1": "0.5", "sg": "off"}
+    assert run.method["options"]["lambda2"] == 0.1
+    assert Run(Path("runs/a"), one_record("rcil+gsc")).label == "RCIL+GSC"
 
 
-def test_the_natural_order_of_voc_is_the_papers_a(tmp_path: Path) -> None:
-    for name, changed in (
-        ("a", {}),
-        ("b", {"order": "A"}),
-        ("c", {"classes": ["cat"]}),
-        ("d", {"scenario": "ade_100-50"}),
-    ):
-        write(tmp_path, name, **changed)
-    runs = load_runs(tmp_path)
-    assert [run.order for run in runs] == ["A", "A", "natural", "natural"]
-    assert runs[0].comparable == runs[1].comparable
-
-
-def test_brief_records_are_whole_but_for_the_steps(out: Path) -> None:
+def test_brief_records_are_whole_but_for_what_is_long(out: Path) -> None:
     for whole, brief in zip(load_runs(out), load_runs(out, brief=True), strict=True):
-        assert brief.record | {"steps": None} == whole.record | {"steps": None}
-        assert brief.last == {"step": 1, "recipe": {"precision": "fp32"}}
+        assert {**brief.record, "steps": None} == {**whole.record, "steps": None}
+        assert brief.last["metrics"]["groups"] == whole.last["metrics"]["groups"]
+        assert brief.last["recipe"] == whole.last["recipe"]
+        assert "iou" not in brief.last["metrics"] and "counts" not in brief.last
+        assert brief.environments == whole.environments == [ENVIRONMENT] * 6
 
 
-def test_results_start_without_torch() -> None:
+def test_records_keep_their_seal_to_themselves(out: Path) -> None:
+    path = out / "runs" / NAMES[0] / "run.json"
+    assert path.read_text().rstrip().endswith('"\n}') and '"sha256"' in path.read_text()
+    assert read_sealed(path, NAMES[0]) == load_run(out, NAMES[0]).record
+
+
+def test_results_start_without_torch_or_pandas() -> None:
     code = (
-        "import sys, results.records, results.tables, results.show, results.render.latex; "
+        "import sys; from issbench.results import runs, make_tables, show, frame; "
+        "from issbench.results.render import latex; "
         "loaded = {name.partition('.')[0] for name in sys.modules}; "
-        "assert not loaded & {'torch', 'numpy', 'bench', 'methods', 'scenarios'}, loaded"
+        "assert not loaded & {'torch', 'pandas', 'scipy', 'matplotlib'}, loaded; "
+        "rooms = {name.split('.')[1] for name in sys.modules if name.startswith('issbench.')}; "
+        "assert not rooms & {'bench', 'methods', 'scenarios', 'slurm'}, rooms"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""Class orders: the paper's five, literal ones, files and seeds, and messages for what is no permutation."""
+"""Class orders: the paper's five, literal ones, files and seeds, and messages for what is not a permutation."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_bad_seeds(seed: str) -> None:
 )
 def test_no_permutations(items: tuple[int, ...], problem: str) -> None:
     message = refused(",".join(map(str, items)))
-    assert "is no permutation of the scenario's 20 classes or domains (1–20): " in message
+    assert "is not a permutation of the scenario's 20 classes or domains (1–20): " in message
     assert f": {problem}" in message
 
 

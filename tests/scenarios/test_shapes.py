@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from issbench.scenarios.datasets import shapes
 from issbench.scenarios.datasets.base import IGNORE
 from issbench.scenarios.datasets.shapes import Shapes
 from issbench.scenarios.errors import ScenarioError
+from issbench.scenarios.presence import presence as scan
 
 # Drawing is elementary arithmetic only, so this holds on every machine. Raise VERSION when you change it.
 DIGEST = "c01f7207a9e9ef24"
@@ -175,8 +177,6 @@ def test_callers_cannot_corrupt_the_cache(day):
 
 
 def test_image_and_label_share_one_drawing(monkeypatch):
-    from issbench.scenarios.datasets import shapes
-
     drawn = []
     draw = shapes._draw
     monkeypatch.setattr(shapes, "_draw", lambda *key: drawn.append(key) or draw(*key))
@@ -193,8 +193,15 @@ def test_unknown_samples_are_named(day):
             day.image(sample)
 
 
-def test_fingerprints_tell_lists_and_versions_apart(day, lit, monkeypatch):
-    prints = {dataset.fingerprint(split) for dataset in (day, lit) for split in ("train", "test")}
-    assert len(prints) == 4 and day.fingerprint("train") == Shapes().fingerprint("train")
-    monkeypatch.setattr("issbench.scenarios.datasets.shapes.VERSION", 2)
-    assert day.fingerprint("train") not in prints
+def test_fingerprints_follow_the_scenes_and_their_version(monkeypatch, tmp_path):
+    monkeypatch.setenv("ISSBENCH_CACHE", str(tmp_path))
+    drawn = []
+    draw = shapes._draw
+    monkeypatch.setattr(shapes, "_draw", lambda *key: drawn.append(key) or draw(*key))
+    first = scan(Shapes(), "test")
+    assert len(set(first.images)) == len(set(first.labels)) == len(drawn) == 200
+    again = scan(Shapes(), "test")
+    assert (again.images, again.labels, len(drawn)) == (first.images, first.labels, 200)  # no scene is drawn again
+    monkeypatch.setenv("ISSBENCH_CACHE", str(tmp_path / "other"))
+    monkeypatch.setattr(shapes, "VERSION", 2)
+    assert not set(scan(Shapes(), "test").images) & set(first.images)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from issbench.scenarios.transforms import Pair, evaluation_pair, training_pair
+from issbench.scenarios.transforms import LabelledImage, evaluation_pair, training_pair
 
 AREA = (0.5, 2.0)
 BLOCK = 16  # pixels; a block of this side has one label
@@ -22,7 +22,7 @@ def scene(width: int = 256, height: int = 256) -> tuple[Image.Image, np.ndarray]
     return Image.fromarray(pixels), (y // BLOCK * 16 + x // BLOCK).astype(np.uint8)
 
 
-def misplaced(pair: Pair) -> float:
+def misplaced(pair: LabelledImage) -> float:
     """How far, in pixels of the scene, the worst pixel is outside the block that its label names."""
     image, label = (part.numpy().astype(int) for part in pair)
     row, column = np.divmod(label, 16)
@@ -32,12 +32,12 @@ def misplaced(pair: Pair) -> float:
     return float(np.max(outside))
 
 
-def is_flipped(pair: Pair) -> bool:
+def is_flipped(pair: LabelledImage) -> bool:
     red = pair[0][0].float()
     return bool(red[:, 0].mean() > red[:, -1].mean())
 
 
-def same(one: Pair, other: Pair) -> bool:
+def same(one: LabelledImage, other: LabelledImage) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 

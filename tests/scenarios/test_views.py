@@ -37,7 +37,7 @@ class Drawn(Dataset):
     def label(self, sample: str) -> np.ndarray:
         return np.array([self._labels[sample]], np.uint8)
 
-    def fingerprint(self, split: Split) -> str:
+    def files(self, sample: str) -> tuple[Path, ...]:
         raise AssertionError("nothing of this is to be cached")
 
     def presence(self, split: Split) -> Presence:
@@ -45,7 +45,7 @@ class Drawn(Dataset):
         ids = self.ids(split)
         labels = range(len(self.classes) + 1)
         rows = [[label in self._labels[sample] for label in labels] for sample in ids]
-        return Presence(ids, np.array(rows, bool).reshape(len(ids), len(labels)), "")
+        return Presence(ids, np.array(rows, bool).reshape(len(ids), len(labels)), ("",) * len(ids), ids, "here")
 
 
 def steps(

@@ -37,7 +37,7 @@ def bench(*arguments: str, processes: int | None = None) -> str:
     """What a command of ours prints; it must succeed."""
     launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes else []
     done = subprocess.run(
-        [sys.executable, "-m", *launcher, "bench", *arguments],
+        [sys.executable, "-m", *launcher, "issbench", *arguments],
         capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -4,25 +4,26 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from issbench.errors import UsageError
+from issbench.bench.commands.app import app
+from issbench.errors import RunError, UsageError
+from issbench.slurm.cancel import cancel
 from issbench.slurm.local import gpus_here
+from issbench.slurm.status import statuses
 from issbench.slurm.submissions import load_submissions
 
-ROOT = Path(__file__).parents[2]
 SMALL = ["--set", "epochs=1", "--set", "crop=32", "--set", "aspp_channels=16"]
 
 
 def local_sweep(out: Path, methods: str, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "bench", "sweep", "--methods", methods, "--scenario", "shapes_4-4", *SMALL]
+    command = [sys.executable, "-m", "issbench", "sweep", "--methods", methods, "--scenario", "shapes_4-4", *SMALL]
     return subprocess.Popen(
         [*command, "--local", "--jobs", "2", "--out", str(out), *more],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
 
 
@@ -41,24 +42,60 @@ def test_runs_follow_their_first_step_and_a_failure_stops_no_other(tmp_path):
     assert "mib:distillation=1e39 shapes_4-4 overlapped natural seed 0: the term" in errors
     assert "Traceback" not in errors
     (submission,) = load_submissions(tmp_path)
-    assert submission.executor == "local"
-    assert len({run.first_job for run in submission.runs}) == 1
-    assert len({run.job for run in submission.runs} - {None, submission.runs[0].first_job}) == 3
+    assert submission.launcher == "local"
+    assert {run.first_job for run in submission.runs} == {"sweep-1.first0"}
+    assert [run.job for run in submission.runs] == ["sweep-1.0", "sweep-1.1", "sweep-1.2"]
+    assert sorted(each.state for each in statuses(tmp_path)) == ["done", "done", "failed"]
 
 
-def test_an_interrupted_job_leaves_a_checkpoint_and_the_same_command_resumes(tmp_path):
+def test_a_first_step_that_fails_ends_its_runs_and_retry_carries_them_out_again(tmp_path, monkeypatch):
+    process = local_sweep(tmp_path / "runs", "ft,lwf", "--set", "first_epochs=1", "--set", "first_lr=1e30")
+    said, errors = process.communicate()
+    assert process.returncode == 1 and "2 of 2 runs failed" in errors
+    assert said.count("started") == 1
+    (submission,) = load_submissions(tmp_path / "runs")
+    found = statuses(tmp_path / "runs")
+    assert {each.state for each in found} == {"failed"}
+    assert all(each.detail.startswith("its first step failed: the term classification") for each in found)
+    monkeypatch.chdir(tmp_path)
+    again = CliRunner().invoke(app, ["retry", submission.runs[0].run])
+    assert isinstance(again.exception, RunError) and "1 of 1 runs failed" in str(again.exception)
+    assert "the term classification of the first step became" in str(again.exception)
+    retried = load_submissions(tmp_path / "runs")[1]
+    assert (retried.name, retried.profile, retried.settings) == ("retry-2", submission.profile, submission.settings)
+    assert [run.run for run in retried.runs] == [submission.runs[0].run]
+
+
+def test_cancel_ends_a_sweep_and_retry_goes_on(tmp_path, wait_for, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    more = ("--set", "first_epochs=4", "--checkpoint-every", "1000")
+    process = local_sweep(tmp_path / "runs", "ft,lwf", *more)
+    jobs = tmp_path / "runs" / "submissions" / "sweep-1" / "jobs"
+    wait_for(lambda: any("epoch 1/4" in log.read_text() for log in jobs.glob("*.out")), 120)
+    assert sorted(cancel(tmp_path / "runs", "sweep-1").jobs) == ["sweep-1.0", "sweep-1.1", "sweep-1.first0"]
+    _, errors = process.communicate()
+    assert process.returncode == 1 and "seed 0: interrupted" in errors
+    assert {each.state for each in statuses(tmp_path / "runs")} == {"stopped"}
+    again = CliRunner().invoke(app, ["retry"])
+    assert again.exception is None, again.output
+    assert {each.state for each in statuses(tmp_path / "runs")} == {"done"}
+    log = tmp_path / "runs" / "submissions" / "retry-2" / "jobs" / "retry-2.first0_0_log.out"
+    assert "resuming at iteration" in log.read_text()
+
+
+def test_an_interrupted_job_leaves_a_checkpoint_and_the_same_command_resumes(tmp_path, wait_for):
     more = ("--set", "first_epochs=4", "--checkpoint-every", "1000")
     process = local_sweep(tmp_path, "ft", *more)
     jobs = tmp_path / "submissions" / "sweep-1" / "jobs"
-    deadline = time.monotonic() + 120
-    while not any("epoch 1/4" in log.read_text() for log in jobs.glob("*.out")):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.1)
+    wait_for(lambda: any("epoch 1/4" in log.read_text() for log in jobs.glob("*.out")), 120)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C reaches everything that the terminal started
     said, errors = process.communicate()
     assert process.returncode == 130
     assert "interrupted; the same command resumes" in errors and "stopped   ft" in said
     assert len(list((tmp_path / "steps").glob("*.checkpoint"))) == 1
+    assert [(each.state, each.detail) for each in statuses(tmp_path)] == [
+        ("stopped", "interrupted; the same command resumes it")
+    ]
     again = local_sweep(tmp_path, "ft", *more)
     assert again.communicate()[1] == "" and again.returncode == 0
     logs = "".join(log.read_text() for log in (tmp_path / "submissions" / "sweep-2" / "jobs").glob("*.out"))

@@ -46,7 +46,7 @@ def test_times(text, whole):
 
 
 @pytest.mark.parametrize("text", ["", "0", "soon", "8 hours", "1:2", "-5", "h"])
-def test_what_is_no_time_is_told(text):
+def test_what_is_not_a_time_is_refused(text):
     with pytest.raises(UsageError, match="write 8h, 1d12h"):
         minutes(text)
 
@@ -62,10 +62,10 @@ def test_what_is_no_time_is_told(text):
         ("gpus = -1", "--gpus -1: it must be at least 0"),
         ("nodes = 0", "--nodes 0: it must be at least 1"),
         ("time = '1m'", "longer than the grace time, 120 seconds"),
-        ("gpus =", "is no TOML"),
+        ("gpus =", "is not a valid TOML file"),
     ],
 )
-def test_a_wrong_profile_is_told(tmp_path, line, words):
+def test_a_wrong_profile_is_refused(tmp_path, line, words):
     path = tmp_path / "c.toml"
     path.write_text(line)
     with pytest.raises(UsageError) as told:
@@ -78,11 +78,13 @@ def test_a_wrong_profile_is_told(tmp_path, line, words):
     [
         (["--partition", "gpu"], "--partition is for a cluster; add --slurm"),
         (["--gpus", "0"], "--gpus is for a cluster; add --slurm"),
-        (["--slurm", "--local"], "give one of them"),
+        (["--slurm", "--local"], "two launchers, slurm and local, are asked for; give one of them"),
         (["--jobs", "2"], "add --local"),
         (["--local", "--device", "cuda:1"], "choose which with CUDA_VISIBLE_DEVICES"),
         (["--slurm", "--time", "soon"], "--time soon: write 8h"),
         (["--slurm-profile", "nowhere.toml"], "nowhere.toml cannot be read"),
+        (["--launcher", "slrum"], "unknown launcher 'slrum'; did you mean slurm?"),
+        (["--launcher", "local", "--slurm"], "two launchers, slurm and local, are asked for"),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "sweep"])
@@ -93,7 +95,7 @@ def test_options_that_do_not_belong_together(command, arguments, words):
     assert words in str(error)
 
 
-def test_without_slurm_the_machine_is_told(monkeypatch, tmp_path):
+def test_a_machine_without_slurm_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     asked = ["run", "--methods", "ft", "--scenario", "shapes_4-1", "--slurm"]
     error = CliRunner().invoke(app, asked).exception

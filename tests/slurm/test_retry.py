@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from submissions import cancel_everything, submission, submitted
+from submissions import cancel_everything
 from typer.testing import CliRunner
 
 from issbench.bench.commands.app import app
 from issbench.slurm.status import statuses
 from issbench.slurm.submissions import load_submissions
 
-ROOT = Path(__file__).parents[2]
 PROFILE = 'gpus = 0\ntime = "10m"\ncpus = 1\n'
 HELD = f"{PROFILE}extra = {{ hold = true }}\n"
 WORDS = ["sweep", "--methods", "ft,mib", "--scenario", "shapes_4-4", "--slurm-profile", "cluster.toml"]
@@ -27,7 +24,6 @@ def bench(*words: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cluster.toml").write_text(HELD)
     yield tmp_path
@@ -61,9 +57,3 @@ def test_cancelled_runs_are_submitted_as_before(folder, ask, wait_for):
 def test_where_nothing_was_submitted_there_is_nothing_to_retry(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "no run to submit again" in bench("retry")
-
-
-def test_what_was_carried_out_here_is_told_with_its_command(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    submission(tmp_path / "runs", submitted("a", "999999999"), executor="local")
-    assert "1 runs of sweep-1 were carried out here; again: bench sweep --table II" in bench("retry")

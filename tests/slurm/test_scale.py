@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,7 +19,6 @@ from issbench.slurm.submissions import load_submissions
 
 METHODS = ("ft", "joint", "ewc", "lwf", "lwf-mc", "ilt", "mib", "sdr", "plop", "rcil", "gsc")
 SCENARIOS = ("voc_15-1", "voc_15-5", "voc_19-1", "voc_10-1", "voc_5-3", "voc_2-2")
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +60,7 @@ def test_two_thousand_runs_are_submitted_in_few_calls(many, voc_aug_root, tmp_pa
         result = CliRunner().invoke(app, ["sweep", *words])
         assert result.exception is None, result.exception
         assert "submitted 1980 runs as sweep-1" in result.output
-        assert len((tmp_path / "calls").read_text()) <= 50
+        assert len((tmp_path / "calls").read_text()) <= 6
         (submission,) = load_submissions(tmp_path / "runs")
         jobs = {job for run in submission.runs for job in (run.first_job, run.job)} - {None}
         queued = ask("squeue", "--array", "--noheader", "--format=%i").split()

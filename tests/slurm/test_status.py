@@ -21,7 +21,7 @@ MANY = 2000
 
 def bench(*arguments: str) -> str:
     """What a command prints; it must succeed."""
-    command = [sys.executable, "-m", "bench", *arguments]
+    command = [sys.executable, "-m", "issbench", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -159,7 +159,7 @@ def test_thousands_of_runs_in_three_seconds(submit, tmp_path):
 def test_a_log_is_followed(submit, tmp_path):
     submission(tmp_path, submitted("r", submit("sleep 600")))
     log = tmp_path / "runs" / "r" / "log.txt"
-    command = [sys.executable, "-m", "bench", "logs", "r", "-f", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "issbench", "logs", "r", "-f", "--out", str(tmp_path)]
     attend = partial(
         signal.signal, signal.SIGINT, signal.SIG_DFL
     )  # tests in the background would pass on to ignore it

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from submissions import cancel_everything
@@ -20,7 +19,6 @@ from issbench.slurm.submissions import load_submissions
 
 PROFILE = 'gpus = 0\ntime = "10m"\n'
 SMALL = ["--set", "first_epochs=1", "--set", "epochs=1", "--set", "crop=32", "--set", "aspp_channels=16"]
-ROOT = Path(__file__).parents[2]
 
 
 def sweep(methods: str, *more: str) -> str:
@@ -39,7 +37,6 @@ def sweep_words(methods: str, *more: str) -> list[str]:
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Where commands are given: with a profile for the test cluster, whose jobs are held and gone at the end."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cluster.toml").write_text(f"{PROFILE}extra = {{ hold = true }}\n")
     yield tmp_path
@@ -99,7 +96,7 @@ def test_jobs_ask_for_what_the_options_say(folder, ask):
 
 @pytest.mark.slurm
 def test_of_two_at_the_same_moment_one_submits(folder):
-    command = [sys.executable, "-m", "bench", *sweep_words("ft,mib")]
+    command = [sys.executable, "-m", "issbench", *sweep_words("ft,mib")]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = sorted(process.communicate()[0].splitlines()[-1] for process in both)
     assert said[0] == "nothing to submit" and said[1].startswith("submitted 2 runs as sweep-1: 3 jobs")

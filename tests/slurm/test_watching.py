@@ -4,37 +4,21 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from submissions import STEPS, finish, submission, submitted, train
+from submissions import finish, local_process, submission, submitted, train
 
+from issbench.bench.outcome import State, write_outcome
+from issbench.errors import UsageError
 from issbench.slurm.cancel import cancel
 from issbench.slurm.status import statuses
-from issbench.slurm.submissions import jobs_dir
-
-CREW = """
-import os, signal, sys, time
-from submitit import LocalExecutor
-executor = LocalExecutor(sys.argv[1])
-executor.update_parameters(timeout_min=10)
-def work():
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # submitit ignores it
-    time.sleep(60)
-jobs = [executor.submit(work) for _ in range(2)]
-def stop(*_):
-    for job in jobs:
-        os.kill(int(job.job_id), signal.SIGTERM)
-    sys.exit(7)
-signal.signal(signal.SIGTERM, stop)
-print(*(job.job_id for job in jobs), flush=True)
-while True:
-    time.sleep(0.1)
-"""
+from issbench.slurm.submissions import jobs_dir, outcome_path
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bench", *arguments]
+    command = [sys.executable, "-m", "issbench", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -43,96 +27,114 @@ def states(out: Path) -> dict[str, tuple[str, str]]:
 
 
 @pytest.fixture
-def crew(tmp_path):
-    """A command that runs two jobs with submitit, as `bench sweep --table II --local` would, and their ids."""
-    folder = jobs_dir(tmp_path, "sweep-1")
-    command = [sys.executable, "-c", CREW, str(folder), "sweep", "--table", "II"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    yield process, process.stdout.readline().split()
-    process.terminate()
-    process.wait(30)
-    process.stdout.close()
+def start(tmp_path) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+    """Starts processes like those of local jobs, and ends them after the test."""
+    processes = []
+
+    def start(job: str) -> subprocess.Popen[bytes]:
+        processes.append(local_process(tmp_path, job))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait(30)
 
 
-def test_local_jobs(crew, wait_for, tmp_path):
-    process, (first, second) = crew
-    runs = submitted("a", first), submitted("b", None, second), submitted("c", None), submitted("d", "999999999")
-    submission(tmp_path, *runs, executor="local")
+def leave(out: Path, job: str, state: State, reason: str = "") -> None:
+    """What a job leaves."""
+    write_outcome(outcome_path(jobs_dir(out, "sweep-1"), job), state, reason)
+
+
+def test_local_jobs(start, wait_for, tmp_path):
+    runs = [submitted(run, f"sweep-1.{number}") for number, run in enumerate("abcdef")]
+    submission(tmp_path, *runs, submitted("g", "sweep-1.6", "sweep-1.first0"), launcher="local")
+    assert set(states(tmp_path).values()) == {("stopped", "not started; the same command starts it")}
+    processes = [start("sweep-1.0"), start("sweep-1.first0")]
+    leave(tmp_path, "sweep-1.0", "running")
+    leave(tmp_path, "sweep-1.first0", "running")
+    leave(tmp_path, "sweep-1.2", "failed", "the loss became nan")
+    leave(tmp_path, "sweep-1.3", "interrupted")
+    leave(tmp_path, "sweep-1.4", "running")
+    leave(tmp_path, "sweep-1.5", "done")
+    wait_for(lambda: states(tmp_path)["a"] == ("running", ""))
     assert states(tmp_path) == {
         "a": ("running", ""),
-        "b": ("queued", "its first step is running"),
-        "c": ("queued", "waits for its turn"),
-        "d": ("failed", "its job has ended"),
+        "b": ("queued", "waits for its turn"),
+        "c": ("failed", "the loss became nan"),
+        "d": ("stopped", "interrupted; the same command resumes it"),
+        "e": ("failed", "its job has ended without a word"),
+        "f": ("failed", "its job is done, but the run is not"),
+        "g": ("queued", "its first step is running (job sweep-1.first0)"),
     }
-    log = jobs_dir(tmp_path, "sweep-1") / "999999999_0_log.out"
-    log.write_text("interrupted; its checkpoint is saved\n")
-    assert states(tmp_path)["d"][0] == "stopped"
-    assert cancel(tmp_path, "a").jobs == (first,)
-    wait_for(lambda: states(tmp_path)["a"][0] == "failed")
-    assert states(tmp_path)["b"][0] == "queued"
+    assert cancel(tmp_path, "a").jobs == ("sweep-1.0",)
+    processes[0].wait(30)
+    assert cancel(tmp_path, "sweep-1").jobs == ("sweep-1.1", "sweep-1.6", "sweep-1.first0")
+    processes[1].wait(30)
+    assert states(tmp_path)["b"] == states(tmp_path)["g"] == ("stopped", "cancelled")
+    assert cancel(tmp_path, "sweep-1").jobs == ()
+
+
+def test_cancel_leaves_a_local_first_step_to_other_runs(start, wait_for, tmp_path):
+    runs = [submitted(run, f"sweep-1.{number}", "sweep-1.first0") for number, run in enumerate("ab")]
+    submission(tmp_path, *runs, launcher="local")
+    process = start("sweep-1.first0")
+    wait_for(lambda: states(tmp_path)["a"][0] == "queued")
+    found = cancel(tmp_path, "a")
+    assert (found.jobs, found.kept) == (("sweep-1.0",), {"sweep-1.first0": 1})
+    assert states(tmp_path) == {"a": ("stopped", "cancelled"), "b": states(tmp_path)["b"]}
+    assert cancel(tmp_path, "b").jobs == ("sweep-1.1", "sweep-1.first0")
+    process.wait(30)
+
+
+def test_processes_of_another_store_are_let_live(start, wait_for, tmp_path):
+    submission(tmp_path, submitted("a", "sweep-1.0"), launcher="local")
+    process = start("sweep-1.0")
+    wait_for(lambda: states(tmp_path)["a"][0] == "running")
+    other = tmp_path / "other"
+    submission(other, submitted("a", "sweep-1.0"), launcher="local")
+    assert states(other)["a"][0] == "stopped"
+    assert cancel(other, "a").jobs == ()
     assert process.poll() is None
 
 
-def test_a_local_sweep_is_ended_by_the_command_that_started_it(crew, wait_for, tmp_path):
-    process, jobs = crew
-    submission(tmp_path, *(submitted(run, job) for run, job in zip("ab", jobs, strict=True)), executor="local")
-    assert sorted(cancel(tmp_path, "sweep-1").jobs) == sorted(jobs)
-    assert process.wait(30) == 7
-    wait_for(lambda: {state for state, _ in states(tmp_path).values()} == {"failed"})
-
-
-def test_a_stranger_with_the_number_of_a_job_is_let_live(tmp_path):
-    with subprocess.Popen(["sleep", "60"]) as stranger:
-        submission(tmp_path, submitted("a", str(stranger.pid)), executor="local")
-        assert states(tmp_path)["a"][0] == "failed"
-        assert cancel(tmp_path, "a").jobs == ()
-        assert stranger.poll() is None
-        stranger.kill()
-
-
 def test_a_local_job_of_another_machine_runs_while_it_gives_signs_of_life(tmp_path):
-    submission(tmp_path, submitted("a", "999999999"), executor="local")
+    submission(tmp_path, submitted("a", "sweep-1.0"), launcher="local")
+    leave(tmp_path, "sweep-1.0", "running")
     train(tmp_path, "a")
     assert states(tmp_path)["a"][0] == "running"
     train(tmp_path, "a", ago=3600)
     assert states(tmp_path)["a"][0] == "failed"
 
 
-def test_a_failed_run_is_told_with_its_reason(tmp_path):
-    runs = [submitted(name, f"99999999{number}") for name, number in (("a", 9), ("b", 8), ("c", 7))]
-    submission(tmp_path, *runs, executor="local")
+def test_a_failed_run_is_shown_with_its_reason(tmp_path):
+    submission(tmp_path, submitted("a", "sweep-1.0"), submitted("b", "sweep-1.1"), launcher="local")
     logs = jobs_dir(tmp_path, "sweep-1")
-    (logs / "999999997_0_log.out").write_text("of several processes this one was ended\n")
-    (logs / "999999997_1_log.out").write_text("failed: out of memory\n")
-    (logs / "999999997_2_log.out").write_text("and this one, too\n")
-    end = "srun: error: n1: task 0: Exited with exit code 1\n"
-    (logs / "999999999_0_log.out").write_text(f"started\n[ft] failed: the loss became nan\n{end}")
-    (logs / "999999998_0_log.out").write_text(f"{end}one\ntwo\n\nthree\nfour\n")
-    told = bench("status", "--out", str(tmp_path)).stdout
-    lines = [line.strip().rpartition("  ")[2] for line in told.splitlines()]
-    assert "the loss became nan" in told and "started" not in told and "srun" not in told
-    assert "failed: out of memory" in told and "too" not in told
+    (logs / "sweep-1.0_0_log.out").write_text("started\nand ended\n")
+    (logs / "sweep-1.1_0_log.out").write_text("one\ntwo\n\nthree\nfour\n")
+    leave(tmp_path, "sweep-1.0", "failed", "the loss became nan")
+    leave(tmp_path, "sweep-1.1", "running")
+    shown = bench("status", "--out", str(tmp_path)).stdout
+    lines = [line.strip().rpartition("  ")[2] for line in shown.splitlines()]
+    assert "the loss became nan" in shown and "started" not in shown
     assert [line for line in lines if line in ("one", "two", "three", "four")] == ["two", "three", "four"]
     assert "started" in bench("status", "--failed", "--out", str(tmp_path)).stdout
+    assert "the loss became nan; the end of" in bench("logs", "a", "--out", str(tmp_path)).stdout
 
 
-def test_a_local_run_whose_turn_never_came(tmp_path):
-    submission(tmp_path, submitted("a", None, "999999999"), submitted("b", None), executor="local")
-    assert states(tmp_path)["a"] == ("failed", "its first step failed")
-    (tmp_path / "steps" / STEPS[0]).mkdir(parents=True)
-    assert set(states(tmp_path).values()) == {("stopped", "not started; the same command starts it")}
+def test_a_submission_of_an_unknown_launcher_is_named(tmp_path):
+    submission(tmp_path, submitted("a", "1"), launcher="locale")
+    with pytest.raises(UsageError, match=r"unknown launcher 'locale'; did you mean local\?"):
+        statuses(tmp_path)
 
 
 def test_logs_find_runs_by_their_beginning_or_hash(tmp_path):
-    submission(tmp_path, submitted("voc_15-1-ft-seed0-1234abcd", None), executor="local")
+    submission(tmp_path, submitted("voc_15-1-ft-seed0-1234abcd", None), launcher="local")
     finish(tmp_path, "voc_15-1-plop-seed0-99999999")
     (tmp_path / "runs" / "voc_15-1-plop-seed0-99999999" / "log.txt").write_text("all is well\n")
     assert bench("logs", "99999999", "--out", str(tmp_path)).stdout == "all is well\n"
     told = bench("logs", "voc_15-1-ft", "--out", str(tmp_path)).stdout
-    assert (
-        told
-        == "voc_15-1-ft-seed0-1234abcd has told nothing yet: stopped, not started; the same command starts it\n"
-    )
+    assert told == "voc_15-1-ft-seed0-1234abcd has no log yet: stopped, not started; the same command starts it\n"
     done = bench("logs", "voc", "--out", str(tmp_path))
     assert done.returncode == 2 and "fits 2 runs" in done.stderr
 
@@ -150,16 +152,16 @@ def test_logs_find_runs_by_their_beginning_or_hash(tmp_path):
         (["cancel", "x"], "error: no run 'x' in {out}; it has none\n"),
     ],
 )
-def test_what_is_not_there_is_told(tmp_path, arguments, message):
+def test_what_is_not_there_is_named(tmp_path, arguments, message):
     done = bench(*arguments, "--out", str(tmp_path))
     assert (done.returncode, done.stderr) == (2, message.format(out=tmp_path))
 
 
 def test_the_live_view_ends_when_all_is_over(tmp_path):
-    submission(tmp_path, submitted("a", "999999999"), executor="local")
+    submission(tmp_path, submitted("a", "sweep-1.0"), launcher="local")
     finish(tmp_path, "a")
     screen, terminal = pty.openpty()
-    command = [sys.executable, "-m", "bench", "status", "--watch", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "issbench", "status", "--watch", "--out", str(tmp_path)]
     done = subprocess.run(command, stdout=terminal, stderr=terminal, timeout=60, check=False)
     assert done.returncode == 0
     assert b"1 runs: 1 done" in os.read(screen, 100_000)

@@ -10,21 +10,27 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from issbench.bench.engine.network import Network
-from issbench.methods.interface.options import parse_options
-from issbench.methods.interface.registry import available, load_method
+from issbench.methods.interface.options import resolved_options
+from issbench.methods.interface.registry import available, load_method, method_info
 from issbench.methods.method import Batch, Method, Output, Step
 
 CLASSES = Step(1, (3, 2), feature_channels=6, encoder_channels=7)
 DOMAIN = Step(1, (4,), domain=True, feature_channels=6, encoder_channels=7)
 STEPS = pytest.mark.parametrize("step", [CLASSES, DOMAIN], ids=["classes", "domain"])
-BUILT_IN = [name for name, info in available().items() if info.module.startswith("methods.") and not info.part]
+BUILT_IN = [
+    name for name, info in available().items() if info.module.startswith("issbench.methods.") and not info.part
+]
 METHODS = [*BUILT_IN, "rcil+gsc", "mib+gsc", "lwf+sc", "ft+pr+sr", "lwf-mc+gsc"]
 SIZE, LOW = (16, 12), (8, 6)
 
 
+def options_of(name: str, dataset: str = "", **given: Any) -> Any:
+    """A method's options as the engine makes them."""
+    return load_method(name).Options(**resolved_options(method_info(name), dataset, given))
+
+
 def make(name: str, step: Step, **options: Any) -> Method:
-    method = load_method(name)
-    return method(parse_options(name, method.Options, options), step)
+    return load_method(name)(options_of(name, **options), step)
 
 
 def output(classes: int, seed: int) -> Output:

@@ -4,37 +4,37 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 
 from issbench.bench.engine.progress import Position
+from issbench.files import write_sealed
 from issbench.slurm.submissions import (
-    Executor,
     Submission,
     SubmittedRun,
     jobs_dir,
     load_submissions,
     save_submission,
+    submission_dir,
 )
 
-STEPS = ("a" * 24, "b" * 24)
+STEPS = (("a" * 24, "evaluation-1"), ("b" * 24, "evaluation-1"))
 
 
 def submitted(run: str, job: str | None, first_job: str | None = None, method: str = "ft") -> SubmittedRun:
     """A run of two steps with its jobs."""
     experiment = {"method": method, "scenario": "voc_15-1", "setting": "overlapped", "order": "A", "seed": 0}
-    label = f"{method} voc_15-1 overlapped A seed 0"
-    return SubmittedRun(run, label, experiment, STEPS, ("evaluation-1",) * 2, first_job, job)
+    return SubmittedRun(run, f"{method} voc_15-1 overlapped A seed 0", experiment, STEPS, first_job, job)
 
 
 def submission(
-    out: Path, *runs: SubmittedRun, name: str = "sweep-1", executor: Executor = "slurm", created: float = 1.0
+    out: Path, *runs: SubmittedRun, name: str = "sweep-1", launcher: str = "slurm", created: float = 1.0
 ) -> Submission:
-    """A submission in a run store, with a folder for the logs of its jobs."""
-    made = Submission(
-        name, created, executor, ("bench", "sweep", "--table", "II"), str(out), {}, {}, runs=tuple(runs)
-    )
+    """A submission in a run store, with a folder for what its jobs leave."""
+    command = ("bench", "sweep", "--table", "II")
+    made = Submission(name, created, launcher, command, str(out), {}, {}, runs=tuple(runs))
     save_submission(out, made)
     jobs_dir(out, name).mkdir(parents=True, exist_ok=True)
     (out / "runs").mkdir(exist_ok=True)
@@ -49,16 +49,18 @@ def cancel_everything(out: Path) -> None:
         subprocess.run(["scancel", *arrays], check=False)
 
 
-def finish(out: Path, run: str, keys: tuple[str, ...] = STEPS, complete: bool = True) -> None:
-    """The record that the engine leaves of a run, as far as it matters for its state."""
-    experiment = submitted(run, None).experiment
-    record = {
-        "format": 2, "experiment": experiment, "complete": complete,
-        "steps": [{"step": index, "key": key, "iou": [1.0]} for index, key in enumerate(keys)],
-    }  # fmt: skip
-    folder = out / "runs" / run
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(json.dumps(record, indent=1))
+def finish(out: Path, run: str, steps: tuple[tuple[str, str], ...] = STEPS, complete: bool = True) -> Path:
+    """The record that the engine leaves of a run, as far as its state needs it, and the counts of its tests."""
+    records = []
+    for index, (key, name) in enumerate(steps):
+        images = f"steps/{key}/{name}.npz"
+        (out / images).parent.mkdir(parents=True, exist_ok=True)
+        (out / images).touch()
+        evaluations = {"confusion": {"name": name, "images": images}}
+        records.append({"step": index, "key": key, "metrics": {}, "evaluations": evaluations})
+    record = {"format": 3, "experiment": submitted(run, None).experiment, "complete": complete, "steps": records}
+    write_sealed(out / "runs" / run / "run.json", record, run)
+    return out / "runs" / run / "run.json"
 
 
 def train(out: Path, run: str, ago: float = 0.0) -> None:
@@ -67,3 +69,9 @@ def train(out: Path, run: str, ago: float = 0.0) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     position = Position(1, 5, 120, 300, 12, 30, 90.0, time.time() - ago)
     (folder / "progress.json").write_text(json.dumps(asdict(position)))
+
+
+def local_process(out: Path, job: str, name: str = "sweep-1") -> subprocess.Popen[bytes]:
+    """A process that looks like that of a job of the launcher `local`, and sleeps."""
+    command = [sys.executable, "-c", "import time; time.sleep(60)", "-m", "issbench.slurm.local_jobs"]
+    return subprocess.Popen([*command, str(submission_dir(out, name).resolve()), job], start_new_session=True)

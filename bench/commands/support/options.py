@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from issbench.scenarios.protocol import PROTOCOLS
+
 MANY = "several, separated by commas"
 
 Classes = Annotated[
@@ -15,7 +17,7 @@ Classes = Annotated[
 ]
 Seeds = Annotated[str, typer.Option("--seeds", "--seed", help=f"Seeds, {MANY}.")]
 Protocol = Annotated[
-    str | None, typer.Option(help="Evaluation protocol: plop, mib, ssul; official, released for domains.")
+    str | None, typer.Option(help=f"Evaluation protocol: {', '.join(PROTOCOLS)} (see `bench list protocols`).")
 ]
 Data = Annotated[Path | None, typer.Option(help="Directory of the dataset (shapes needs none).")]
 Backbone = Annotated[str | None, typer.Option(help="A timm model (see `bench list backbones`).")]
@@ -34,6 +36,8 @@ CheckpointEvery = Annotated[float, typer.Option(min=0, help="Seconds between che
 TensorBoard = Annotated[
     bool, typer.Option("--tensorboard", help="Write loss terms and mIoU to RUN/tensorboard, too.")
 ]
+Metrics = Annotated[str | None, typer.Option(help=f"Metrics beside the usual ones, {MANY}: boundary-iou.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", "--plan", help="Only tell how much there is to do.")]
 
 
 def names(text: str | None) -> tuple[str, ...]:
@@ -48,7 +52,9 @@ def seed_numbers(text: str) -> tuple[int, ...]:
     numbers = names(text)
     wrong = [part for part in numbers if not part.isdecimal()]
     if wrong or not numbers:
-        raise UsageError(f"--seeds {text}: {wrong[0] if wrong else 'nothing'} is no whole number ≥ 0, as in 0,1,2")
+        raise UsageError(
+            f"--seeds {text}: {wrong[0] if wrong else 'nothing'} is not a whole number ≥ 0, as in 0,1,2"
+        )
     return tuple(int(part) for part in numbers)
 
 

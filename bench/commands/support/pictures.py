@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from issbench.bench.engine.pictures import Relabelling, Sample, Scene
 from issbench.bench.engine.predict import load_predictor
 from issbench.results.figures import FigureError
-from issbench.results.figures.images import Row, image_grid
-from issbench.results.figures.panels import label, panels
+from issbench.results.figures.images import PictureRow, image_grid
+from issbench.results.figures.panels import panels
 from issbench.results.runs import Run
 
 
@@ -28,7 +28,7 @@ class Where:
 def one_of_each(runs: Sequence[Run]) -> list[Run]:
     """One finished run of each method, in the order given, all of one seed: the lowest that all of them have.
 
-    FigureError where the runs come from several scenarios, orders or recipes.
+    FigureError where the runs come from several scenarios, orders, recipes or data sets.
     """
     usable = [run for run in runs if not run.imported]
     if not usable and runs:
@@ -43,7 +43,7 @@ def one_of_each(runs: Sequence[Run]) -> list[Run]:
     by_method: dict[str, dict[int, Run]] = {}
     for run in usable:
         if run in found[0].runs:
-            by_method.setdefault(run.experiment["method"], {})[run.experiment["seed"]] = run
+            by_method.setdefault(run.spec, {})[run.seed] = run
     shared = set.intersection(*(set(seeds) for seeds in by_method.values()))
     if not shared:
         raise FigureError(f"no seed that {', '.join(by_method)} have in common; choose others with --methods")
@@ -55,22 +55,22 @@ def predictions(runs: Sequence[Run], images: Sequence[str], count: int, where: W
     scene = Scene(runs[0].record, where.data)
     samples = _samples(scene, images, count)
     columns = [_predicted(scene, run, -1, samples, where) for run in runs]
-    rows = [Row([s.pixels, s.truth, *maps]) for s, *maps in zip(samples, *columns, strict=True)]
-    return image_grid(rows, ["image", "ground truth", *map(label, runs)], scene.names)
+    rows = [PictureRow([s.pixels, s.truth, *maps]) for s, *maps in zip(samples, *columns, strict=True)]
+    return image_grid(rows, ["image", "ground truth", *(run.label for run in runs)], scene.names)
 
 
 def prediction_steps(runs: Sequence[Run], images: Sequence[str], count: int, where: Where) -> Figure:
     """Images × steps: for each image a row for each method. A step that a method skips stays empty."""
     scene = Scene(runs[0].record, where.data)
     samples = _samples(scene, images, count)
-    steps = sorted({step["step"] for run in runs for step in run.record["steps"]})
+    steps = sorted({step["step"] for run in runs for step in run.steps})
     maps = {}
     for run in runs:
-        for place, step in enumerate(run.record["steps"]):
+        for place, step in enumerate(run.steps):
             for sample, found in zip(samples, _predicted(scene, run, place, samples, where), strict=True):
                 maps[run.name, sample.name, step["step"]] = found
     rows = [
-        Row([s.pixels, *(maps.get((run.name, s.name, step)) for step in steps), s.truth], label(run))
+        PictureRow([s.pixels, *(maps.get((run.name, s.name, step)) for step in steps), s.truth], run.label)
         for s in samples
         for run in runs
     ]
@@ -86,10 +86,10 @@ def pseudo_labels(runs: Sequence[Run], images: Sequence[str], count: int, step: 
     samples = [given.sample(name) for name in images or given.choose(count)]
     columns = [given.targets(run.record, run.store, samples) for run in runs]
     rows = [
-        Row([s.pixels, scene.sample(s.name).truth, scene.table[s.truth], *maps])
+        PictureRow([s.pixels, scene.sample(s.name).truth, scene.table[s.truth], *maps])
         for s, *maps in zip(samples, *columns, strict=True)
     ]
-    return image_grid(rows, ["image", "ground truth", "given", *map(label, runs)], scene.names)
+    return image_grid(rows, ["image", "ground truth", "given", *(run.label for run in runs)], scene.names)
 
 
 def _samples(scene: Scene, images: Sequence[str], count: int) -> list[Sample]:
@@ -98,5 +98,5 @@ def _samples(scene: Scene, images: Sequence[str], count: int) -> list[Sample]:
 
 def _predicted(scene: Scene, run: Run, place: int, samples: Sequence[Sample], where: Where) -> list[np.ndarray]:
     """Label maps of the samples by the network after the run's step at this place."""
-    step = run.store / "steps" / run.record["steps"][place]["key"]
+    step = run.store / "steps" / str(run.steps[place]["key"])
     return list(scene.predictions(load_predictor(step, where.device), samples))

@@ -1,25 +1,24 @@
-"""How commands print tables, or write them to a file."""
+"""How commands choose runs, and print tables or write them to a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import typer
+
+from issbench.results.render import Format, Style
 
 if TYPE_CHECKING:
     from issbench.results.runs import Run
     from issbench.results.table import Table
 
-Format = Literal["terminal", "latex", "markdown", "csv", "html"]
-Style = Literal["colour", "plain"]
-
 
 def print_tables(runs: list[Run], format: Format) -> None:
     """Print the main tables of runs."""
-    from issbench.results.tables import main_tables
+    from issbench.results.make_tables import measured_tables
 
-    deliver(main_tables(runs), format)
+    deliver(measured_tables("main", runs), format)
 
 
 def print_table(table: Table, format: Format = "terminal") -> None:
@@ -29,17 +28,16 @@ def print_table(table: Table, format: Format = "terminal") -> None:
 
 def runs_asked_for(out: Path, scenario: str | None, setting: str | None, brief: bool = True) -> list[Run]:
     """The runs of a store that are asked for, as the paper lists methods."""
+    from issbench.results.make_tables import paper_order
     from issbench.results.runs import RecordError, load_runs
-    from issbench.results.tables import paper_order
 
-    wanted = {"scenario": scenario, "setting": setting}
     runs = [
         run
         for run in load_runs(out, brief=brief)
-        if all(value is None or run.experiment[key] == value for key, value in wanted.items())
+        if scenario in (None, run.scenario) and setting in (None, run.setting)
     ]
     if not runs:
-        asked = " ".join(f"{key} {value}" for key, value in wanted.items() if value)
+        asked = " ".join(f"{key} {value}" for key, value in (("scenario", scenario), ("setting", setting)) if value)
         raise RecordError(f"{out} holds no run{' of ' + asked if asked else ''}; `bench run` makes some")
     return sorted(runs, key=paper_order)
 
@@ -56,6 +54,8 @@ def deliver(
     from issbench.results.table import TableError
 
     format = format or (SUFFIXES.get(output.suffix, "terminal") if output else "terminal")
+    if format == "parquet":
+        raise TableError("parquet holds one tidy table: `bench table long --format parquet`")
     if standalone and format != "latex":
         raise TableError(f"--standalone is a LaTeX document, not {format}; add --format latex")
     if output is None and format == "terminal":
@@ -68,21 +68,24 @@ def deliver(
         text = document(text, output.stem if output else "references")
     if output is None:
         typer.echo(text.rstrip("\n"))
-    else:
-        _write(output, text, tables, format)
+        return
+    written = [write_text(output, text)]
+    if format == "latex":
+        from issbench.results.citations import bibliography
+
+        written.append(write_text(output.with_suffix(".bib"), bibliography(tables)))
+    typer.echo(f"wrote {' and '.join([str(output), *(path.name for path in written[1:])])}")
 
 
-def _write(output: Path, text: str, tables: list[Table], format: Format) -> None:
-    from issbench.results.citations import bibliography
+def write_text(output: Path, text: str) -> Path:
+    """Write a file that the user asked for. TableError where it cannot be written."""
     from issbench.results.table import TableError
 
     try:
         output.write_text(text, encoding="utf-8")
-        if format == "latex":
-            output.with_suffix(".bib").write_text(bibliography(tables), encoding="utf-8")
     except OSError as error:
         raise TableError(f"--output {output} cannot be written ({error.strerror}); choose another place") from None
-    typer.echo(f"wrote {output}" + (f" and {output.with_suffix('.bib').name}" if format == "latex" else ""))
+    return output
 
 
 def _print_terminal(tables: list[Table], style: Style) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from issbench.errors import RunError
+from issbench.files import write_sealed
 from issbench.slurm.submissions import (
     Submission,
     SubmittedRun,
@@ -17,7 +18,7 @@ from issbench.slurm.submissions import (
     submission_dir,
 )
 
-RUN = SubmittedRun("r", "ft shapes_4-1 seed 0", {"method": "ft"}, ("a", "b"), ("e", "f"), "7_0", "8_0")
+RUN = SubmittedRun("r", "ft shapes_4-1 seed 0", {"method": "ft"}, (("a", "e"), ("b", "f")), "7_0", "8_0")
 
 
 def submission(name="sweep-1", created=1.0, **changes):
@@ -37,28 +38,34 @@ def test_no_submission_is_no_error(tmp_path):
     assert load_submissions(tmp_path) == []
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format": 1, "runs": []}'])
-def test_a_damaged_record_is_told(tmp_path, text):
+@pytest.mark.parametrize(
+    "change", [lambda text: text[:-40], lambda text: text.replace("8_0", "9_0"), lambda text: "{}"]
+)
+def test_a_damaged_record_is_named(tmp_path, change):
     save_submission(tmp_path, submission())
-    (submission_dir(tmp_path, "sweep-1") / "sweep.json").write_text(text)
-    with pytest.raises(RunError, match=r"sweep-1/sweep\.json is no record"):
+    path = submission_dir(tmp_path, "sweep-1") / "sweep.json"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(RunError, match=r"sweep-1/sweep\.json does not have the checksum .* move the folder"):
         load_submissions(tmp_path)
 
 
 def test_a_record_of_another_version_is_refused(tmp_path):
-    save_submission(tmp_path, submission())
     path = submission_dir(tmp_path, "sweep-1") / "sweep.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
-    with pytest.raises(RunError, match="another version"):
+    write_sealed(path, {"format": 99}, "sweep-1")
+    with pytest.raises(RunError, match="another version of bench"):
+        load_submissions(tmp_path)
+    path.write_text(json.dumps({"format": 1, "executor": "slurm", "runs": []}))
+    with pytest.raises(RunError, match=r"written by bench 0\.1"):
         load_submissions(tmp_path)
 
 
-def test_the_last_submission_that_was_handed_over_counts():
+def test_the_last_submission_that_was_taken_counts():
     first, second, refused = submission(), submission("sweep-2", 2.0), submission("sweep-3", 3.0, job=None)
     assert latest([first, second, refused])["r"][0] == second
-    assert latest([refused])["r"][0] == refused
+    assert latest([replace(refused, name="run-1"), refused])["r"][0] == refused
 
 
-def test_records_and_queue_need_no_torch():
-    code = "import issbench.slurm.submissions, slurm.queue, sys; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("module", ["submissions", "queue", "status", "cancel", "cluster", "local"])
+def test_what_watches_needs_neither_torch_nor_submitit(module):
+    code = f"import issbench.slurm.{module}, sys; sys.exit(bool({{'torch', 'submitit'}} & {{*sys.modules}}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The options that say where runs are carried out: here, on a cluster, or in several processes of this machine."""
+"""The options that say how runs are launched: in this process, on a cluster, or in several processes here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from issbench.errors import UsageError
 
 if TYPE_CHECKING:
     from issbench.slurm.profile import Profile
@@ -24,8 +26,8 @@ def _local(help: str, *names: str, **limits: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where runs are carried out, as options of a command. The default is this process."""
+class LaunchOptions:
+    """How runs are launched, as options of a command. The default is this process."""
 
     slurm: Annotated[bool, _cluster("Submit the runs to Slurm and return.", "--slurm")] = False
     slurm_profile: Annotated[
@@ -50,45 +52,46 @@ class Place:
     local: Annotated[bool, _local("Carry each run out in a job of its own, on its own GPU.", "--local")] = False
     jobs: Annotated[int | None, _local("Jobs at once; default as many as GPUs, else 1.", min=1)] = None
 
-    @property
-    def elsewhere(self) -> bool:
-        """Whether the runs are not carried out in this process."""
-        return self.on_slurm or self.local
+    launcher: Annotated[
+        str | None, typer.Option(help="A launcher that an installed package brings; it gets the cluster's options.")
+    ] = None
 
     @property
-    def on_slurm(self) -> bool:
-        """Whether they are submitted to Slurm."""
-        return self.slurm or self.slurm_profile is not None
+    def name(self) -> str | None:
+        """The launcher that is asked for; None: this process. UsageError for more than one."""
+        on_slurm = self.slurm or (self.slurm_profile is not None and self.launcher is None)
+        asked = [name for name, given in (("slurm", on_slurm), ("local", self.local)) if given]
+        asked += [self.launcher] if self.launcher else []
+        if len(asked) > 1:
+            raise UsageError(f"two launchers, {' and '.join(asked)}, are asked for; give one of them")
+        return asked[0] if asked else None
 
     def profile(self) -> Profile:
-        """What is asked of the cluster. UsageError for options that do not belong together."""
-        from issbench.errors import UsageError
+        """What each job asks for. UsageError for options that do not belong together."""
         from issbench.slurm.profile import Profile, make_profile, option
 
         keys = {field.name for field in dataclasses.fields(Profile)}
         asked = {key: value for key, value in vars(self).items() if key in keys and value is not None}
-        if asked and not self.on_slurm:
+        if asked and self.name in (None, "local"):
             raise UsageError(f"{option(next(iter(asked)))} is for a cluster; add --slurm")
-        if self.on_slurm and self.local:
-            raise UsageError("--slurm and --local are two places; give one of them")
-        if self.jobs and not self.local:
+        if self.jobs and self.name != "local":
             raise UsageError(
                 "--jobs is for processes on this machine; add --local, or give --max-parallel with --slurm"
             )
-        return make_profile(self.slurm_profile, asked)
+        return make_profile(self.slurm_profile, asked | {"max_parallel": self.jobs or self.max_parallel})
 
 
-def with_place(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `Place`; it takes them together as `place`."""
+def with_launch_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `LaunchOptions`; it takes them together as `launch`."""
     own = inspect.signature(command, eval_str=True).parameters
-    shared = inspect.signature(Place, eval_str=True).parameters
+    shared = inspect.signature(LaunchOptions, eval_str=True).parameters
 
     def call(**given: Any) -> None:
-        place = Place(**{name: given.pop(name) for name in shared})
-        command(place=place, **given)
+        launch = LaunchOptions(**{name: given.pop(name) for name in shared})
+        command(launch=launch, **given)
 
-    parameters = [each for each in own.values() if each.name != "place"] + list(shared.values())
-    keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
-    call.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
+    parameters = [own[name] for name in own if name != "launch"] + list(shared.values())
+    keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    call.__dict__["__signature__"] = inspect.Signature(keyword)
     call.__name__, call.__doc__ = command.__name__, command.__doc__
     return call

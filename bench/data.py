@@ -1,0 +1,94 @@
+"""A dataset that is opened for experiments: what each step reads, and the identity of that. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from issbench.bench.experiment import Experiment
+from issbench.bench.identity import hash_of
+from issbench.scenarios.datasets import load_dataset
+from issbench.scenarios.datasets.base import Dataset, Split
+from issbench.scenarios.presence import Presence, content_of, presence
+from issbench.scenarios.protocol import Protocol
+from issbench.scenarios.scenario import Scenario, make_scenario
+from issbench.scenarios.views import StepData, View, step_data
+
+OnScan = Callable[[str, int, int], None]
+"""Called with what is scanned, and how many of how many files were read."""
+
+
+@dataclass(frozen=True)
+class StepView:
+    """The data of a step, with hashes of what it trains on and is tested on: the content of the images and
+    labels, and how the labels read."""
+
+    data: StepData
+    train: str
+    test: str
+
+
+@dataclass(frozen=True)
+class Data:
+    """A dataset and the class presence of its splits. What several runs ask for is worked out once."""
+
+    dataset: Dataset
+    train: Presence
+    test: Presence
+    _views: dict[tuple[object, ...], StepView] = field(default_factory=dict, compare=False, repr=False)
+
+    def view(self, scenario: Scenario, protocol: Protocol, index: int, cumulative: bool = False) -> StepView:
+        """The data of a step; `cumulative` gives all images and labels seen so far."""
+        asked = (scenario, protocol, index, cumulative)
+        if asked not in self._views:
+            data = step_data(scenario, self.dataset, protocol, index, self.train, self.test, cumulative)
+            self._views[asked] = StepView(data, self._identity(data.train), self._identity(data.test))
+        return self._views[asked]
+
+    def _identity(self, view: View) -> str:
+        return hash_of([content_of(view.ids, (self.train, self.test)), view.table.tolist()])
+
+    def identity(self, scenario: Scenario, protocol: Protocol) -> str:
+        """The identity of all images and labels that the steps of a scenario read (16 hex digits)."""
+        views = [self.view(scenario, protocol, index) for index in range(len(scenario.steps))]
+        return hash_of([[view.train, view.test] for view in views], 16)
+
+
+def open_data(experiment: Experiment, on_scan: OnScan | None = None) -> Data:
+    """The experiment's dataset; reads every file of it that has changed since it was read before."""
+    dataset = load_dataset(experiment.dataset, experiment.data)
+    if experiment.setting == "domain":
+        dataset = dataset.with_domains()
+
+    def scan(split: Split) -> Presence:
+        report = None if on_scan is None else (lambda done, total: on_scan(f"{dataset.name} {split}", done, total))
+        return presence(dataset, split, report)
+
+    return Data(dataset, scan("train"), scan("test"))
+
+
+def open_all(experiments: Iterable[Experiment], on_scan: OnScan | None = None) -> list[Data]:
+    """The dataset of each experiment; what several of them read is opened once."""
+    opened: dict[tuple[str, str | None, bool], Data] = {}
+    found = []
+    for experiment in experiments:
+        where = (experiment.dataset, experiment.data, experiment.setting == "domain")
+        if where not in opened:
+            opened[where] = open_data(experiment, on_scan)
+        found.append(opened[where])
+    return found
+
+
+def scenario_of(experiment: Experiment, data: Data) -> Scenario:
+    """The experiment's scenario on its dataset. UsageError for a split, an order or classes that do not fit."""
+    e = experiment
+    return make_scenario(e.scenario, data.dataset, e.setting, e.order, e.classes)
+
+
+def run_name(experiment: Experiment, data: Data, scenario: Scenario) -> str:
+    """The name of the run's folder: readable, and unique through a hash of the experiment, of the classes that each
+    step learns, and of the content of the images and labels."""
+    content = data.identity(scenario, experiment.protocol)
+    digest = hash_of([experiment.identity, scenario.steps, content], 8)
+    e = experiment
+    return f"{e.scenario}-{e.setting}-{e.method_name}-seed{e.seed}-{digest}"

@@ -1,0 +1,74 @@
+"""What trains in a step: student, teacher, method and optimiser, as they are when the step begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from issbench.bench.engine.network import Network, start_new_classes
+from issbench.bench.engine.norms import synchronise_norms
+from issbench.bench.engine.update import Training, make_optimizer
+from issbench.bench.recipe import Recipe
+from issbench.methods.method import Method, Step
+
+
+def assemble(
+    index: int,
+    classes_per_step: tuple[int, ...],
+    domain: bool,
+    method_class: type[Method],
+    options: Any,
+    recipe: Recipe,
+    previous: Mapping[str, Tensor] | None,
+    device: torch.device,
+) -> Training:
+    """The training of step `index` before its first iteration. `previous` has the weights after the step before;
+    None where the step starts from the recipe's first weights."""
+    channels = channels_per_step(classes_per_step)
+    student = make_network(recipe, channels, recipe.weights if previous is None else "none")
+    teacher = None
+    if previous is not None:
+        student.load_state_dict(previous, strict=False)  # the group of the new classes is not in there
+        old = channels if domain else channels[:-1]
+        if method_class.uses_teacher:
+            teacher = frozen(make_network(recipe, old, "none"), previous, device)
+        if len(old) < len(channels):
+            start_new_classes(student, method_class.new_classifier)
+    student = on_device(student, device)
+    step = step_of(index, classes_per_step, domain, student)
+    method = method_class(options, step)
+    names = frozenset(student.state_dict())
+    method.to(device).prepare(student)
+    student = synchronise_norms(student, device)
+    return Training(student, teacher, method, make_optimizer(student, method, recipe), recipe, names)
+
+
+def channels_per_step(classes_per_step: tuple[int, ...]) -> tuple[int, ...]:
+    """Classifier channels that each step adds; the first has the background."""
+    first, *later = classes_per_step
+    return (1 + first, *later)
+
+
+def make_network(recipe: Recipe, channels: tuple[int, ...], weights: str) -> Network:
+    """The network of a recipe with the given classifier groups."""
+    return Network(recipe.backbone, weights, recipe.output_stride, recipe.aspp_channels, channels)
+
+
+def frozen(network: Network, weights: Mapping[str, Tensor], device: torch.device) -> Network:
+    """A network with the weights of a finished step, on the device, in evaluation mode and without gradients."""
+    network.load_state_dict(weights)
+    network.requires_grad_(False).eval()
+    return on_device(network, device)
+
+
+def on_device(network: Network, device: torch.device) -> Network:
+    """The network on the device, its weights as convolutions there like them best."""
+    return network.to(device).to(memory_format=torch.channels_last)
+
+
+def step_of(index: int, classes_per_step: tuple[int, ...], domain: bool, network: Network) -> Step:
+    """The step as its method sees it."""
+    return Step(index, classes_per_step, domain, network.feature_channels, network.encoder_channels)

@@ -1,0 +1,59 @@
+"""What can go wrong is found before anything trains: networks, first weights, the disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from issbench.bench.engine.assemble import make_network
+from issbench.bench.engine.plan import Plan, StepPlan
+from issbench.bench.engine.store import Store
+from issbench.bench.engine.training import try_architecture
+from issbench.bench.recipe import Recipe
+from issbench.errors import RunError
+
+_CHECKPOINT = 3
+"""Size of a checkpoint in networks: weights, momentum, and the state of a method."""
+
+
+def preflight(plans: Sequence[Plan], store: Store, load_weights: bool) -> None:
+    """Raise for a network that cannot be made, first weights that cannot be read (if `load_weights`), a network
+    with which a method cannot work, or a disk without room for what is missing."""
+    missing = _missing(plans, store)
+    sizes: dict[Recipe, int] = {}
+    for plan in plans:
+        first = plan.steps[0]
+        if first.recipe not in sizes and (first.key in missing or plan.steps[-1].key in missing):
+            weights = first.recipe.weights if load_weights and first.key in missing else "none"
+            sizes[first.recipe] = _bytes(make_network(first.recipe, first.channels_per_step, weights))
+    tried = set()
+    for plan in plans:
+        method = (plan.experiment.method, plan.experiment.recipe, plan.experiment.setting)
+        if method not in tried and plan.steps[-1].key in missing:
+            tried.add(method)
+            try_architecture(plan)
+    if sizes:
+        _check_disk(store.root, (len(missing) + _CHECKPOINT) * max(sizes.values()))
+
+
+def _missing(plans: Sequence[Plan], store: Store) -> set[str]:
+    steps: dict[str, StepPlan] = {step.key: step for plan in plans for step in plan.steps}
+    return store.missing_steps(list(steps))
+
+
+def _bytes(network: nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+
+
+def _check_disk(root: Path, needed: int) -> None:
+    """RunError where the steps do not fit."""
+    place = next(folder for folder in (root, *root.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise RunError(
+            f"the steps to train need about {needed / 1e9:.1f} GB in {root}, where {free / 1e9:.1f} GB are "
+            "free; make room, or pass another --out"
+        )

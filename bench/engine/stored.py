@@ -1,0 +1,145 @@
+"""The files of a finished step and of a checkpoint: how they are written, sealed, checked and set aside."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from issbench.files import DamagedFile, read_sealed, replacing, sha256_of, write_sealed
+
+_SEALED = ("weights.safetensors", "method.safetensors")
+_MARK = b"issbench checkpoint "
+
+
+def write_step(
+    folder: Path,
+    key: str,
+    identity: Mapping[str, Any],
+    training: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+) -> None:
+    """Write the files of a finished step into a folder."""
+    write_sealed(folder / "identity.json", {"identity": identity}, key)
+    write_sealed(folder / "training.json", training, key)
+    for name, tensors in zip(_SEALED, (weights, state), strict=True):
+        _save_tensors(folder / name, tensors)
+    write_sealed(folder / "seal.json", {name: sha256_of(folder / name) for name in _SEALED}, key)
+
+
+def read_identity(folder: Path, key: str) -> dict[str, Any]:
+    """What the key of a finished step is a hash of."""
+    identity: dict[str, Any] = read_sealed(folder / "identity.json", key)["identity"]
+    return identity
+
+
+def load_tensors(folder: Path, name: str, key: str) -> dict[str, Tensor]:
+    """`weights` or the state of the `method` after a finished step, on the CPU. DamagedFile, or
+    FileNotFoundError."""
+    path = folder / f"{name}.safetensors"
+    return _checked(path, read_sealed(folder / "seal.json", key)[path.name])
+
+
+def write_extra(folder: Path, name: str, key: str, state: Mapping[str, Tensor]) -> None:
+    """Add named tensors to a finished step."""
+    path = folder / f"{name}.safetensors"
+    _save_tensors(path, state)
+    write_sealed(folder / f"{name}.json", {path.name: sha256_of(path)}, key)
+
+
+def load_extra(folder: Path, name: str, key: str) -> dict[str, Tensor] | None:
+    """Named tensors beside a finished step; None where there are none, or none that can be trusted: these are set
+    aside."""
+    path, seal = folder / f"{name}.safetensors", folder / f"{name}.json"
+    try:
+        return _checked(path, read_sealed(seal, key)[path.name])
+    except FileNotFoundError:
+        return None
+    except DamagedFile as error:
+        set_aside(error.path)
+        return None
+
+
+def has_evaluation(folder: Path, name: str, key: str) -> bool:
+    """Whether a step has the counts of a test; what is damaged is set aside."""
+    path = folder / f"{name}.json"
+    try:
+        facts = read_sealed(path, key)
+        counts = path.with_suffix(".npz")
+        if sha256_of(counts) != facts["counts_sha256"]:
+            raise DamagedFile(counts, "does not have the checksum with which it was written")
+    except FileNotFoundError:
+        return False
+    except DamagedFile as error:
+        set_aside(error.path)
+        return False
+    return True
+
+
+def write_checkpoint(path: Path, key: str, state: Mapping[str, Any]) -> None:
+    """Replace a checkpoint: a line with its key, size and checksum, and what torch saves."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    content = buffer.getbuffer()
+    head = {"key": key, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(_MARK + json.dumps(head).encode() + b"\n")
+        file.write(content)
+
+
+def read_checkpoint(path: Path, key: str, iterations: int) -> dict[str, Any]:
+    """A checkpoint on the CPU, of a step of so many iterations. DamagedFile for one that cannot be trusted."""
+    with path.open("rb") as file:
+        line, content = file.readline(), file.read()
+    try:
+        head = json.loads(line.removeprefix(_MARK)) if line.startswith(_MARK) else {}
+    except ValueError:
+        head = {}
+    if hashlib.sha256(content).hexdigest() != head.get("sha256"):
+        raise DamagedFile(path, "does not have the checksum with which it was written: it was cut off or altered")
+    if head["key"] != key:
+        raise DamagedFile(path, f"belongs to step {head['key']}, not to {key}: it was copied from elsewhere")
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        iteration = state["iteration"]
+    except Exception as error:  # what is not a checkpoint fails in many ways
+        raise DamagedFile(path, f"cannot be loaded ({type(error).__name__})") from None
+    if not isinstance(iteration, int) or not 0 <= iteration <= iterations:
+        raise DamagedFile(path, f"is of iteration {iteration}, but the step has {iterations}")
+    return state
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file or folder, so that it is never read again and nothing is lost."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    return aside
+
+
+def remove_remains(steps: Path, key: str) -> None:
+    """Remove what killed processes left half written; only the holder of the lock may call this."""
+    for remains in steps.glob(f".{key}.*"):
+        shutil.rmtree(remains) if remains.is_dir() else remains.unlink()
+
+
+def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(plain, temporary)
+
+
+def _checked(path: Path, sha256: str) -> dict[str, Tensor]:
+    if sha256_of(path) != sha256:
+        raise DamagedFile(path, "does not have the checksum with which it was written: it was cut off or altered")
+    return load_file(path)

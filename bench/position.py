@@ -1,0 +1,41 @@
+"""Where the training of a run is: one small file in its folder, which `bench status` reads. Needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from issbench.files import read_json, write_json
+
+FILE = "progress.json"
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the training of a run is."""
+
+    step: int
+    last_step: int
+    iteration: int
+    """Of this step, as are the following."""
+    iterations: int
+    epoch: int
+    epochs: int
+    left: float | None
+    """Seconds to the end of the step; None if not yet known."""
+    updated: float
+    """When this was so, in seconds since 1970."""
+
+
+def write_position(folder: Path, position: Position) -> None:
+    """Replace the file in the folder of a run."""
+    write_json(folder / FILE, asdict(position))
+
+
+def read_position(folder: Path) -> Position | None:
+    """Where the run of this folder is, or was when it was stopped; None before its first training and after its
+    last."""
+    try:
+        return Position(**read_json(folder / FILE))
+    except (OSError, ValueError, TypeError):  # none, or one of another version
+        return None

@@ -1,0 +1,146 @@
+"""Which runs may stand together: the one rule for tables, figures, tests of significance and the report.
+
+Runs may be put side by side when they answer the same question in the same way: the same scenario, setting, order,
+classes and protocol (but for what the rows or columns of a table tell apart), the same recipe and precision, the
+same data. Method and seed may always differ. What can change only the last bit of a number (versions, devices,
+threads) may differ, too, and a note says so: see `not_made_alike`.
+
+An imported run's recipe and data are unknown, so it may stand beside those of every recipe and of all data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from issbench.results.record import Environment
+from issbench.results.runs import Run
+
+_QUESTION = ("scenario", "setting", "order", "classes", "protocol", "dataset")
+_MOST_TOLD = 4
+
+
+def question(run: Run, *varies: str) -> str:
+    """Equal for runs that answer the same question: all but method, recipe, data and seed, and what a table's rows
+    or columns tell apart (`varies`, such as "order")."""
+    facts: dict[str, Any] = {**run.experiment, "order": run.order}
+    return json.dumps([facts[name] for name in _QUESTION if name not in varies], sort_keys=True)
+
+
+def recipe_of(run: Run) -> dict[str, Any] | None:
+    """The recipe, with the precision that `auto` became; None where it is unknown."""
+    recipe, step = run.experiment["recipe"], run.last["recipe"]
+    return None if recipe is None or step is None else recipe | {"precision": step["precision"]}
+
+
+def comparable_sets(runs: Iterable[Run], *varies: str) -> list[list[Run]]:
+    """The runs in sets that may stand together, in the order given. An imported run is in several where runs of its
+    question have several recipes."""
+    runs = list(runs)
+    questions: dict[str, list[Run]] = {}
+    for run in runs:
+        questions.setdefault(question(run, *varies), []).append(run)
+    return [members for asked in questions.values() for members in _of_one_recipe_and_data(asked)]
+
+
+def _of_one_recipe_and_data(runs: list[Run]) -> list[list[Run]]:
+    recipes: dict[str, list[Run]] = {}
+    for run in runs:
+        if not run.imported:
+            recipes.setdefault(json.dumps(recipe_of(run), sort_keys=True), []).append(run)
+    known = [members for recipe in recipes.values() for members in _of_one_data(recipe)]
+    chosen = [{id(run) for run in members} for members in known] or [set()]
+    return [[run for run in runs if run.imported or id(run) in members] for members in chosen]
+
+
+def _of_one_data(runs: list[Run]) -> list[list[Run]]:
+    """Runs of one scenario, setting and order must be on the same data. Those of another scenario read other images
+    of the dataset, so that their data need not be the same."""
+    places: dict[str, set[str | None]] = {}
+    for run in runs:
+        places.setdefault(question(run), set()).add(run.record["data"])
+    if all(len(found) == 1 for found in places.values()):
+        return [runs]
+    sets: dict[str | None, list[Run]] = {}
+    for run in runs:
+        sets.setdefault(run.record["data"], []).append(run)
+    return list(sets.values())
+
+
+def told_apart(titles: Sequence[str], sets: Sequence[Sequence[Run]]) -> list[str]:
+    """For each of some sets in what it differs from others of the same title: `lr=0.01`, `data 3f2a91c4`; empty
+    where the title is its own."""
+    counts, ours = Counter(titles), [min(members, key=lambda run: run.imported) for members in sets]
+    return [
+        _difference(run, [other for other, name in zip(ours, titles, strict=True) if name == title])
+        if counts[title] > 1
+        else ""
+        for title, run in zip(titles, ours, strict=True)
+    ]
+
+
+def _difference(run: Run, others: Sequence[Run]) -> str:
+    mine, facts = _facts(run), [_facts(other) for other in others]
+    differ = [name for name in mine if len({json.dumps(other.get(name)) for other in facts}) > 1]
+    told = [f"data {data_name(run)}" if name == "data" else f"{name}={mine[name]}" for name in differ]
+    return ", ".join(told[:_MOST_TOLD])
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    classes = ", ".join(run.experiment["classes"]) or "all"
+    recipe = recipe_of(run) or {"recipe": "unknown"}
+    return {"data": run.record["data"], **run.experiment["protocol"], **recipe, "classes": classes}
+
+
+def data_name(run: Run) -> str:
+    """The identity of a run's data, short enough to read: its first 8 digits."""
+    data = run.record["data"]
+    return data[:8] if data else "unknown"
+
+
+def not_made_alike(runs: Iterable[Run]) -> str:
+    """In what the making of runs differed that can change the last bit of a number, as a note; empty for nothing:
+    `Not made alike: torch 2.6 and 2.7; 1 and 2 threads.`"""
+    found: dict[str, dict[str, None]] = {}
+    seen: list[Environment] = []
+    for run in runs:
+        for step in run.steps:
+            training = step["training"]
+            if training and training["environment"] not in seen:
+                seen.append(training["environment"])
+                for name, text in _decisive(training["environment"]):
+                    found.setdefault(name, {})[text] = None
+    differ = [_in_words(name, list(texts)) for name, texts in found.items() if len(texts) > 1]
+    return f"Not made alike: {'; '.join(differ)}." if differ else ""
+
+
+def environment_facts(environment: Environment) -> list[tuple[str, str]]:
+    """What a step was trained with as (name, text)."""
+    return [
+        *environment["versions"].items(),
+        ("git", environment["git"]),
+        ("cpu", environment["cpu"]),
+        ("gpu", environment["gpu"] or "none"),
+        ("threads", str(environment["threads"])),
+        ("deterministic", "yes" if environment["deterministic"] else "no"),
+        ("precision", environment["precision"]),
+    ]
+
+
+def _decisive(environment: Environment) -> list[tuple[str, str]]:
+    """The same for what can change a number: the model of the CPU counts where no GPU did the work."""
+    facts = [fact for fact in environment_facts(environment) if fact[0] not in ("cpu", "gpu")]
+    return [*facts, ("device", environment["gpu"] or environment["cpu"])]
+
+
+def _in_words(name: str, texts: list[str]) -> str:
+    several = f"{', '.join(texts[:-1])} and {texts[-1]}"
+    if name == "device":
+        return several
+    if name == "threads":
+        return f"{several} threads"
+    if name == "deterministic":
+        return "deterministic and not"
+    return f"{name} {several}"

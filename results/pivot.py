@@ -1,0 +1,243 @@
+"""Numbers by row and column, from the paper, from runs, or both; and the table that they make.
+
+The numbers are a data frame with a line per cell: `row` and `head` (tuples of text), `value`, `std`, `count` (seeds
+that went into it, 0 for a printed number) and `footnote`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from issbench.results.definitions import AVERAGE, SCENARIOS, SETTINGS, Definition, RowName, Values, scenario_head
+from issbench.results.published import Number
+from issbench.results.runs import Run
+from issbench.results.table import MISSING, Cell, Head, Table, without_common_heads
+
+PAPER, OURS, DIFFERENCE = "paper", "ours", "difference"
+_CELL = ["row", "head"]
+_COLUMNS = [*_CELL, "value", "std", "count", "footnote"]
+_rounded = partial(round, ndigits=1)
+"""As it is printed; numpy's rounding differs from it in places."""
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """What is known of a row besides its numbers: a footnote, whether it is an upper bound, what to cite."""
+
+    remark: str = ""
+    bound: bool = False
+    cite: str = ""
+
+
+@dataclass(frozen=True)
+class Pivot:
+    """The cells; the rows and heads in the order of the table. A head is scenario, setting and what is below."""
+
+    cells: pd.DataFrame
+    rows: dict[RowName, RowFacts]
+    heads: list[Head]
+
+    def of_scenarios(self, kept: set[Head]) -> Pivot:
+        """The columns of these (scenario, setting), and the rows that have a number there."""
+        cells = self.cells[self.cells["head"].map(lambda head: head[:2] in kept)]
+        there = set(cells["row"])
+        rows = {row: facts for row, facts in self.rows.items() if row in there}
+        return Pivot(cells, rows, [head for head in self.heads if head[:2] in kept])
+
+    def table(self, definition: Definition, title: str, notes: Sequence[str], missing: str) -> Table:
+        """The table: common heads left out, best and second marked; `missing` is what – stands for."""
+        found: dict[Any, Cell] = {(c.row, c.head): _cell(c) for c in self._ranked(definition).itertuples()}
+        body = []
+        for row, facts in self.rows.items():
+            names = [Cell(text=text) for text in row]
+            names[0] = replace(names[0], footnote=facts.remark, cite=facts.cite)
+            body.append(names + [found.get((row, head), Cell()) for head in self.heads])
+        heads = [(name,) for name in definition.stubs] + without_common_heads(self.heads)
+        absent = len(found) < len(self.rows) * len(self.heads)
+        notes = [*notes, *([f"{MISSING}: {missing}."] if absent else [])]
+        return Table(title, heads, body, notes, stubs=len(definition.stubs))
+
+    def _ranked(self, definition: Definition) -> pd.DataFrame:
+        """With the column `rank`: 1 and up for the best of each column, as the reader compares them: by the printed
+        number, so that equal ones share a rank. Upper bounds do not compete, nor does one number alone."""
+        bounds = {row for row, facts in self.rows.items() if facts.bound}
+        differences = self.cells["head"].map(lambda head: head[-1] == DIFFERENCE)
+        competing = self.cells[self.cells["value"].notna() & ~differences & ~self.cells["row"].isin(bounds)]
+        columns = competing["value"].map(_rounded).groupby(competing["head"])
+        ranks = columns.rank(method="dense", ascending=definition.lower)
+        ranks = ranks[(ranks <= definition.ranks) & (columns.transform("size") > 1)]
+        return self.cells.assign(rank=ranks.reindex(self.cells.index).fillna(0).astype(int))
+
+
+def _cell(cell: Any) -> Cell:
+    value, std = (None if pd.isna(number) else float(number) for number in (cell.value, cell.std))
+    return Cell(value, std, footnote=cell.footnote, rank=cell.rank, signed=cell.head[-1] == DIFFERENCE)
+
+
+def printed_pivot(definition: Definition, numbers: Sequence[Number]) -> Pivot:
+    """The cells of a printed table, with footnotes on what is wrong or unsure in it."""
+    cells, rows = [], {}
+    for number in numbers:
+        head = (scenario_head(number.dataset, number.scenario), number.setting.capitalize())
+        row = definition.printed_row(number)
+        rows[row] = RowFacts(_doubt(number), number.upper_bound)
+        column = definition.printed_column(number)
+        cells.append((row, (*head, column), number.value, number.std, 0, number.misprint))
+    frame = pd.DataFrame(cells, columns=_COLUMNS)
+    return Pivot(frame, rows, list(dict.fromkeys(frame["head"])))
+
+
+def _doubt(number: Number) -> str:
+    """What Table V's transcription says of a row whose check marks are not sure."""
+    marks = number.facts.get("marks_in_text", number.method)
+    if number.status in ("", "certain") and marks == number.method:
+        return ""
+    return f"marks in the text of the paper: {marks}; read as {number.method} ({number.status})"
+
+
+def measured_pivot(definition: Definition, runs: Sequence[Run], extra: bool = False) -> Pivot:
+    """The cells of comparable runs: the mean over seeds with its sample standard deviation. Unfinished runs give
+    empty ones. `extra`: with the further columns of a table of one scenario.
+
+    A cell stays missing, with the reason as its footnote, where runs contradict each other or some lack the number.
+    """
+    numbers, rows = [], {}
+    for run in runs:
+        row, scenario = definition.row(run), run_head(run)
+        assert row is not None  # `chosen` leaves the others out
+        rows[row] = RowFacts(_IMPORTED if run.imported else "", run.method["upper_bound"], run.method["cite"])
+        values: Values = definition.values(run)
+        if extra and definition.extra_values:
+            values = values | definition.extra_values(run)
+        numbers += [(row, (*scenario, name), run.seed, run.name, run.complete, v) for name, v in values.items()]
+    frame = pd.DataFrame(numbers, columns=[*_CELL, "seed", "run", "complete", "value"])
+    if frame.empty:
+        return Pivot(pd.DataFrame(columns=_COLUMNS), rows, [])
+    heads = sorted(dict.fromkeys(frame["head"]), key=lambda head: _place(definition, head))
+    cells = over_seeds(frame)
+    if definition.average:
+        cells, heads = _with_averages(cells, heads)
+    if definition.row_order:
+        rows = {row: rows[row] for row in sorted(rows, key=definition.row_order)}
+    return Pivot(cells, rows, heads)
+
+
+_IMPORTED = "imported: trained and tested by other code, whose recipe is not known"
+
+
+def run_head(run: Run) -> Head:
+    """The heads of a run's columns: its scenario and its setting."""
+    dataset = run.experiment["dataset"]
+    return scenario_head(dataset, run.scenario, run.record["num_steps"]), run.setting.capitalize()
+
+
+def _place(definition: Definition, head: Head) -> tuple[Any, ...]:
+    """Scenarios and settings in the paper's order, others after them."""
+    split, setting = head[0].partition(" ")[0], head[1].lower()
+    rank = SCENARIOS.index(split) if split in SCENARIOS else len(SCENARIOS)
+    numbers = [int(digits) for digits in re.findall(r"\d+", head[0])]
+    return rank, numbers, SETTINGS.index(setting), definition.column_order(head[2])
+
+
+def over_seeds(numbers: pd.DataFrame) -> pd.DataFrame:
+    """The cells of numbers (`row`, `head`, `seed`, `run`, `complete`, `value`): the mean over seeds with the sample
+    standard deviation where there are several. Missing where a seed has no number or two different ones: a mean
+    over the rest would mislead."""
+    numbers = numbers.astype({"value": float})
+    done = numbers[numbers["complete"]].drop_duplicates([*_CELL, "seed", "value"])
+    groups = done.groupby(_CELL, sort=False)
+    cells = groups.agg(
+        value=("value", "mean"),
+        std=("value", "std"),
+        count=("value", "count"),
+        runs=("value", "size"),
+        seeds=("seed", "nunique"),
+    ).reset_index()
+    cells["footnote"] = ""
+    lacking = cells["count"] < cells["runs"]
+    some = lacking & (cells["count"] > 0)
+    cells.loc[some, "footnote"] = [
+        f"{runs - count} of {runs} runs without this number"
+        for runs, count in cells.loc[some, ["runs", "count"]].to_numpy()
+    ]
+    contradicting = cells["seeds"] < cells["runs"]
+    for place, row, head in cells.loc[contradicting, _CELL].itertuples():
+        cells.loc[place, "footnote"] = _contradiction(groups.get_group((row, head)))
+    cells.loc[lacking | contradicting, ["value", "std"]] = float("nan")
+    cells.loc[lacking | contradicting, "count"] = 0
+    begun = numbers.loc[~numbers["complete"], _CELL].drop_duplicates()
+    empty = begun.merge(cells[_CELL], how="left", indicator=True).query("_merge == 'left_only'")[_CELL]
+    empty = empty.assign(value=float("nan"), std=float("nan"), count=0, footnote="")
+    return pd.concat([cells[_COLUMNS], empty], ignore_index=True) if len(empty) else cells[_COLUMNS]
+
+
+def _contradiction(cell: pd.DataFrame) -> str:
+    """Which runs of one seed have different numbers."""
+    seed = cell.loc[cell["seed"].duplicated(), "seed"].iloc[0]
+    return f"runs of one seed ({seed}) differ: {', '.join(cell.loc[cell['seed'] == seed, 'run'])}"
+
+
+def _with_averages(cells: pd.DataFrame, heads: list[Head]) -> tuple[pd.DataFrame, list[Head]]:
+    """A column with mean and population standard deviation over the orders, after those of each scenario."""
+    wide = cells.pivot(index="row", columns="head", values="value")
+    found, every = [], []
+    for scenario in dict.fromkeys(head[:2] for head in heads):
+        orders = [head for head in heads if head[:2] == scenario]
+        values = wide.reindex(columns=pd.Index(orders, tupleize_cols=False))
+        deviation = values.std(axis=1, ddof=0, skipna=False) if len(orders) > 1 else None
+        average = pd.DataFrame({"value": values.mean(axis=1, skipna=False), "std": deviation, "count": 0})
+        average["footnote"] = [_lacking(orders, missing) for missing in values.isna().to_numpy().tolist()]
+        average["head"] = [(*scenario, AVERAGE)] * len(average)
+        found.append(average.rename_axis("row").reset_index())
+        every += [*orders, (*scenario, AVERAGE)]
+    return pd.concat([cells, *found], ignore_index=True), every
+
+
+def _lacking(orders: Sequence[Head], missing: Iterable[bool]) -> str:
+    names = [order[2] for order, lacks in zip(orders, missing, strict=True) if lacks]
+    return f"no average: order {', '.join(names)} missing" if 0 < len(names) < len(orders) else ""
+
+
+def with_counts_marked(pivot: Pivot) -> tuple[Pivot, str]:
+    """With a footnote at cells of an unusual number of seeds; and what holds for the others, in words."""
+    cells = pivot.cells.copy()
+    counts = cells.loc[cells["count"] > 0, "count"].value_counts()
+    if counts.empty:
+        return pivot, ""
+    usual = int(counts[counts == counts.max()].index.max())
+    unusual = (cells["count"] > 0) & (cells["count"] != usual) & (cells["footnote"] == "")
+    cells.loc[unusual, "footnote"] = [_seeds(count) for count in cells.loc[unusual, "count"]]
+    return replace(pivot, cells=cells), _seeds(usual) + (" where not marked" if len(counts) > 1 else "")
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' * (count > 1)}"
+
+
+def joined(paper: Pivot, ours: Pivot) -> Pivot:
+    """Each column of the paper three times: as printed, ours, and ours minus the paper's (of the rounded
+    numbers)."""
+    kept = {head[:2] for head in ours.heads} & {head[:2] for head in paper.heads}
+    paper, ours = paper.of_scenarios(kept), ours.of_scenarios(kept)
+    names = {row: _printed_name(row, paper.rows) for row in ours.rows}
+    own = ours.cells.assign(row=ours.cells["row"].map(names.__getitem__))
+    both = paper.cells.merge(own, on=_CELL, suffixes=("", "_ours")).dropna(subset=["value", "value_ours"])
+    both["value"] = both["value_ours"].map(_rounded) - both["value"]
+    both = both.assign(std=float("nan"), footnote="", count=0)[_COLUMNS]
+    parts = {PAPER: paper.cells, OURS: own, DIFFERENCE: both}
+    cells = [part.assign(head=part["head"].map(lambda head, of=name: (*head, of))) for name, part in parts.items()]
+    heads = [(*head, name) for head in dict.fromkeys([*paper.heads, *ours.heads]) for name in parts]
+    rows = paper.rows | {names[row]: facts for row, facts in ours.rows.items() if names[row] not in paper.rows}
+    return Pivot(pd.concat(cells, ignore_index=True), rows, heads)
+
+
+def _printed_name(row: RowName, printed: Container[RowName]) -> RowName:
+    """The paper's row for a method of ours: ILT is `ILT*` where the paper has only its re-implementation."""
+    starred = (f"{row[0]}*", *row[1:])
+    return starred if row not in printed and starred in printed else row
