@@ -10,10 +10,10 @@ from latex import compiled
 
 from issbench.results.citations import KEYS, bibliography
 from issbench.results.definitions import DEFINITIONS
+from issbench.results.make_tables import published_tables
 from issbench.results.render import render
 from issbench.results.render.latex import document, escape
 from issbench.results.table import Cell, Table, text_table
-from issbench.results.tables import published_tables
 
 PRINTED = [name for name, table in DEFINITIONS.items() if table.printed]
 NASTY = r"voc_15-1 & 50 % of {a} ~ #1 $x^2$ \end – λ1 ± 2 × ✓ *: [x]"
