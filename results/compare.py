@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
@@ -78,7 +78,7 @@ def match(runs: Sequence[Run], methods: Sequence[str]) -> tuple[list[MatchedRuns
             hint = did_you_mean(method, there, f"it has {', '.join(there) or 'none'}", cutoff=0.6)
             raise RecordError(f"no run of {method} in the run store; {hint}")
     asked = [run for run in runs if run.spec in methods]
-    places: dict[tuple[str, int], list[Run]] = {}
+    places: dict[tuple[Hashable, int], list[Run]] = {}
     for run in asked:
         if run.complete:
             places.setdefault((question(run), run.seed), []).append(run)

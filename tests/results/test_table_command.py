@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from commands import bench as run_bench
 from many_records import make_store
 
 from issbench.results.frame import load_results
@@ -20,12 +21,8 @@ from issbench.results.runs import load_runs
 
 
 def bench(*arguments: object, code: int = 0) -> str:
-    """What a command prints, or its message where it must fail with this exit code."""
-    command = [sys.executable, "-m", "issbench", "table", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr if code else done.stdout
+    """What `bench table` prints, or its message where it must fail with this exit code."""
+    return run_bench("table", *arguments, code=code)
 
 
 @pytest.fixture(scope="module")
