@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import mean, pstdev, stdev
 from typing import Any
 
 import pytest
 from made_records import one_record
 
 from issbench.results.make_tables import joined_tables, measured_tables, paper_order
+from issbench.results.published import published
 from issbench.results.runs import Run
 from issbench.results.table import MISSING, Table, TableError
 
@@ -84,6 +86,33 @@ def test_plop_and_gsc_without_its_parts_are_one_row_and_may_not_contradict() -> 
     assert "differ" in table.cells[0][-1].footnote
 
 
+# Table VI: VOC 15-1 disjoint, orders A … E, and the printed mean ± deviation.
+ORDERS = {
+    "ILT*": ([7.9, 20.7, 6.4, 10.9, 13.8], "11.9 ± 5.1"),
+    "MiB*": ([39.9, 23.7, 34.3, 40.6, 48.0], "37.3 ± 8.1"),
+    "PLOP*": ([46.5, 41.7, 48.0, 46.8, 37.9], "44.2 ± 3.8"),
+    "RCIL*": ([51.7, 51.1, 48.7, 56.2, 53.8], "52.3 ± 2.5"),
+    "GSC": ([55.8, 50.8, 51.9, 55.2, 50.5], "52.8 ± 2.2"),
+}
+
+
+def test_the_orders_above_are_those_of_the_published_table() -> None:
+    printed = [number for number in published("VI") if number.order != "average"]
+    for method, (values, _) in ORDERS.items():
+        assert [number.value for number in printed if number.method == method] == values
+
+
+@pytest.mark.parametrize("method", ORDERS)
+def test_averages_over_orders_are_those_of_table_vi(method: str) -> None:
+    """Mean and population deviation: with the sample's it would not be what is printed."""
+    values, printed = ORDERS[method]
+    runs = [run(order=order, all=value) for order, value in zip("ABCDE", values, strict=True)]
+    average = only("class-order", *runs).cells[0][-1]
+    assert str(average) == printed
+    assert average.value == pytest.approx(mean(values)) and average.std == pytest.approx(pstdev(values))
+    assert f"{average.value:.1f} ± {stdev(values):.1f}" != printed
+
+
 def test_class_orders_with_the_population_deviation() -> None:
     values = {"natural": 55.8, "B": 50.8, "C": 51.9, "D": 55.2, "E": 50.5}  # GSC in Table VI
     runs = [run(order=order, all=value) for order, value in values.items()]
@@ -100,6 +129,11 @@ def test_unfinished_runs_of_several_orders_are_told_with_theirs() -> None:
     assert table.notes[1] == "ft, order B, seed 0: unfinished, 1 of 6 steps done; left out."
     (alone,) = measured_tables("class-order", [run(order="B"), run("ft", order="B", complete=False)])
     assert alone.notes[1] == "ft, seed 0: unfinished, 1 of 6 steps done; left out."
+
+
+def test_with_unfinished_runs_alone_every_number_is_missing() -> None:
+    table = only("main", run(complete=False))
+    assert set(table.rows[0][1:-1]) == {MISSING} and "unfinished, 1 of 6 steps done" in table.notes[1]
 
 
 def test_hyperparameters_as_rows_and_columns() -> None:
