@@ -14,13 +14,13 @@ from issbench.bench.engine.seeds import derive_seed
 from issbench.bench.recipe import Recipe
 from issbench.scenarios.datasets.base import Dataset
 from issbench.scenarios.errors import DataError
-from issbench.scenarios.transforms import Pair, evaluation_pair, training_pair
+from issbench.scenarios.transforms import LabelledImage, evaluation_pair, training_pair
 from issbench.scenarios.views import View
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as its weights expect
 
 
-class Samples(TorchDataset[Pair]):
+class Samples(TorchDataset[LabelledImage]):
     """Pairs of a view, cut as in the test; an index is a row."""
 
     def __init__(self, dataset: Dataset, view: View, recipe: Recipe):
@@ -29,7 +29,7 @@ class Samples(TorchDataset[Pair]):
     def __len__(self) -> int:
         return len(self.view.ids)
 
-    def __getitem__(self, index: Any) -> Pair:
+    def __getitem__(self, index: Any) -> LabelledImage:
         image, label = read_sample(self.dataset, self.view, self.view.ids[index])
         return evaluation_pair(image, label, self.recipe.crop)
 
@@ -41,7 +41,7 @@ class TrainingSamples(Samples):
         super().__init__(dataset, view, recipe)
         self.seed, self.step = seed, step
 
-    def __getitem__(self, index: Any) -> Pair:
+    def __getitem__(self, index: Any) -> LabelledImage:
         epoch, row = index
         sample, recipe = self.view.ids[row], self.recipe
         image, label = read_sample(self.dataset, self.view, sample)
