@@ -18,7 +18,7 @@ from typing import Any
 from issbench.results.record import Environment
 from issbench.results.runs import Run
 
-_MOST_TOLD = 4
+_MOST_FACTS = 4
 
 
 def question(run: Run, *varies: str) -> Hashable:
@@ -82,8 +82,8 @@ def told_apart(titles: Sequence[str], sets: Sequence[Sequence[Run]]) -> list[str
 def _difference(run: Run, others: Sequence[Run]) -> str:
     mine, facts = _facts(run), [_facts(other) for other in others]
     differ = [name for name in mine if len({json.dumps(other.get(name)) for other in facts}) > 1]
-    told = [f"data {_short(run)}" if name == "data" else f"{name}={mine[name]}" for name in differ]
-    return ", ".join(told[:_MOST_TOLD])
+    shown = [f"data {_short(run)}" if name == "data" else f"{name}={mine[name]}" for name in differ]
+    return ", ".join(shown[:_MOST_FACTS])
 
 
 def _facts(run: Run) -> dict[str, Any]:

@@ -21,11 +21,11 @@ def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
     experiments = [run.experiment for run in runs]
     open_runs = sum(not run.complete for run in runs)
     imported = sum(run.imported for run in runs)
-    told = (
+    counts = (
         [f"{len(runs)}"] + [f"{open_runs} unfinished"] * bool(open_runs) + [f"{imported} imported"] * bool(imported)
     )
     return [
-        ("runs", ", ".join(told)),
+        ("runs", ", ".join(counts)),
         ("methods", _all(run.label for run in runs)),
         ("scenarios", _all(e["scenario"] for e in experiments)),
         ("settings", _all(e["setting"] for e in experiments)),
