@@ -25,7 +25,7 @@ _HINTS_WAITING = {
 _HINTS_ENDED = {
     "OUT_OF_MEMORY": "ask for more with --mem, or more --gpus",
     "TIMEOUT": "it was not requeued",
-    "NODE_FAIL": "its node failed, and it was not requeued",
+    "NODE_FAIL": "it was not requeued",
     "COMPLETED": "but the run is not complete",
 }
 
