@@ -41,7 +41,7 @@ class Order:
 
 
 def carry_out(experiments: Sequence[Experiment], order: Order) -> None:
-    """Plan everything, tell what it costs, train what is not done, and print the tables; or submit it."""
+    """Plan everything, show what it costs, train what is not done, and print the tables; or submit it."""
     launcher = load_launcher(order.launch.name) if order.launch.name else None
     profile = order.launch.profile()
     if launcher is not None:
