@@ -41,7 +41,7 @@ class Installed:
         """What a Python module prints that finds the package, and not its source."""
         search = os.pathsep.join([str(self.packages), os.environ.get("PYTHONPATH", "")])
         done = subprocess.run(
-            [sys.executable, "-m", *command], capture_output=True, text=True, check=False, timeout=300,
+            [sys.executable, "-m", *command], capture_output=True, text=True, check=False, timeout=600,
             env=os.environ | {"PYTHONPATH": search},
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

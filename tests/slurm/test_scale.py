@@ -35,12 +35,14 @@ def many(voc_aug_root) -> Sweep:
     return sweep
 
 
-def test_two_thousand_runs_are_planned_in_ten_seconds(many, voc_aug_root):
+def test_two_thousand_runs_are_planned_in_about_ten_times_the_time_of_two_hundred(many, voc_aug_root):
     experiments = many.experiments(data=voc_aug_root)
     assert len(experiments) == 1980
     started = time.process_time()
+    make_plans(experiments[::10], torch.device("cpu"), Reporter())
+    tenth, started = time.process_time() - started, time.process_time()
     plans = make_plans(experiments, torch.device("cpu"), Reporter())
-    assert time.process_time() - started <= 10
+    assert time.process_time() - started <= 15 * tenth
     assert len({plan.steps[0].key for plan in plans}) == 150
 
 
