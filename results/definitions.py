@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil
-from statistics import mean
+from math import ceil, fsum
 from typing import TYPE_CHECKING, Any
 
 from issbench.errors import did_you_mean
@@ -109,7 +108,7 @@ def forgetting_values(run: Run) -> Values:
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return mean(known) if known else None
+    return fsum(known) / len(known) if known else None
 
 
 def ablation_row(run: Run) -> RowName | None:

@@ -1,41 +1,17 @@
-"""Methods of other packages: found through their entry points, read without importing them, and combined."""
+"""Methods and parts of other packages, declared by entry points: read without importing them, loaded, combined."""
 
 from __future__ import annotations
 
-import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from fresh_python import python
 
-import issbench
 from issbench.methods.interface.info import MethodInfo, Option
 from issbench.methods.interface.registry import available
 
-ROOT = Path(issbench.__file__).parent
-BUILT_IN = {name for name, info in available().items() if info.module.startswith("issbench.")}
-
-
-def python(code: str, *paths: Path) -> str:
-    """What a fresh interpreter prints, with `paths` among its packages."""
-    search = [*map(str, paths), str(ROOT.parent)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(search)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_listing_needs_no_torch() -> None:
-    python(
-        "import sys; from issbench.methods.interface.registry import available; "
-        "assert available()['plop'].options; "
-        "assert 'torch' not in sys.modules and 'issbench.methods.plop' not in sys.modules"
-    )
-
+BUILT_IN = sorted(name for name, info in available().items() if info.module.startswith("issbench."))
 
 THEIRS = '''
 import issbench.methods.plop

@@ -5,18 +5,16 @@ from __future__ import annotations
 import importlib
 import re
 from dataclasses import MISSING, fields
-from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+from fresh_python import ROOT, python
 
-import issbench
 from issbench.methods.interface.info import FACTS, Option
 from issbench.methods.interface.options import resolved_options
 from issbench.methods.interface.registry import UnknownMethod, available, load_method, method_info
 from issbench.methods.method import Method, Part
 
-ROOT = Path(issbench.__file__).parent
 BUILT_IN = sorted(name for name, info in available().items() if info.module.startswith("issbench."))
 COMBINATIONS = ["rcil+gsc", "mib+sc+sr", "ft+pr", "ewc+sg"]
 
@@ -141,3 +139,11 @@ def test_unknown_methods() -> None:
             with pytest.raises(UnknownMethod, match=f"unknown method '{name}'; {hint}") as info:
                 ask(name)
             assert info.value.exit_code == 2
+
+
+def test_listing_needs_no_torch() -> None:
+    python(
+        "import sys; from issbench.methods.interface.registry import available; "
+        "assert available()['plop'].options; "
+        "assert 'torch' not in sys.modules and 'issbench.methods.plop' not in sys.modules"
+    )

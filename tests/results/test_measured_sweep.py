@@ -23,11 +23,11 @@ from issbench.bench.commands.app import app
 from issbench.bench.engine.training import StepTrainer
 from issbench.errors import RunError
 from issbench.results.citations import bibliography
+from issbench.results.make_tables import measured_tables
 from issbench.results.render import render
 from issbench.results.render.latex import document
 from issbench.results.report.words import statistics
 from issbench.results.runs import load_runs
-from issbench.results.tables import measured_tables
 
 MISSING = "–"
 ASKED = {  # the dataset, and what takes the place of the table's own dimensions

@@ -146,7 +146,7 @@ def test_logs_find_runs_by_their_beginning_or_hash(tmp_path):
         (["status", "--sweep", "sweep-7"], "error: no submission 'sweep-7' in {out}; it has none\n"),
         (
             ["status", "--watch"],
-            "error: --watch needs a terminal; without it, `bench status` tells how things stand\n",
+            "error: --watch needs a terminal; without it, `bench status` shows how things are now\n",
         ),
         (["logs", "x"], "error: no run 'x' in {out}; it has none\n"),
         (["cancel", "x"], "error: no run 'x' in {out}; it has none\n"),

@@ -59,7 +59,7 @@ def method_facts(spec: str) -> MethodFacts:
 def one_step(index: int, channels: int, groups: Mapping[str, Score], key: str, epochs: int = 2) -> StepRecord:
     """A step's record. `groups`: mIoU as printed, the base classes first, then the new ones, and `all`."""
     base, new = [*[value for name, value in groups.items() if name != "all"], None, None][:2]
-    iou: list[Score] = [50.0 + channel + index / 3 for channel in range(channels)]
+    iou: list[Score] = [50.0 + channel % 50 + (index % 3) / 3 for channel in range(channels)]
     tp, fp, fn = ([123456 + step * channel for channel in range(channels)] for step in (7, 5, 3))
     history = [{"classification": 0.123456789 / (1 + e), "distillation": 0.0123456789} for e in range(epochs)]
     return {
