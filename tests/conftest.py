@@ -82,7 +82,7 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def voc_aug_root(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """All 12,031 label maps of VOC-aug and its lists in VOC's layout; its images are files that cannot be decoded."""
+    """All 12,031 label maps of VOC-aug and its lists in VOC's layout; its images cannot be decoded."""
     packed = data_dir / "voc_aug_labels"
     if not packed.is_dir():
         pytest.skip(f"no labels of VOC-aug in {packed}")

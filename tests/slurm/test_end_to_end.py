@@ -89,7 +89,11 @@ class Disturbance:
 
     def look(self, job: str, run: SubmittedRun) -> None:
         """Disturb a running job, if it is time to."""
-        if self.left and run.run not in self.hit and (self.out / "steps" / f"{run.steps[1][0]}.checkpoint").exists():
+        if (
+            self.left
+            and run.run not in self.hit
+            and (self.out / "steps" / f"{run.steps[1][0]}.checkpoint").exists()
+        ):
             what = self.left.pop(0)
             what(job)
             self.hit[run.run] = what.__name__
