@@ -7,7 +7,8 @@ import pytest
 
 from issbench import Experiment, run
 from issbench.bench.engine import progress
-from issbench.bench.engine.progress import Reporter, read_position
+from issbench.bench.engine.progress import Reporter
+from issbench.bench.position import read_position
 
 SMALL = {"first_epochs": 1, "epochs": 1, "batch": 32, "crop": 32, "aspp_channels": 16}
 
