@@ -46,7 +46,7 @@ def test_run_table_and_show(tmp_path):
 
 
 def test_a_mistake_ends_the_process_with_one_message():
-    command = [sys.executable, "-m", "bench", "run", "--methods", "plob", "--scenario", "shapes_4-1"]
+    command = [sys.executable, "-m", "issbench", "run", "--methods", "plob", "--scenario", "shapes_4-1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1

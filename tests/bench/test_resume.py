@@ -8,21 +8,40 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import bench
+from small_folder import RECIPE, small_folder
 
-COMMAND = [
-    sys.executable, "-m", "bench", "run", "--methods", "gsc", "--scenario", "shapes_4-4", "--device", "cpu",
-    "--set", "first_epochs=1", "--set", "epochs=1", "--set", "crop=32", "--set", "aspp_channels=16",
-    "--set", "batch=16",
-]  # fmt: skip
+LONG = RECIPE | {"first_epochs": 20, "epochs": 10}
+"""Steps of some seconds, so that one can be met while it trains."""
 
 
-def start(out: Path, checkpoint_every: float = 60.0) -> subprocess.Popen:
-    command = [*COMMAND, "--out", str(out), "--checkpoint-every", str(checkpoint_every)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return small_folder(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def words(data) -> list[str]:
+    """The command, without its store."""
+    settings = [word for key, value in LONG.items() for word in ("--set", f"{key}={value}")]
+    where = ["--scenario", "folder_2-1", "--data", str(data), "--device", "cpu", "--workers", "0"]
+    return ["run", "--methods", "gsc", *where, *settings]
+
+
+@pytest.fixture(scope="module")
+def start(words):
+    """Starts the command in a process of its own, which can be stopped."""
+
+    def start(out: Path, checkpoint_every: float = 60.0) -> subprocess.Popen:
+        command = [sys.executable, "-m", "issbench", *words, "--out", str(out)]
+        command += ["--checkpoint-every", str(checkpoint_every)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    return start
 
 
 def finish(process: subprocess.Popen) -> str:
-    text = process.communicate(timeout=120)[0]
+    text = process.communicate(timeout=600)[0]
     assert process.returncode == 0, text
     return text
 
@@ -42,7 +61,7 @@ def result(out: Path) -> list[tuple]:
 
 
 def wait_for(condition, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not condition():
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
@@ -50,10 +69,16 @@ def wait_for(condition, process: subprocess.Popen) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> list[tuple]:
-    out = tmp_path_factory.mktemp("uninterrupted")
-    finish(start(out))
-    return result(out)
+def finished(words, tmp_path_factory) -> Path:
+    """The store of a command that nothing interrupted."""
+    out = tmp_path_factory.mktemp("finished")
+    bench(*words, "--out", out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(finished) -> list[tuple]:
+    return result(finished)
 
 
 def finished_steps(out: Path) -> int:
@@ -65,47 +90,46 @@ def checkpoints(out: Path) -> list[Path]:
     return [path for path in (out / "steps").glob("*.checkpoint") if not path.with_suffix("").exists()]
 
 
-def test_kill_9_in_both_steps(tmp_path, uninterrupted):
+def test_kill_9_in_both_steps(tmp_path, start, words, uninterrupted):
     for steps in (0, 1):
         process = start(tmp_path, checkpoint_every=0)
         wait_for(lambda steps=steps: finished_steps(tmp_path) == steps and checkpoints(tmp_path), process)
-        time.sleep(0.3)  # some iterations further, whatever is being written just now
+        time.sleep(0.1)  # some iterations further, whatever is being written just now
         process.kill()
         process.communicate()
         assert finished_steps(tmp_path) == steps
-    assert "resuming at iteration" in finish(start(tmp_path))
+    assert "resuming at iteration" in bench(*words, "--out", tmp_path)
     assert result(tmp_path) == uninterrupted
     left = [path.name for path in (tmp_path / "steps").iterdir() if path.suffix != ".lock"]
     assert len(left) == 2, "the checkpoint and half-written files are gone"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_saves_a_checkpoint(tmp_path, uninterrupted, number):
+def test_signal_saves_a_checkpoint(tmp_path, start, words, uninterrupted, number):
     process = start(tmp_path, checkpoint_every=0.2)
     wait_for(lambda: checkpoints(tmp_path), process)
     before = checkpoints(tmp_path)[0].stat().st_ino
     process.send_signal(number)
-    text = process.communicate(timeout=60)[0]
+    text = process.communicate(timeout=600)[0]
     assert process.returncode == 130
     assert "interrupted" in text and "Traceback" not in text
     assert checkpoints(tmp_path)[0].stat().st_ino != before, "the signal itself must have saved the state"
-    assert "resuming at iteration" in finish(start(tmp_path))
+    assert "resuming at iteration" in bench(*words, "--out", tmp_path)
     assert result(tmp_path) == uninterrupted
 
 
-def test_two_processes_share_the_work(tmp_path, uninterrupted):
+def test_two_processes_share_the_work(tmp_path, start, uninterrupted):
     texts = [finish(process) for process in [start(tmp_path), start(tmp_path)]]
     assert sum("another process computes this step" in text for text in texts) == 1
-    assert sum("epoch 1/1" in text for text in texts) == 1
+    assert sum("epoch 10/10" in text for text in texts) == 1
     assert result(tmp_path) == uninterrupted
 
 
-def test_finished_command_prints_the_table_at_once(tmp_path, uninterrupted):
-    finish(start(tmp_path))
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "steps").rglob("*") if path.is_file()}
-    text = finish(start(tmp_path))
-    assert "epoch 1/1" not in text and "GSC" in text
-    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "steps").rglob("*") if path.is_file()}
+def test_finished_command_prints_the_table_at_once(words, finished):
+    before = {path: path.stat().st_mtime_ns for path in (finished / "steps").rglob("*") if path.is_file()}
+    text = bench(*words, "--out", finished)
+    assert "epoch 10/10" not in text and "GSC" in text
+    after = {path: path.stat().st_mtime_ns for path in (finished / "steps").rglob("*") if path.is_file()}
     assert {p: t for p, t in after.items() if p.suffix != ".lock"} == {
         p: t for p, t in before.items() if p.suffix != ".lock"
     }

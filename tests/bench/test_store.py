@@ -149,9 +149,9 @@ def test_one_process_holds_a_step(store: Store) -> None:
 HOLDER = """
 import sys, time
 from issbench.bench.engine.store import Store
-with Store(sys.argv[1]).lock("k", lambda: print("lost", flush=True), lease=2):
+with Store(sys.argv[1]).lock("k", lambda: print("lost", flush=True), lease=3):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -167,19 +167,19 @@ def holder(store: Store) -> Iterator[subprocess.Popen[str]]:
 
 def test_the_lock_of_a_killed_process_is_free_at_once(store: Store, holder: subprocess.Popen[str]) -> None:
     with pytest.raises(Timeout):
-        store.lock("k", lease=2).acquire(timeout=0)
+        store.lock("k", lease=3).acquire(timeout=0)
     holder.kill()
     holder.wait()
-    store.lock("k", lease=2).acquire(timeout=1).lock.release()
+    store.lock("k", lease=3).acquire(timeout=1).lock.release()
 
 
 def test_a_process_that_gives_no_sign_of_life_loses_its_lock_and_learns_of_it(
     store: Store, holder: subprocess.Popen[str]
 ) -> None:
-    with pytest.raises(Timeout):  # it renews the lock, so that a lease of 2 s lasts
-        store.lock("k", lease=2).acquire(timeout=4)
+    with pytest.raises(Timeout):  # it renews the lock, so that a lease of 3 s lasts
+        store.lock("k", lease=3).acquire(timeout=5)
     holder.send_signal(signal.SIGSTOP)
-    with store.lock("k", lease=2).acquire(timeout=20):
+    with store.lock("k", lease=3).acquire(timeout=600):
         holder.send_signal(signal.SIGCONT)
         assert holder.stdout.readline() == "lost\n"
 
