@@ -30,7 +30,7 @@ def ask(*command: str) -> str:
     return done.stdout.strip()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
     """Wait until `condition` is true; fail after `seconds`, with Slurm's queue as it is then, if there is one."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -12,8 +12,6 @@ import typer
 
 from issbench.bench.commands.support.launch_options import LaunchOptions
 from issbench.errors import RunError
-from issbench.slurm.launcher import Request, load_launcher
-from issbench.slurm.profile import Profile, Settings
 
 if TYPE_CHECKING:
     from issbench.bench.engine.plan import Plan
@@ -21,6 +19,8 @@ if TYPE_CHECKING:
     from issbench.bench.engine.store import Store
     from issbench.bench.experiment import Experiment
     from issbench.bench.sweep import Count
+    from issbench.slurm.launcher import Request
+    from issbench.slurm.profile import Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,8 @@ class Order:
 
 def carry_out(experiments: Sequence[Experiment], order: Order) -> None:
     """Plan everything, show what it costs, train what is not done, and print the tables; or submit it."""
+    from issbench.slurm.launcher import load_launcher
+
     launcher = load_launcher(order.launch.name) if order.launch.name else None
     profile = order.launch.profile()
     if launcher is not None:
@@ -82,6 +84,9 @@ def _anywhere(experiment: Experiment) -> Experiment:
 
 
 def _request(order: Order, profile: Profile) -> Request:
+    from issbench.slurm.launcher import Request
+    from issbench.slurm.profile import Settings
+
     settings = Settings(
         str(order.out.absolute()), order.device, order.workers, order.checkpoint_every, order.tensorboard
     )
