@@ -12,8 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from issbench.bench.commands.app import app
-from issbench.bench.engine.engine import make_plans
-from issbench.bench.engine.progress import Reporter
+from issbench.bench.engine.plan import make_plans
 from issbench.bench.sweep import Sweep
 from issbench.slurm.submissions import load_submissions
 
@@ -31,7 +30,7 @@ def many(voc_aug_root) -> Sweep:
         orders=tuple("ABCDE"),
         seeds=(0, 1, 2),
     )
-    make_plans(sweep.experiments(data=voc_aug_root)[:1], torch.device("cpu"), Reporter())
+    make_plans(sweep.experiments(data=voc_aug_root)[:1], torch.device("cpu"))
     return sweep
 
 
@@ -39,9 +38,9 @@ def test_two_thousand_runs_are_planned_in_about_ten_times_the_time_of_two_hundre
     experiments = many.experiments(data=voc_aug_root)
     assert len(experiments) == 1980
     started = time.process_time()
-    make_plans(experiments[::10], torch.device("cpu"), Reporter())
+    make_plans(experiments[::10], torch.device("cpu"))
     tenth, started = time.process_time() - started, time.process_time()
-    plans = make_plans(experiments, torch.device("cpu"), Reporter())
+    plans = make_plans(experiments, torch.device("cpu"))
     assert time.process_time() - started <= 15 * tenth
     assert len({plan.steps[0].key for plan in plans}) == 150
 

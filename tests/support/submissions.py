@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from issbench.bench.engine.progress import Position
+from issbench.bench.position import Position
 from issbench.files import write_sealed
 from issbench.slurm.submissions import (
     Submission,
