@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from issbench.bench.engine.progress import Position, read_position
 from issbench.bench.outcome import read_outcome
+from issbench.bench.position import Position, read_position
 from issbench.errors import UsageError
 from issbench.files import DamagedFile, read_sealed
 from issbench.slurm.launcher import JobState, by_launcher, load_launcher

@@ -94,11 +94,11 @@ def _all_done(experiments: Sequence[Experiment], asked: Asked) -> list[str] | No
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return None
     from issbench.bench.data import open_all
-    from issbench.bench.planned import done_before, kind_of
+    from issbench.bench.engine.planned import done_before, kind_of, may_be_done
     from issbench.bench.store_format import check_store
 
     check_store(asked.out)
-    if not (asked.out / "runs").is_dir():
+    if not all(may_be_done(asked.out, experiment) for experiment in experiments):
         return None
     names: list[str] = []
     device = kind_of(asked.device)
