@@ -90,5 +90,10 @@ def run_name(experiment: Experiment, data: Data, scenario: Scenario) -> str:
     step learns, and of the content of the images and labels."""
     content = data.identity(scenario, experiment.protocol)
     digest = hash_of([experiment.identity, scenario.steps, content], 8)
+    return f"{readable_name(experiment)}-{digest}"
+
+
+def readable_name(experiment: Experiment) -> str:
+    """The beginning of the name of the run's folder, which does not depend on the data."""
     e = experiment
-    return f"{e.scenario}-{e.setting}-{e.method_name}-seed{e.seed}-{digest}"
+    return f"{e.scenario}-{e.setting}-{e.method_name}-seed{e.seed}"

@@ -6,24 +6,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from issbench.files import DamagedFile, read_sealed
+from issbench.results.record import FORMAT
 
 Step = tuple[str, str]
-"""The key of a step, and the name of its evaluation."""
+"""The key of a step, and the name of one of its evaluations."""
 
 
 def is_done(out: Path, run: str, steps: Sequence[Step], metrics: Sequence[str] = ()) -> bool:
-    """Whether the run store `out` has the complete record of a run, made of just these steps and evaluations, with
-    the opt-in `metrics`, and the counts of its tests. One file is read, and one looked for per evaluation."""
+    """Whether the run store `out` has the complete record of a run, made of just these steps with these
+    evaluations, for which the opt-in `metrics` were asked, and the counts of its tests. One file is read, and one
+    looked for per evaluation."""
     try:
         record = read_sealed(out / "runs" / run / "run.json", run)
     except (OSError, DamagedFile):
         return False
-    found = [(step["key"], evaluation) for step in record["steps"] for evaluation in [step["evaluations"]]]
-    if not record["complete"] or [key for key, _ in found] != [key for key, _ in steps]:
+    if record["format"] != FORMAT or not record["complete"] or not {*metrics} <= {*record["experiment"]["metrics"]}:
         return False
-    for (_, evaluations), (_, name) in zip(found, steps, strict=True):
-        if name not in [each["name"] for each in evaluations.values()]:
-            return False
-        if not all((out / each["images"]).is_file() for each in evaluations.values()):
-            return False
-    return all(metric in step["metrics"] for step in record["steps"] for metric in metrics)
+    wanted: dict[str, set[str]] = {}
+    for key, name in steps:
+        wanted.setdefault(key, set()).add(name)
+    tests = {step["key"]: (step["evaluations"] or {}).values() for step in record["steps"]}
+    if [*tests] != [*wanted]:
+        return False
+    return all(
+        wanted[key] <= {each["name"] for each in found} and all((out / each["images"]).is_file() for each in found)
+        for key, found in tests.items()
+    )

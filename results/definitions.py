@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import ceil, fsum
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ class Definition:
     average: bool = False
 
 
+@cache
 def scenario_head(dataset: str, name: str, steps: int | None = None) -> str:
     """`15-1 (6 steps)`; the paper's scenarios need no number of steps."""
     split = name.removeprefix(f"{dataset}_")

@@ -21,7 +21,6 @@ def retry(
     They go on from their last checkpoints.
     """
     from issbench.bench.commands.logs import find_run
-    from issbench.bench.commands.support.launching import raise_failures
     from issbench.slurm.retry import find_retries
     from issbench.slurm.submissions import load_submissions
 
@@ -32,14 +31,17 @@ def retry(
         typer.echo("no run to submit again; `bench status` shows their states")
         return
     # import late: usage errors must not wait for torch
+    from issbench.bench.engine.plan import Plan
+    from issbench.bench.engine.run import RunsFailed
     from issbench.bench.engine.store import Store
 
-    labels: dict[str, str] = {}
+    all_plans: list[Plan] = []
     failures: dict[str, str] = {}
     for again in retries:
         launcher, request = again.launcher, again.request(out)
         launcher.check(request.settings.device)
         plans = again.plans(launcher.device(request.settings.device, request.profile))
-        labels |= {plan.run_name: plan.experiment.label for plan in plans}
+        all_plans += plans
         failures |= launcher.submit(plans, Store(out), request, typer.echo).failures or {}
-    raise_failures(failures, labels)
+    if failures:
+        raise RunsFailed(all_plans, failures)

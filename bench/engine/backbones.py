@@ -65,12 +65,12 @@ def weights_identity(name: str, weights: str) -> str:
     them."""
     path = Path(weights)
     if path.is_file():
-        return _content(path, path.stat().st_mtime_ns)
+        return content_of_file(path, path.stat().st_mtime_ns)
     if weights != "imagenet":
         return weights
     if name == _OFFLINE:
         found = _offline_file()
-        return "imagenet" if found is None else _content(found, found.stat().st_mtime_ns)
+        return "imagenet" if found is None else content_of_file(found, found.stat().st_mtime_ns)
     import timm
 
     found_config = timm.models.get_pretrained_cfg(name) if timm.is_model(name) else None
@@ -78,7 +78,7 @@ def weights_identity(name: str, weights: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _content(path: Path, changed: int) -> str:
+def content_of_file(path: Path, changed: int) -> str:
     """A hash of a file as it was `changed` last; every step of a sweep asks for it."""
     return sha256_of(path)[:24]
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Lock
 
 import torch
 from filelock import Timeout
@@ -18,20 +17,16 @@ from issbench.bench.engine.evaluation import count_images
 from issbench.bench.engine.interruption import Interruption, interruption
 from issbench.bench.engine.loading import Loader
 from issbench.bench.engine.plan import Plan, StepPlan
+from issbench.bench.engine.planned import remember
 from issbench.bench.engine.progress import Reporter
 from issbench.bench.engine.record import run_record, step_record
 from issbench.bench.engine.store import StepDamaged, Store
 from issbench.bench.engine.training import StepTrainer
 from issbench.bench.engine.update import autocast
 from issbench.bench.metrics import merge
-from issbench.bench.planned import remember
 from issbench.errors import RunError, reason_of
 from issbench.results.counts import pack
 from issbench.results.record import Record, StepRecord
-
-_ONE_AT_A_TIME = Lock()
-"""Trainings of one process share torch's generators and settings: two at once would disturb each other's
-numbers."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ def execute(plans: Sequence[Plan], store: Store, settings: Settings, reporter: R
     if not distributed.is_main():
         reporter = Reporter()
     device = plans[0].device if plans else torch.device("cpu")
-    with _ONE_AT_A_TIME, interruption() as stop, arithmetic(device), reporter.running(plans):
+    with arithmetic(device), interruption() as stop, reporter.running(plans):
         work = _Work(store, settings, reporter, stop)
         for plan in plans:
             try:
@@ -77,7 +72,8 @@ def execute(plans: Sequence[Plan], store: Store, settings: Settings, reporter: R
             except Exception as error:
                 failures[plan.run_name] = reason_of(error)
                 reporter.fail_run(error)
-                store.write_outcome(plan.run_name, "failed", reason_of(error))
+                failed = {step.key: work.failed[step.key] for step in plan.steps if step.key in work.failed}
+                store.save_failure(plan.run_name, reason_of(error), failed)
                 if distributed.world_size() > 1:
                     raise
             except KeyboardInterrupt:
@@ -105,7 +101,7 @@ def _run(plan: Plan, work: _Work) -> None:
     if complete:
         work.store.write_outcome(plan.run_name, "done")
         if distributed.is_main():
-            remember(work.store.root, plan.experiment, plan.data, plan.run_name, plan.device.type, plan.keys)
+            remember(work.store.root, plan.run_name, plan.keys, plan.sources)
     work.reporter.end_run()
 
 
@@ -125,7 +121,6 @@ def _steps(plan: Plan, work: _Work) -> bool:
             raise
         except Exception as error:
             work.failed[step.key] = reason_of(error)
-            work.store.save_failure(step.key, reason_of(error))
             raise
         record = run_record(plan, records)
         work.store.save_record(plan.run_name, record)

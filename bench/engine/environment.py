@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -54,10 +55,21 @@ def seed_generators(seed: int, device: torch.device) -> None:
     np.random.seed(seed % 2**32)
 
 
+_ONE_AT_A_TIME = Lock()
+"""The threads of a process share torch's generators and settings: two that train at once would disturb each other's
+numbers."""
+
+
 @contextmanager
 def arithmetic(device: torch.device) -> Iterator[None]:
     """On the CPU only algorithms whose result does not depend on timing; GPUs lack some of them, and may choose
-    the fastest ones, since all batches of a step have one size. Afterwards the generators are as they were."""
+    the fastest ones, since all batches of a step have one size. Afterwards the generators are as they were. Other
+    threads that want this wait."""
+    with _ONE_AT_A_TIME:
+        yield from _arithmetic(device)
+
+
+def _arithmetic(device: torch.device) -> Iterator[None]:
     deterministic = torch.are_deterministic_algorithms_enabled()
     fill = torch.utils.deterministic
     old = fill.fill_uninitialized_memory, torch.backends.cudnn.benchmark  # type: ignore[attr-defined]

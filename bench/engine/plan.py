@@ -12,7 +12,7 @@ import torch
 
 from issbench.bench import data as opening
 from issbench.bench.data import Data, OnScan, StepView
-from issbench.bench.engine import distributed
+from issbench.bench.engine import distributed, planned
 from issbench.bench.engine.assemble import channels_per_step
 from issbench.bench.engine.backbones import weights_identity
 from issbench.bench.engine.environment import has_bf16
@@ -154,17 +154,24 @@ class Plan:
                 plans.append(self._step(index, None if alone else plans[-1].key))
         return tuple(plans)
 
+    @cached_property
+    def sources(self) -> dict[str, Any]:
+        """What the plan is worked out from, for those who want to know later whether it would be the same."""
+        return planned.sources(self.experiment, self.data, self.device.type)
+
     @property
     def keys(self) -> tuple[tuple[str, str], ...]:
-        """The key of each step, and the name of its first evaluation."""
-        return tuple((step.key, next(iter(step.evaluations.values()))) for step in self.steps)
+        """The key of each step with the name of each of its evaluations."""
+        return tuple((step.key, name) for step in self.steps for name in step.evaluations.values())
 
     def _step(self, index: int, previous: str | None) -> StepPlan:
         experiment, cumulative = self.experiment, index > 0 and self.method.cumulative
         view = self.data.view(self.scenario, experiment.protocol, index, cumulative)
         # Joint training starts afresh, so it follows the recipe of a first step.
         recipe = decided(experiment.recipe.for_step(0 if cumulative else index), self.device)
-        identity = {
+        settings = what_differs(recipe)
+        settings.pop("weights", None)  # their content counts, and of later steps only that of the step before
+        identity: dict[str, Any] = {
             "code": _training_code(),
             "previous": previous,
             "step": index,
@@ -173,13 +180,10 @@ class Plan:
             "data": view.train,
             "classes_per_step": list(view.data.classes_per_step),
             "domain": view.data.domain,
-            "recipe": what_differs(recipe),
+            "recipe": settings,
             "weights": None if previous else weights_identity(recipe.backbone, recipe.weights),
             "seed": experiment.seed,
         }
-        # A later step takes its weights from the one before, whatever these began with.
-        if previous:
-            identity["recipe"].pop("weights", None)
         method = None if index == 0 else experiment.method_name
         kinds = counters(self.metrics)
         evaluations = {kind: _evaluation_name(view, recipe, kind, metric) for kind, metric in kinds.items()}
@@ -209,6 +213,7 @@ def make_plans(
 def make_plan(experiment: Experiment, data: Data, device: torch.device) -> Plan:
     """Lay out the steps of an experiment; every mistake of the user that is left shows here."""
     plan = Plan(experiment, data, opening.scenario_of(experiment, data), device)
+    _ = plan.sources  # read now: a plug-in may be edited before the run is done
     for step in plan.steps:  # their making checks the options of the method
         if not step.train_ids:
             raise UsageError(

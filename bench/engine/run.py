@@ -11,12 +11,13 @@ import torch
 
 from issbench.bench.engine import distributed
 from issbench.bench.engine.engine import Settings, execute
+from issbench.bench.engine.environment import arithmetic
 from issbench.bench.engine.plan import Plan, make_plans
+from issbench.bench.engine.planned import remember
 from issbench.bench.engine.preflight import preflight
 from issbench.bench.engine.progress import Reporter
 from issbench.bench.engine.store import Store
 from issbench.bench.experiment import Experiment
-from issbench.bench.planned import remember
 from issbench.bench.sweep import Sweep
 from issbench.errors import RunError
 from issbench.results.record import Record
@@ -57,14 +58,16 @@ def prepare(
     """Plan all experiments, and find every mistake that can be found before training. With `dry_run` nothing is
     written, and no weights are read."""
     plans = make_plans(experiments, device, reporter.scan)
-    store = Store(out, look=dry_run)
+    store = Store(out, dry_run, reporter.note)
     done = store.done_runs([(plan.run_name, plan.keys, plan.experiment.metrics) for plan in plans])
     waiting = [plan for plan in plans if plan.run_name not in done]
-    preflight(waiting, store, load_weights=not dry_run)
+    store.check_records([plan.run_name for plan in waiting])
+    with arithmetic(device):  # it draws the weights of networks
+        preflight(waiting, store, load_weights=not dry_run)
     if distributed.is_main() and not dry_run:
         for plan in plans:
             if plan.run_name in done:
-                remember(store.root, plan.experiment, plan.data, plan.run_name, device.type, plan.keys)
+                remember(store.root, plan.run_name, plan.keys, plan.sources)
     keys = dict.fromkeys(step.key for plan in plans for step in plan.steps)
     return Prepared(store, plans, waiting, frozenset(store.missing_steps(list(keys))))
 

@@ -28,9 +28,9 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -40,16 +40,17 @@ from torch import Tensor
 
 from issbench.bench.engine import distributed, stored
 from issbench.bench.finished import Step, is_done
-from issbench.bench.outcome import State, write_outcome
+from issbench.bench.outcome import State, read_outcome, write_outcome
 from issbench.bench.store_format import check_store, make_store
-from issbench.errors import RunError
+from issbench.errors import RunError, UsageError
 from issbench.files import DamagedFile, read_sealed, sha256_of, write_arrays, write_sealed
 from issbench.results.record import FORMAT, Record
 
 LEASE = 120.0
 """Seconds without a sign of life after which a step's lock may be broken: longer than NFS caches a file's time."""
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class StepDamaged(RunError):
@@ -70,11 +71,11 @@ class Store:
     """The steps and runs under one directory. Every process calls its methods alike, and gets the same answers.
 
     UsageError for a store of another format, RunError where it cannot be written; `look` leaves a directory that is
-    not there alone, for those who only ask what is done.
+    not there alone, for those who only ask what is done. `note` is called with a line about each damaged file.
     """
 
-    def __init__(self, root: str | Path, look: bool = False):
-        self.root = Path(root)
+    def __init__(self, root: str | Path, look: bool = False, note: Callable[[str], None] = lambda text: None):
+        self.root, self._note = Path(root), note
         distributed.from_main(lambda: check_store(self.root) if look else make_store(self.root))
 
     def step_dir(self, key: str) -> Path:
@@ -162,10 +163,18 @@ class Store:
             aside = stored.set_aside(folder)
             raise StepDamaged(f"{error}; the step was set aside as {aside.name}, and is computed anew") from None
 
+    def _or_aside(self, read: Callable[[], T], otherwise: T) -> T:
+        """What `read` gives; a file that is damaged is named and set aside, and `otherwise` is given."""
+        try:
+            return read()
+        except DamagedFile as error:
+            self._note(f"{error}; it was set aside as {stored.set_aside(error.path).name}, and is computed anew")
+            return otherwise
+
     @_in_main
     def load_first_state(self, key: str, name: str) -> dict[str, Tensor] | None:
         """The state that a method drew from the shared first step; None if there is none that can be trusted."""
-        return stored.load_extra(self.step_dir(key), name, key)
+        return self._or_aside(lambda: stored.load_extra(self.step_dir(key), name, key), None)
 
     @_in_main
     def save_first_state(self, key: str, name: str, state: Mapping[str, Tensor]) -> None:
@@ -177,7 +186,9 @@ class Store:
     @_in_main
     def has_evaluations(self, key: str, names: list[str]) -> bool:
         """Whether the counts of tests are there; what is damaged is set aside."""
-        return all(stored.has_evaluation(self.step_dir(key), name, key) for name in names)
+        folder = self.step_dir(key)
+        has = [self._or_aside(partial(stored.has_evaluation, folder, name, key), False) for name in names]
+        return all(has)
 
     @_in_main
     def save_evaluation(
@@ -203,29 +214,41 @@ class Store:
         stored.write_checkpoint(self.checkpoint_path(key), key, state)
 
     @_in_main
-    def load_checkpoint(self, key: str, iterations: int) -> tuple[dict[str, Any] | None, str]:
-        """The step's checkpoint on the CPU, or None; and what is wrong with one that was set aside. A step has
-        `iterations`."""
+    def load_checkpoint(self, key: str, iterations: int) -> dict[str, Any] | None:
+        """The step's checkpoint on the CPU; None if there is none that can be trusted. A step has `iterations`."""
         path = self.checkpoint_path(key)
         if not path.is_file():
-            return None, ""
-        try:
-            return stored.read_checkpoint(path, key, iterations), ""
-        except DamagedFile as error:
-            return None, f"{error}; it was set aside as {stored.set_aside(path).name}, and the step starts anew"
-
-    @_in_main
-    def save_failure(self, key: str, reason: str) -> None:
-        """Keep why a step failed, until it is finished."""
-        write_sealed(self.root / "steps" / f"{key}.failed.json", {"reason": reason}, key)
+            return None
+        return self._or_aside(lambda: stored.read_checkpoint(path, key, iterations), None)
 
     # Runs
 
-    @_in_main
-    def write_outcome(self, run: str, state: State, reason: str = "") -> None:
+    def write_outcome(self, run: str, state: State) -> None:
         """Say what became of a run. A file system that refuses this must not end it."""
+        if distributed.is_main():
+            with suppress(OSError):
+                write_outcome(self.run_dir(run) / "outcome.json", state)
+
+    def save_failure(self, run: str, reason: str, steps: Mapping[str, str]) -> None:
+        """Keep why a run failed, and why steps did, by key, until these are finished.
+
+        Any of several processes may call this alone. Since the others fail because of that, the first reason stays.
+        """
+        path = self.run_dir(run) / "outcome.json"
+        found = read_outcome(path)
+        if found is not None and found.state == "failed":
+            return
         with suppress(OSError):
-            write_outcome(self.run_dir(run) / "outcome.json", state, reason)
+            write_outcome(path, "failed", reason)
+            for key, why in steps.items():
+                write_sealed(self.root / "steps" / f"{key}.failed.json", {"reason": why}, key)
+
+    @_in_main
+    def check_records(self, runs: Iterable[str]) -> None:
+        """UsageError for a run whose record a newer version wrote."""
+        for run in runs:
+            with suppress(DamagedFile):
+                self._record_there(run)
 
     @_in_main
     def save_record(self, run: str, record: Record) -> None:
@@ -236,7 +259,7 @@ class Store:
         folder = self.run_dir(run)
         folder.mkdir(parents=True, exist_ok=True)
         path, beside = folder / "run.json", folder / "unfinished.json"
-        there = self._record_there(path, run)
+        there = self._or_aside(lambda: self._record_there(run), None)
         if there and not record["complete"] and _has_more(there, record):
             write_sealed(beside, record, run)
             return
@@ -253,23 +276,24 @@ class Store:
         """Those of the runs that are done, by their names, steps and metrics."""
         return {run for run, steps, metrics in runs if is_done(self.root, run, steps, metrics)}
 
-    def _record_there(self, path: Path, run: str) -> Record | None:
-        """The record of a run; one that is damaged is set aside."""
+    def _record_there(self, run: str) -> Record | None:
+        """The record of a run; None if there is none. UsageError for one of a newer version; DamagedFile."""
+        path = self.run_dir(run) / "run.json"
         try:
             found: Record = read_sealed(path, run)  # type: ignore[assignment]
         except FileNotFoundError:
             return None
-        except DamagedFile:
-            stored.set_aside(path)
-            return None
         if found["format"] > FORMAT:
-            raise RunError(
+            raise UsageError(
                 f"{path} was written by a newer version of issbench; update this one, or pass another --out"
             )
+        if found["format"] < FORMAT:
+            raise DamagedFile(path, "was written by an older version")
         return found
 
 
 def _has_more(there: Record, record: Record) -> bool:
-    """Whether a record says more than another of the same run: it is complete, or has the same steps and more."""
-    keys = [step["key"] for step in record["steps"]]
-    return there["complete"] or [step["key"] for step in there["steps"]][: len(keys)] == keys
+    """Whether a record says more than a partial one of the same run: it is complete, or has more steps, and the
+    same as far as the other goes."""
+    old, new = ([step["key"] for step in each["steps"]] for each in (there, record))
+    return there["complete"] or (len(old) > len(new) and old[: len(new)] == new)

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from issbench.files import DamagedFile, read_sealed, replacing, sha256_of, write
 
 _SEALED = ("weights.safetensors", "method.safetensors")
 _MARK = b"issbench checkpoint "
+_ALTERED = "does not have the checksum with which it was written: it was cut off or altered"
 
 
 def write_step(
@@ -57,30 +59,20 @@ def write_extra(folder: Path, name: str, key: str, state: Mapping[str, Tensor]) 
 
 
 def load_extra(folder: Path, name: str, key: str) -> dict[str, Tensor] | None:
-    """Named tensors beside a finished step; None where there are none, or none that can be trusted: these are set
-    aside."""
+    """Named tensors beside a finished step; None where there are none. DamagedFile."""
     path, seal = folder / f"{name}.safetensors", folder / f"{name}.json"
     try:
         return _checked(path, read_sealed(seal, key)[path.name])
     except FileNotFoundError:
         return None
-    except DamagedFile as error:
-        set_aside(error.path)
-        return None
 
 
 def has_evaluation(folder: Path, name: str, key: str) -> bool:
-    """Whether a step has the counts of a test; what is damaged is set aside."""
+    """Whether a step has the counts of a test. DamagedFile where they cannot be trusted."""
     path = folder / f"{name}.json"
     try:
-        facts = read_sealed(path, key)
-        counts = path.with_suffix(".npz")
-        if sha256_of(counts) != facts["counts_sha256"]:
-            raise DamagedFile(counts, "does not have the checksum with which it was written")
+        _check(path.with_suffix(".npz"), read_sealed(path, key)["counts_sha256"])
     except FileNotFoundError:
-        return False
-    except DamagedFile as error:
-        set_aside(error.path)
         return False
     return True
 
@@ -105,7 +97,7 @@ def read_checkpoint(path: Path, key: str, iterations: int) -> dict[str, Any]:
     except ValueError:
         head = {}
     if hashlib.sha256(content).hexdigest() != head.get("sha256"):
-        raise DamagedFile(path, "does not have the checksum with which it was written: it was cut off or altered")
+        raise DamagedFile(path, _ALTERED)
     if head["key"] != key:
         raise DamagedFile(path, f"belongs to step {head['key']}, not to {key}: it was copied from elsewhere")
     try:
@@ -119,11 +111,13 @@ def read_checkpoint(path: Path, key: str, iterations: int) -> dict[str, Any]:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file or folder, so that it is never read again and nothing is lost."""
+    """Rename a damaged file or folder, so that it is never read again and nothing is lost. Another process may be
+    faster."""
     number = 1
     while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1
-    path.rename(aside)
+    with suppress(FileNotFoundError):
+        path.rename(aside)
     return aside
 
 
@@ -140,6 +134,11 @@ def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _checked(path: Path, sha256: str) -> dict[str, Tensor]:
+    _check(path, sha256)
+    tensors: dict[str, Tensor] = load_file(path)
+    return tensors
+
+
+def _check(path: Path, sha256: str) -> None:
     if sha256_of(path) != sha256:
-        raise DamagedFile(path, "does not have the checksum with which it was written: it was cut off or altered")
-    return load_file(path)
+        raise DamagedFile(path, _ALTERED)

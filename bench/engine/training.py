@@ -43,9 +43,7 @@ class StepTrainer:
         """Train from the start, or from the checkpoint of an earlier attempt, and save the step."""
         reset_peak_memory(self.device)
         training = self._set_up()
-        checkpoint, damage = self.store.load_checkpoint(self.step.key, len(self.order))
-        if damage:
-            self.reporter.note(damage)
+        checkpoint = self.store.load_checkpoint(self.step.key, len(self.order))
         if checkpoint is None:
             self._begin(training)
         else:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from issbench.bench.experiment import Experiment, parse_method, split_methods
+from issbench.bench.experiment import Experiment, experiment_of, parse_method, split_methods
 from issbench.bench.recipe import make_recipe
 from issbench.methods.interface.options import OptionError
 from issbench.methods.interface.registry import UnknownMethod
@@ -70,30 +71,21 @@ def test_wrong_details(wrong: dict[str, object], message: str) -> None:
     assert info.value.exit_code == 2
 
 
-def test_the_run_name_is_readable_and_does_not_know_where_the_data_lie() -> None:
+def test_the_directory_of_the_data_and_more_metrics_are_no_other_experiment() -> None:
     experiment = Experiment("gsc:sg=off", "shapes_4-1", seed=3)
-    assert experiment.run_name.startswith("shapes_4-1-overlapped-gsc-seed3-")
-    assert experiment.run_name == Experiment("gsc:sg=off", "shapes_4-1", seed=3, data="/elsewhere").run_name
-    assert "/" not in experiment.run_name and ":" not in experiment.run_name
+    moved = Experiment("gsc:sg=off", "shapes_4-1", seed=3, data="/elsewhere", metrics=["boundary-iou"])
+    assert experiment.identity == moved.identity
+    assert moved.data == "/elsewhere" and moved.metrics == ("boundary-iou",)
 
 
-def test_everything_but_the_data_directory_changes_the_run_name() -> None:
-    names = [
-        experiment.run_name
-        for experiment in (
-            Experiment("ft", "shapes_4-1"),
-            Experiment("mib", "shapes_4-1"),
-            Experiment("mib:distillation=5", "shapes_4-1"),
-            Experiment("ft", "shapes_4-2"),
-            Experiment("ft", "shapes_4-1", setting="disjoint"),
-            Experiment("ft", "shapes_4-1", order="random:1"),
-            Experiment("ft", "shapes_4-1", seed=1),
-            Experiment("ft", "shapes_4-1", classes=("disk", "ring", "square", "cross", "star")),
-            Experiment("ft", "shapes_4-1", protocol="mib"),
-            Experiment("ft", "shapes_4-1", recipe={"lr": 0.5}),
-        )
-    ]
-    assert len(set(names)) == len(names)
+def test_a_described_experiment_comes_back() -> None:
+    experiment = Experiment(
+        "gsc:sg=off", "shapes_4-1", order="3,1,2", classes=("disk", "ring", "star"), seed=3, protocol="mib",
+        recipe={"lr": 0.5}, metrics=["boundary-iou"],
+    )  # fmt: skip
+    facts = json.loads(json.dumps(experiment.describe()))
+    assert experiment_of(facts) == experiment
+    assert experiment_of(facts, "/elsewhere") == replace(experiment, data="/elsewhere")
 
 
 def test_description_is_plain() -> None:

@@ -14,7 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from issbench.bench.engine.loading import BatchOrder, Loader, Part
+from issbench.bench.engine.loading import Loader, Share
+from issbench.bench.engine.order import BatchOrder
+from issbench.bench.recipe import Recipe
 from issbench.scenarios.datasets import load_dataset
 from issbench.scenarios.datasets.base import Dataset
 from issbench.scenarios.errors import DataError
@@ -82,7 +84,7 @@ def test_the_order_is_a_function_of_the_iteration(rows: int) -> None:
 # Batches of images
 
 
-SETTINGS = {"crop": 32, "scale_min": 0.5, "scale_max": 2.0, "batch": 2}
+SETTINGS = {"crop": 32, "batch": 2}
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +93,14 @@ def shapes() -> Dataset:
 
 
 def loader(dataset: Dataset, workers: int = 0, **settings: Any) -> Loader:
-    return Loader(dataset, SETTINGS | settings, CPU, workers)
+    return Loader(dataset, Recipe(**SETTINGS | settings), CPU, workers)
 
 
 def view(dataset: Dataset, count: int = 5, table: np.ndarray = AS_IS) -> View:
     return View(dataset.ids("train")[:count], table)
 
 
-def equal(one: Iterable[Part], other: Iterable[Part]) -> bool:
+def equal(one: Iterable[Share], other: Iterable[Share]) -> bool:
     pairs = zip(one, other, strict=True)
     return all(torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) for a, b in pairs)
 
@@ -113,7 +115,7 @@ def test_batches_depend_on_neither_workers_nor_the_start(shapes: Dataset) -> Non
 
 def test_augmentation_differs_by_epoch_seed_and_step(shapes: Dataset) -> None:
     def only(**names: int) -> list[Tensor]:  # the same image at every iteration
-        return [part.images for part in loader(shapes).training(view(shapes, 1), order(1, 2, 2, **names), 0)]
+        return [share.images for share in loader(shapes).training(view(shapes, 1), order(1, 2, 2, **names), 0)]
 
     default = only()
     crops = [crop for images in default for crop in images]
@@ -125,16 +127,16 @@ def test_augmentation_differs_by_epoch_seed_and_step(shapes: Dataset) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_once_visits_each_image_once_in_order(shapes: Dataset, workers: int) -> None:
     batches = list(loader(shapes, workers).once(view(shapes)))
-    assert [len(part.images) for part in batches] == [2, 2, 1]
+    assert [len(share.images) for share in batches] == [2, 2, 1]
     pairs = [evaluation_pair(shapes.image(i), shapes.label(i), 32) for i in shapes.ids("train")[:5]]
-    labels = torch.cat([part.labels for part in batches])
+    labels = torch.cat([share.labels for share in batches])
     assert labels.dtype == torch.int64
     assert torch.equal(labels, torch.stack([label for _, label in pairs]).long())
-    images = torch.cat([part.images for part in batches])
+    images = torch.cat([share.images for share in batches])
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     pixels = (images * std[:, None, None] + mean[:, None, None]) * 255
     torch.testing.assert_close(pixels, torch.stack([image for image, _ in pairs]).float(), atol=1e-3, rtol=0)
-    assert all(part.images.is_contiguous(memory_format=torch.channels_last) for part in batches)
+    assert all(share.images.is_contiguous(memory_format=torch.channels_last) for share in batches)
 
 
 def test_labels_go_through_the_table_of_the_view(shapes: Dataset) -> None:
@@ -147,8 +149,8 @@ def test_labels_go_through_the_table_of_the_view(shapes: Dataset) -> None:
 
 
 def test_data_in_memory_need_no_workers(shapes: Dataset, tiny_voc: Path) -> None:
-    assert Loader(shapes, SETTINGS, CPU, None).workers == 0
-    assert 1 <= Loader(load_dataset("voc", tiny_voc), SETTINGS, CPU, None).workers <= 8
+    assert Loader(shapes, Recipe(), CPU, None).workers == 0
+    assert 1 <= Loader(load_dataset("voc", tiny_voc), Recipe(), CPU, None).workers <= 8
 
 
 # Broken files

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from plug_in import installed
 
-from issbench.bench.engine.plan import Data, Plan, make_plan, open_data, step_of
+from issbench.bench.data import Data, open_data
+from issbench.bench.engine.assemble import step_of
+from issbench.bench.engine.network import Network
+from issbench.bench.engine.plan import Plan, StepPlan, make_plan
 from issbench.bench.experiment import Experiment
 from issbench.methods.interface.options import OptionError
 from issbench.methods.interface.registry import available
+from issbench.methods.method import Step
 from issbench.scenarios.errors import ScenarioError
 
 CPU = torch.device("cpu")
@@ -47,10 +51,16 @@ def test_steps_start_from_each_other() -> None:
 
 
 def test_the_step_of_a_method() -> None:
+    def seen(planned: StepPlan) -> Step:
+        data = planned.view.data
+        network = Network("tiny", "none", 16, 64, planned.channels_per_step)
+        return step_of(planned.index, data.classes_per_step, data.domain, network)
+
     class_step, domain_step = (plan("plop", name, **how).steps[1] for name, how in STEPS.items())
-    step = step_of(class_step, 64, 128)
-    assert (step.index, step.classes_per_step, step.domain, step.feature_channels) == (1, (4, 1), False, 64)
-    step = step_of(domain_step, 64, 128)
+    step = seen(class_step)
+    assert (step.index, step.classes_per_step, step.domain) == (1, (4, 1), False)
+    assert (step.feature_channels, step.encoder_channels) == (64, 128)
+    step = seen(domain_step)
     assert (step.index, step.classes_per_step, step.domain) == (1, (8,), True)
     assert step.num_classes == step.num_old == 9
 
@@ -62,9 +72,8 @@ def test_joint_trains_the_first_and_the_last_step() -> None:
     first, last = plan("joint").steps
     assert (first.index, last.index) == (0, 4)
     assert first.previous is last.previous is None
-    assert last.settings == first.settings  # it starts afresh, with the first step's recipe
-    assert last.data.train.ids != first.data.train.ids
-    assert set(first.data.train.ids) < set(last.data.train.ids)
+    assert last.recipe == first.recipe  # it starts afresh, with the first step's recipe
+    assert set(first.train_ids) < set(last.train_ids)
     assert first.key == keys("ft")[0]
     every = plan("joint:every_step=on").steps
     assert [step.index for step in every] == [0, 1, 2, 3, 4]
@@ -127,12 +136,14 @@ def test_method_and_options_leave_the_first_step_alone() -> None:
 
 def test_precision_is_what_the_device_has() -> None:
     assert keys() == keys(recipe={"precision": "fp32"})
-    assert plan().steps[0].settings["precision"] == "fp32"
+    assert plan().steps[0].recipe.precision == "fp32"
 
 
 def test_classes_in_the_natural_order_are_no_other_experiment() -> None:
     names = ("disk", "ring", "square", "triangle", "cross", "star", "crescent", "hexagon")
-    assert keys(classes=names) == keys() == keys(order=",".join(map(str, range(1, 9))))
+    spelled_out = [plan(), plan(classes=names), plan(order=",".join(map(str, range(1, 9))))]
+    assert len({tuple(step.key for step in each.steps) for each in spelled_out}) == 1
+    assert len({each.run_name for each in spelled_out}) == 1
 
 
 # Evaluation
@@ -141,15 +152,21 @@ def test_classes_in_the_natural_order_are_no_other_experiment() -> None:
 def test_protocols_share_the_training_but_not_the_evaluation() -> None:
     plop, ssul = plan(protocol="plop"), plan(protocol="ssul")
     assert [step.key for step in plop.steps] == [step.key for step in ssul.steps]
-    assert plop.evaluation_name(plop.steps[0]) != ssul.evaluation_name(ssul.steps[0])
-    names = [plop.evaluation_name(step) for step in plop.steps]
+    assert plop.steps[0].evaluations["confusion"] != ssul.steps[0].evaluations["confusion"]
+    names = [step.evaluations["confusion"] for step in plop.steps]
     assert len(set(names)) == len(names)
-    assert names == [plan("ft").evaluation_name(step) for step in plan("ft").steps]
+    assert names == [step.evaluations["confusion"] for step in plan("ft").steps]
 
 
 def test_the_evaluation_depends_on_the_crop() -> None:
-    small = plan(recipe={"crop": 32})
-    assert small.evaluation_name(small.steps[0]) != plan().evaluation_name(plan().steps[0])
+    assert plan(recipe={"crop": 32}).steps[0].evaluations != plan().steps[0].evaluations
+
+
+def test_each_kind_of_counts_is_a_test_of_its_own() -> None:
+    usual, more = plan().steps[0].evaluations, plan(metrics=("boundary-iou",)).steps[0].evaluations
+    assert {*usual} == {"confusion"} and {*more} == {"confusion", "boundary"}
+    assert more["confusion"] == usual["confusion"] != more["boundary"]
+    assert [key for key, _ in plan(metrics=("boundary-iou",)).keys[:2]] == [plan().steps[0].key] * 2
 
 
 def test_states_after_the_first_step_belong_to_a_method_and_its_options() -> None:
@@ -184,32 +201,14 @@ class Elsewhere(MiB):
 '''
 
 
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The file of an installed method."""
-    (tmp_path / "elsewhere-1.dist-info").mkdir()
-    (tmp_path / "elsewhere-1.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: elsewhere\nVersion: 1\n"
-    )
-    entry = "[issbench.methods]\nelsewhere = method_from_elsewhere:Elsewhere\n"
-    (tmp_path / "elsewhere-1.dist-info" / "entry_points.txt").write_text(entry)
-    path = tmp_path / "method_from_elsewhere.py"
-    path.write_text(METHOD.replace("FACTOR", "2"))
-    monkeypatch.syspath_prepend(tmp_path)
-    available.cache_clear()
-    yield path
-    available.cache_clear()
-
-
-def test_an_edited_method_is_trained_anew(elsewhere: Path) -> None:
-    first, *later = keys("elsewhere")
-    assert first == keys("plop")[0]
-    elsewhere.write_text(
-        METHOD.replace("FACTOR", "2").replace("COMMENT", "twice").replace("Learns elsewhere", "Learns there")
-        + "\n\n"
-    )
-    assert keys("elsewhere") == [first, *later]
-    elsewhere.write_text(METHOD.replace("FACTOR", "3"))
-    changed_first, *changed = keys("elsewhere")
-    assert changed_first == first
-    assert not set(changed) & set(later)
+def test_an_edited_method_is_trained_anew(tmp_path: Path) -> None:
+    with installed(tmp_path, "elsewhere", "Elsewhere", METHOD.replace("FACTOR", "2")) as write:
+        first, *later = keys("elsewhere")
+        assert first == keys("plop")[0]
+        comments = METHOD.replace("COMMENT", "twice").replace("Learns elsewhere", "Learns there") + "\n\n"
+        write(comments.replace("FACTOR", "2"))
+        assert keys("elsewhere") == [first, *later]
+        write(METHOD.replace("FACTOR", "3"))
+        changed_first, *changed = keys("elsewhere")
+        assert changed_first == first
+        assert not set(changed) & set(later)

@@ -4,13 +4,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from small_folder import RECIPE, small_folder
 
 from issbench import Experiment, run
 from issbench.bench.engine import progress
 from issbench.bench.engine.progress import Reporter
 from issbench.bench.position import read_position
+<<<<<<< HEAD
 
 SMALL = {"first_epochs": 1, "epochs": 1, "batch": 32, "crop": 32, "aspp_channels": 16}
+=======
+>>>>>>> main
 
 
 def started(folder: Path, **training) -> Reporter:
@@ -41,9 +45,11 @@ def test_the_file_follows_the_training_and_is_gone_at_its_end(tmp_path):
             super().advance(iteration)
             seen.append(read_position(next((tmp_path / "runs").iterdir())))
 
-    run(Experiment("ft", "shapes_4-4", recipe=SMALL), out=tmp_path, reporter=Watching())
+    experiment = Experiment("ft", "folder_2-1", data=small_folder(tmp_path / "data"), recipe=RECIPE)
+    run(experiment, out=tmp_path, workers=0, reporter=Watching())
     assert {(position.step, position.last_step, position.epochs) for position in seen} == {(0, 1, 1), (1, 1, 1)}
-    assert [path.name for path in next((tmp_path / "runs").iterdir()).iterdir()].count("progress.json") == 0
+    left = {path.name for path in next((tmp_path / "runs").iterdir()).iterdir()}
+    assert left == {"run.json", "plan.json", "outcome.json", "log.txt"}
 
 
 def test_position_epoch_and_time_left(tmp_path, clock):

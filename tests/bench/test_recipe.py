@@ -27,12 +27,15 @@ def test_published_settings(dataset: str, epochs: int, lr: float) -> None:
 
 def test_the_first_step_has_its_own_rate_and_epochs() -> None:
     recipe = make_recipe("voc", {})
-    assert recipe.for_step(0)["lr"] == 1e-2
-    assert recipe.for_step(1)["lr"] == recipe.for_step(5)["lr"] == 1e-3
-    assert recipe.for_step(0)["epochs"] == recipe.for_step(1)["epochs"] == 30
-    recipe = make_recipe("voc", {"first_epochs": "50"})
-    assert (recipe.for_step(0)["epochs"], recipe.for_step(1)["epochs"]) == (50, 30)
-    assert not {"first_lr", "first_epochs"} & recipe.for_step(0).keys()
+    assert recipe.for_step(0).lr == 1e-2
+    assert recipe.for_step(1).lr == recipe.for_step(5).lr == 1e-3
+    assert recipe.for_step(0).epochs == recipe.for_step(1).epochs == 30
+    recipe = make_recipe("voc", {"first_epochs": "50", "first_lr": "0.5"})
+    assert (recipe.for_step(0).epochs, recipe.for_step(1).epochs) == (50, 30)
+    assert recipe.for_step(1) == make_recipe("voc", {}).for_step(1)  # what concerns the first step is gone
+    assert recipe.for_step(0) == make_recipe("voc", {"epochs": 50, "lr": 0.5}).for_step(1)
+    assert not {"first_lr", "first_epochs"} & recipe.for_step(0).of_step().keys()
+    assert recipe.for_step(0).of_step()["lr"] == 0.5
 
 
 def test_overrides_may_be_text_or_values() -> None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from filelock import Timeout
 
-import issbench.bench.engine.store as store_module
-from issbench.bench.engine.store import Store, hash_of
-from issbench.errors import RunError
-from issbench.files import read_json, write_arrays, write_json
+from issbench.bench.engine import stored
+from issbench.bench.engine.store import StepDamaged, Store
+from issbench.bench.engine.stored import read_identity
+from issbench.bench.outcome import read_outcome
+from issbench.errors import RunError, UsageError
+from issbench.files import DamagedFile, read_sealed
+from issbench.results.record import FORMAT, Record
 
 WEIGHTS = {
     "conv": torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0)).to(
@@ -30,8 +28,14 @@ STATE = {"medians": torch.tensor([0.5, 0.25])}
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "runs" / "deep")
+def notes() -> list[str]:
+    """What the store says of damaged files."""
+    return []
+
+
+@pytest.fixture
+def store(tmp_path: Path, notes: list[str]) -> Store:
+    return Store(tmp_path / "runs" / "deep", note=notes.append)
 
 
 def files(store: Store) -> list[str]:
@@ -55,8 +59,9 @@ def test_a_step_comes_back_as_it_was(store: Store) -> None:
     assert files(store) == ["k"]
     assert equal(store.load_weights("k"), WEIGHTS)
     assert equal(store.load_state("k"), STATE)
-    assert read_json(store.step_dir("k") / "identity.json") == {"step": 0}
-    assert read_json(store.step_dir("k") / "training.json") == {"seconds": 1.5}
+    assert read_identity(store.step_dir("k"), "k") == {"step": 0}
+    assert store.load_training("k") == {"seconds": 1.5}
+    assert store.missing_steps(["k", "other"]) == {"other"}
     assert Store(store.root).has_step("k")  # another process finds it
 
 
@@ -79,12 +84,12 @@ def test_what_the_store_holds_is_as_readable_as_any_new_file(store: Store, tmp_p
 
 def test_named_states_lie_beside_the_step(store: Store) -> None:
     save(store)
-    assert store.load_state("k", "state-x") is None
-    store.save_state("k", "state-x", {"seen": torch.ones(2)})
-    assert equal(store.load_state("k", "state-x"), {"seen": torch.ones(2)})
+    assert store.load_first_state("k", "state-x") is None
+    store.save_first_state("k", "state-x", {"seen": torch.ones(2)})
+    assert equal(store.load_first_state("k", "state-x"), {"seen": torch.ones(2)})
     assert equal(store.load_state("k"), STATE)
-    store.save_state("k", "empty", {})
-    assert store.load_state("k", "empty") == {}
+    store.save_first_state("k", "empty", {})
+    assert store.load_first_state("k", "empty") == {}
 
 
 def test_a_failure_in_the_middle_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +103,7 @@ def test_a_failure_in_the_middle_leaves_nothing(store: Store, monkeypatch: pytes
             raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "save_file", fail_at_second)
+        patch.setattr(stored, "save_file", fail_at_second)
         with pytest.raises(OSError, match="disk full"):
             save(store)
     assert not store.has_step("k")
@@ -119,11 +124,11 @@ def test_remains_of_killed_processes_are_removed(store: Store) -> None:
 
 
 def test_a_checkpoint_replaces_the_one_before(store: Store) -> None:
-    assert store.load_checkpoint("k") is None
+    assert store.load_checkpoint("k", 2) is None
     for iteration in (1, 2):
         state = {"iteration": iteration, "weights": WEIGHTS, "history": [{"loss": 0.5}]}
         store.save_checkpoint("k", state)
-        loaded = store.load_checkpoint("k")
+        loaded = store.load_checkpoint("k", 2)
         assert loaded["iteration"] == iteration
         assert loaded["history"] == [{"loss": 0.5}]
         assert equal(loaded["weights"], WEIGHTS)
@@ -134,54 +139,8 @@ def test_a_checkpoint_that_fails_leaves_the_one_before(store: Store) -> None:
     store.save_checkpoint("k", {"iteration": 1})
     with pytest.raises(Exception, match="pickle"):
         store.save_checkpoint("k", {"iteration": 2, "function": lambda: None})
-    assert store.load_checkpoint("k") == {"iteration": 1}
+    assert store.load_checkpoint("k", 2) == {"iteration": 1}
     assert files(store) == ["k.checkpoint"]
-
-
-def test_one_process_holds_a_step(store: Store) -> None:
-    with store.lock("k"):
-        with pytest.raises(Timeout):
-            Store(store.root).lock("k").acquire(timeout=0)
-        Store(store.root).lock("other").acquire(timeout=0).lock.release()
-    Store(store.root).lock("k").acquire(timeout=0).lock.release()
-
-
-HOLDER = """
-import sys, time
-from issbench.bench.engine.store import Store
-with Store(sys.argv[1]).lock("k", lambda: print("lost", flush=True), lease=3):
-    print("held", flush=True)
-    time.sleep(600)
-"""
-
-
-@pytest.fixture
-def holder(store: Store) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the lock of step k."""
-    command = [sys.executable, "-c", HOLDER, str(store.root)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "held\n"
-        yield process
-        process.kill()
-
-
-def test_the_lock_of_a_killed_process_is_free_at_once(store: Store, holder: subprocess.Popen[str]) -> None:
-    with pytest.raises(Timeout):
-        store.lock("k", lease=3).acquire(timeout=0)
-    holder.kill()
-    holder.wait()
-    store.lock("k", lease=3).acquire(timeout=1).lock.release()
-
-
-def test_a_process_that_gives_no_sign_of_life_loses_its_lock_and_learns_of_it(
-    store: Store, holder: subprocess.Popen[str]
-) -> None:
-    with pytest.raises(Timeout):  # it renews the lock, so that a lease of 3 s lasts
-        store.lock("k", lease=3).acquire(timeout=5)
-    holder.send_signal(signal.SIGSTOP)
-    with store.lock("k", lease=3).acquire(timeout=600):
-        holder.send_signal(signal.SIGCONT)
-        assert holder.stdout.readline() == "lost\n"
 
 
 def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
@@ -191,41 +150,244 @@ def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
     assert info.value.exit_code == 1
 
 
-def test_json_is_replaced_whole(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "run.json"
-    write_json(path, {"a": [1, None, 0.1]})
-    assert read_json(path) == {"a": [1, None, 0.1]}
-    with pytest.raises(TypeError):
-        write_json(path, {"a": {1, 2}})
-    assert read_json(path) == {"a": [1, None, 0.1]}
-    write_json(path, {"b": "ä"})
-    assert json.loads(path.read_text(encoding="utf-8")) == {"b": "ä"}
-    assert [p.name for p in path.parent.iterdir()] == ["run.json"]
+# Damaged and foreign files
 
 
-def test_arrays_are_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "counts.npz"
-    write_arrays(path, {"tp": np.arange(3, dtype=np.uint32)})
-    with monkeypatch.context() as patch:
-        patch.setattr(np, "savez_compressed", lambda file, **_: file.write(b"half") and 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            write_arrays(path, {})
-    with np.load(path) as stored:
-        assert stored["tp"].tolist() == [0, 1, 2] and stored["tp"].dtype == np.uint32
-    assert [p.name for p in tmp_path.iterdir()] == ["counts.npz"]
+Damage = Callable[[Path], None]
 
 
-def test_hashes_depend_on_values_alone() -> None:
-    assert hash_of({"a": 1, "b": [1, 2]}) == hash_of({"b": (1, 2), "a": 1})
-    different = [hash_of(v) for v in ({"a": 1}, {"a": 2}, {"b": 1}, {"a": "1"}, {"a": None}, [1], [2, 1], [1, 2])]
-    assert len(set(different)) == len(different)
-    assert len(hash_of(1)) == 24
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
 
 
-def test_a_damaged_checkpoint_is_told(store: Store) -> None:
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) * 2 // 3] ^= 1
+    path.write_bytes(content)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def from_elsewhere(path: Path) -> None:
+    """The file of another step or run, which is whole."""
+    is_checkpoint = path.suffix == ".checkpoint"
+    other = path.with_name("other.checkpoint") if is_checkpoint else path.parent.with_name("other") / path.name
+    path.write_bytes(other.read_bytes())
+
+
+damages = pytest.mark.parametrize("damage", [cut_off, flip_a_bit, empty, from_elsewhere])
+
+
+@damages
+@pytest.mark.parametrize(
+    ("name", "load"),
+    [
+        ("weights.safetensors", Store.load_weights),
+        ("method.safetensors", Store.load_state),
+        ("seal.json", Store.load_weights),
+        ("training.json", Store.load_training),
+    ],
+)
+def test_a_damaged_step_is_set_aside(
+    store: Store, damage: Damage, name: str, load: Callable[[Store, str], object]
+) -> None:
+    save(store)
+    store.save_step("other", {"step": 1}, {"seconds": 2.5}, {"conv": torch.ones(3)}, {"medians": torch.ones(3)})
+    damage(store.step_dir("k") / name)
+    with pytest.raises(StepDamaged, match=rf"{name} .*set aside as k\.damaged-1, and is computed anew"):
+        load(store, "k")
+    assert not store.has_step("k")
+    assert files(store) == ["k.damaged-1", "other"]
+    save(store)
+    damage(store.step_dir("k") / name)
+    with pytest.raises(StepDamaged, match=r"k\.damaged-2"):
+        load(store, "k")
+    save(store)
+    assert equal(store.load_weights("k"), WEIGHTS)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "training.json"])
+def test_a_step_that_lacks_a_file_is_set_aside(store: Store, name: str) -> None:
+    save(store)
+    (store.step_dir("k") / name).unlink()
+    with pytest.raises(StepDamaged, match=name):
+        (store.load_weights if name.startswith("weights") else store.load_training)("k")
+    with pytest.raises(StepDamaged):  # another process set it aside a moment ago
+        store.load_weights("k")
+
+
+@damages
+@pytest.mark.parametrize("name", ["state-x.safetensors", "state-x.json"])
+def test_a_damaged_state_after_the_first_step_is_set_aside(
+    store: Store, notes: list[str], damage: Damage, name: str
+) -> None:
+    for key, value in (("k", 1.0), ("other", 2.0)):
+        save(store, key)
+        store.save_first_state(key, "state-x", {"seen": torch.full((2,), value)})
+    damage(store.step_dir("k") / name)
+    assert store.load_first_state("k", "state-x") is None
+    (note,) = notes
+    assert name in note and f"set aside as {name}.damaged-1" in note
+    store.save_first_state("k", "state-x", {"seen": torch.ones(2)})
+    assert equal(store.load_first_state("k", "state-x"), {"seen": torch.ones(2)})
+    assert equal(store.load_weights("k"), WEIGHTS)
+
+
+@damages
+@pytest.mark.parametrize("name", ["evaluation-x.npz", "evaluation-x.json"])
+def test_a_damaged_evaluation_is_set_aside(store: Store, notes: list[str], damage: Damage, name: str) -> None:
+    for key, value in (("k", 1), ("other", 2)):
+        save(store, key)
+        store.save_evaluation(key, "evaluation-x", {"tp": np.full(9, value)}, {"images": value})
+    assert store.has_evaluations("k", ["evaluation-x"]) and not store.has_evaluations("k", ["evaluation-y"])
+    assert store.load_evaluation("k", "evaluation-x")["images"] == 1
+    damage(store.step_dir("k") / name)
+    assert not store.has_evaluations("k", ["evaluation-x"])
+    (note,) = notes
+    assert name in note and f"set aside as {name}.damaged-1" in note
+    assert equal(store.load_weights("k"), WEIGHTS)
+
+
+@damages
+def test_a_damaged_checkpoint_is_set_aside(store: Store, notes: list[str], damage: Damage) -> None:
+    store.save_checkpoint("other", {"iteration": 2})
     store.save_checkpoint("k", {"iteration": 1})
-    path = store.checkpoint_path("k")
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(RunError, match=r"k\.checkpoint cannot be read .*remove it") as info:
-        store.load_checkpoint("k")
-    assert info.value.exit_code == 1
+    damage(store.checkpoint_path("k"))
+    assert store.load_checkpoint("k", 9) is None
+    (note,) = notes
+    assert "k.checkpoint" in note and "set aside as k.checkpoint.damaged-1" in note
+    assert files(store) == ["k.checkpoint.damaged-1", "other.checkpoint"]
+    assert store.load_checkpoint("k", 9) is None and len(notes) == 1
+
+
+@pytest.mark.parametrize("iteration", [-1, 10, 2.5, None, "3"])
+def test_a_checkpoint_of_an_impossible_iteration_is_set_aside(
+    store: Store, notes: list[str], iteration: object
+) -> None:
+    store.save_checkpoint("k", {"iteration": iteration})
+    assert store.load_checkpoint("k", 9) is None
+    assert f"is of iteration {iteration}, but the step has 9" in notes[0]
+
+
+def test_a_checkpoint_of_something_else(store: Store, notes: list[str]) -> None:
+    store.save_checkpoint("k", {"iteration": 1, "code": Path("nothing that is loaded safely")})
+    assert store.load_checkpoint("k", 9) is None
+    store.save_checkpoint("k", {"weights": torch.ones(1)})
+    assert store.load_checkpoint("k", 9) is None
+    assert all("cannot be loaded" in note for note in notes) and len(notes) == 2
+
+
+# Records
+
+
+def record(*keys: str, complete: bool = True, format: int = FORMAT, seconds: float = 1.0) -> Record:
+    """A record as far as the store looks into it."""
+    steps = [{"step": index, "key": key, "test_seconds": seconds} for index, key in enumerate(keys)]
+    return {"format": format, "complete": complete, "steps": steps}  # type: ignore[typeddict-item]
+
+
+def names(store: Store) -> set[str]:
+    return {path.name for path in store.run_dir("r").iterdir()}
+
+
+def test_a_record_grows_with_its_run(store: Store) -> None:
+    for step in range(1, 4):
+        growing = record(*"abc"[:step], complete=step == 3)
+        store.save_record("r", growing)
+        assert store.load_record("r") == growing and names(store) == {"run.json"}
+
+
+def test_a_complete_record_is_never_replaced_by_a_partial_one(store: Store) -> None:
+    complete = record("a", "b", "c")
+    store.save_record("r", complete)
+    for partial in (record("a", complete=False), record("A", complete=False), record("A", "B", complete=False)):
+        store.save_record("r", partial)
+        assert store.load_record("r") == complete
+        assert read_sealed(store.run_dir("r") / "unfinished.json", "r") == partial
+    store.save_record("r", record("A", "B", "C"))
+    assert store.load_record("r") == record("A", "B", "C") and names(store) == {"run.json"}
+
+
+def test_a_partial_record_is_not_replaced_by_one_of_fewer_steps(store: Store) -> None:
+    store.save_record("r", record("a", "b", complete=False))
+    store.save_record("r", record("a", complete=False))
+    assert store.load_record("r") == record("a", "b", complete=False)
+    again = record("a", "b", complete=False, seconds=2.0)
+    store.save_record("r", again)
+    assert store.load_record("r") == again and names(store) == {"run.json"}
+    store.save_record("r", record("A", complete=False))  # another method: its steps are others
+    assert store.load_record("r") == record("A", complete=False)
+
+
+def test_a_record_of_a_newer_version_is_left_alone(store: Store) -> None:
+    store.save_record("r", record("a", format=FORMAT + 1))
+    before = (store.run_dir("r") / "run.json").read_bytes()
+    for touch in (lambda: store.check_records(["r"]), lambda: store.save_record("r", record("A"))):
+        with pytest.raises(UsageError, match=r"run\.json was written by a newer version .*update this one.*--out"):
+            touch()
+    assert (store.run_dir("r") / "run.json").read_bytes() == before
+    store.check_records(["none"])
+
+
+@damages
+def test_a_damaged_record_is_set_aside(store: Store, notes: list[str], damage: Damage) -> None:
+    for run in ("r", "other"):
+        store.save_record(run, record("a", "b", seconds=len(run)))
+    damage(store.run_dir("r") / "run.json")
+    with pytest.raises(DamagedFile):
+        store.load_record("r")
+    store.save_record("r", record("a", complete=False))
+    assert store.load_record("r") == record("a", complete=False)
+    assert names(store) == {"run.json", "run.json.damaged-1"}
+    assert "set aside as run.json.damaged-1" in notes[0]
+
+
+# Failures
+
+
+def test_a_failure_is_kept_until_the_step_is_finished(store: Store) -> None:
+    store.write_outcome("r", "running")
+    store.save_failure("r", "the loss became nan", {"k": "the loss became nan"})
+    outcome = read_outcome(store.run_dir("r") / "outcome.json")
+    assert outcome is not None and (outcome.state, outcome.reason) == ("failed", "the loss became nan")
+    assert read_sealed(store.root / "steps" / "k.failed.json", "k") == {"reason": "the loss became nan"}
+    store.save_failure("r", "the other process is gone", {"k": "the other process is gone"})
+    assert read_sealed(store.root / "steps" / "k.failed.json", "k") == {"reason": "the loss became nan"}
+    save(store)
+    assert files(store) == ["k"]
+    store.write_outcome("r", "done")
+    outcome = read_outcome(store.run_dir("r") / "outcome.json")
+    assert outcome is not None and (outcome.state, outcome.reason) == ("done", "")
+
+
+# Formats
+
+
+@pytest.mark.parametrize("content", ["steps/0123/weights.safetensors", "runs/a/run.json"])
+def test_a_store_of_the_first_version_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / content).parent.mkdir(parents=True)
+    (tmp_path / content).write_text("{}")
+    for look in (False, True):
+        with pytest.raises(UsageError, match=r"was written by issbench 0\.1.*Pass another --out") as info:
+            Store(tmp_path, look)
+        assert info.value.exit_code == 2
+    assert not (tmp_path / "store.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [('{"format": 99}', r"format 99, newer than .*update issbench, or pass another --out"), ("{", "is damaged")],
+)
+def test_a_store_of_a_newer_version_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    Store(tmp_path)
+    (tmp_path / "store.json").write_text(content)
+    with pytest.raises(UsageError, match=message) as info:
+        Store(tmp_path)
+    assert info.value.exit_code == 2
+
+
+def test_who_only_looks_makes_nothing(tmp_path: Path) -> None:
+    assert not Store(tmp_path / "none", look=True).has_step("k")
+    assert not (tmp_path / "none").exists()

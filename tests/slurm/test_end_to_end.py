@@ -38,7 +38,7 @@ def bench(*arguments: str, processes: int | None = None) -> str:
     launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes else []
     done = subprocess.run(
         [sys.executable, "-m", *launcher, "issbench", *arguments],
-        capture_output=True, text=True, timeout=600, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False,
+        capture_output=True, text=True, timeout=3600, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -110,7 +110,7 @@ class Disturbance:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         self.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + 300
         while any(is_stopped(pid) for pid in pids):
             assert time.monotonic() < deadline, "Slurm sent no signal"
             time.sleep(0.1)
@@ -119,7 +119,7 @@ class Disturbance:
         self.ask("scancel", "--signal=KILL", job)
 
 
-def watch(out: Path, disturbance: Disturbance, seconds: float = 1200) -> None:
+def watch(out: Path, disturbance: Disturbance, seconds: float = 3600) -> None:
     """Until no job of ours waits or runs."""
     deadline = time.monotonic() + seconds
     known = jobs(out)

@@ -9,30 +9,42 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from issbench.bench.data import Data, run_name, scenario_of
+from issbench.bench.data import Data, readable_name, run_name, scenario_of
+from issbench.bench.engine.backbones import content_of_file
+from issbench.bench.engine.fingerprint import files_of
 from issbench.bench.experiment import Experiment
 from issbench.bench.finished import Step, is_done
 from issbench.bench.identity import hash_of
+from issbench.bench.metrics import metrics_for
 from issbench.files import DamagedFile, read_sealed, sha256_of, write_sealed
-from issbench.methods.interface.registry import available, method_info
+from issbench.methods.interface.registry import available as methods
+from issbench.methods.interface.registry import method_info
 from issbench.scenarios.datasets import dataset_class
 
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 _CODE = ("bench", "methods", "scenarios")
 _DRIVER = Path("/proc/driver/nvidia/gpus")
 
 
-def remember(out: Path, experiment: Experiment, data: Data, run: str, device: str, steps: Iterable[Step]) -> None:
-    """Keep the steps of a run that is done."""
-    files = {str(path): sha256_of(path) for path in _plug_ins(experiment)}
-    value = {"inputs": _inputs(experiment, data, device), "files": files, "steps": [list(step) for step in steps]}
-    write_sealed(out / "runs" / run / "plan.json", value, run)
+def sources(experiment: Experiment, data: Data, device: str) -> dict[str, Any]:
+    """What a plan is worked out from, as it is now."""
+    return {"inputs": _inputs(experiment, data, device), "files": _plug_ins(*_roots(experiment))}
+
+
+def remember(out: Path, run: str, steps: Iterable[Step], found: Mapping[str, Any]) -> None:
+    """Keep the steps of a run that is done, with the `sources` that its plan was made from."""
+    write_sealed(out / "runs" / run / "plan.json", {**found, "steps": [list(step) for step in steps]}, run)
+
+
+def may_be_done(out: Path, experiment: Experiment) -> bool:
+    """Whether there is a run that may be the experiment's, by its name. This reads no data."""
+    return any((out / "runs").glob(f"{readable_name(experiment)}-*/plan.json"))
 
 
 def done_before(out: Path, experiment: Experiment, data: Data, device: str) -> str | None:
@@ -50,15 +62,17 @@ def done_before(out: Path, experiment: Experiment, data: Data, device: str) -> s
 
 
 def _inputs(experiment: Experiment, data: Data, device: str) -> str:
-    """A hash of what decides the keys of a run's steps, but for the plug-ins."""
+    """A hash of what decides the keys of a run's steps, but for the files of plug-ins."""
     weights = Path(experiment.recipe.weights)
+    content = content_of_file(weights, weights.stat().st_mtime_ns) if weights.is_file() else ""
     return hash_of(
         [
             experiment.identity,
+            _roots(experiment),
             data.identity(scenario_of(experiment, data), experiment.protocol),
             device,
             sorted(path.name + path.joinpath("information").read_text() for path in _gpus()),
-            sha256_of(weights) if weights.is_file() else "",
+            content,
             version("timm"),
             _code(),
         ]
@@ -81,15 +95,20 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def _plug_ins(experiment: Experiment) -> set[Path]:
-    """The files of other packages with code of the experiment's method or dataset."""
-    from issbench.bench.engine.fingerprint import files_of
+@cache
+def _plug_ins(*roots: tuple[str, str]) -> dict[str, str]:
+    """The files of other packages with code of these classes, and their SHA-256. As this process saw them first:
+    it keeps the code that it has imported."""
+    outside = [path for path in files_of(*roots) if not path.is_relative_to(_ROOT)]
+    return {str(path): sha256_of(path) for path in sorted(outside)}
 
-    names = experiment.method_name.split("+")
-    infos = [available()[name] for name in {*names, *method_info(experiment.method_name).parts}]
-    dataset = dataset_class(experiment.dataset)
-    roots = [(info.module, info.class_name) for info in infos] + [(dataset.__module__, dataset.__qualname__)]
-    return {path for path in files_of(*roots) if not path.is_relative_to(_ROOT)}
+
+def _roots(experiment: Experiment) -> list[tuple[str, str]]:
+    """The classes of the experiment's method and its parts, of its dataset and of its metrics: module and name."""
+    names = {*experiment.method_name.split("+"), *method_info(experiment.method_name).parts}
+    infos = [methods()[name] for name in sorted(names)]
+    others = [dataset_class(experiment.dataset), *map(type, metrics_for(experiment.metrics))]
+    return [(info.module, info.class_name) for info in infos] + [(c.__module__, c.__qualname__) for c in others]
 
 
 def kind_of(device: str) -> str:
