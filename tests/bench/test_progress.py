@@ -10,11 +10,6 @@ from issbench import Experiment, run
 from issbench.bench.engine import progress
 from issbench.bench.engine.progress import Reporter
 from issbench.bench.position import read_position
-<<<<<<< HEAD
-
-SMALL = {"first_epochs": 1, "epochs": 1, "batch": 32, "crop": 32, "aspp_channels": 16}
-=======
->>>>>>> main
 
 
 def started(folder: Path, **training) -> Reporter:
