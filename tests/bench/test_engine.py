@@ -1,150 +1,172 @@
 """Experiments end to end, in one process: sharing, repetition, hooks, settings of all kinds."""
 
+from __future__ import annotations
+
 import json
 import sys
-import textwrap
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
 import torch
+from listed_folder import listed_folder
+from plug_in import installed
+from small_folder import RECIPE
+from small_trees import small_cityscapes
 
-from issbench import Experiment, run
+import issbench
+from issbench import Experiment
 from issbench.bench.engine.progress import Reporter
 from issbench.bench.engine.store import Store
 from issbench.bench.engine.training import StepTrainer
-from issbench.methods.interface import registry
-
-pytestmark = pytest.mark.usefixtures("few_scenes")
-SMALL = {"first_epochs": 1, "epochs": 1, "batch": 32, "crop": 32, "aspp_channels": 16}
-
-
-def small(method: str, scenario: str = "shapes_4-4", **more) -> Experiment:
-    return Experiment(method, scenario, recipe=SMALL, **more)
+from issbench.errors import RunError
+from issbench.files import read_json
+from issbench.results.record import Record
 
 
-def weights(out: Path, key: str) -> bytes:
-    return (out / "steps" / key / "weights.safetensors").read_bytes()
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return listed_folder(tmp_path_factory.mktemp("data") / "folder")
+
+
+def run(experiments: Experiment | list[Experiment], out: Path, **how: Any) -> list[Record]:
+    return issbench.run(experiments, out=out, **{"device": "cpu", "workers": 0, **how})
+
+
+def small(data: Path, method: str, scenario: str = "folder_1-2", **more: Any) -> Experiment:
+    """Three classes in two steps."""
+    return Experiment(method, scenario, data=data, **{"recipe": RECIPE, **more})
+
+
+def weights(out: Path, key: str | None) -> bytes:
+    return (out / "steps" / str(key) / "weights.safetensors").read_bytes()
 
 
 @pytest.fixture
-def trained(monkeypatch) -> list[tuple[int, str | None]]:
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str | None]]:
     """The steps trained so far, as (index, method)."""
     steps = []
     train = StepTrainer.run
 
-    def remember(self, *args):
+    def remember(self: StepTrainer, every: float) -> None:
         steps.append((self.step.index, self.step.method))
-        return train(self, *args)
+        train(self, every)
 
     monkeypatch.setattr(StepTrainer, "run", remember)
     return steps
 
 
-def test_first_step_is_trained_once_and_finished_runs_are_read(tmp_path, trained):
-    experiments = [small(method) for method in ("ft", "mib", "plop", "gsc", "joint")]
-    records = run(experiments, out=tmp_path)
+def test_first_step_is_trained_once_and_finished_runs_are_read(data, tmp_path, trained):
+    experiments = [small(data, method) for method in ("ft", "mib", "plop", "gsc", "joint")]
+    records = run(experiments, tmp_path)
     assert trained == [(0, None), (1, "ft"), (1, "mib"), (1, "plop"), (1, "gsc"), (1, "joint")]
     assert len({record["steps"][0]["key"] for record in records}) == 1
     assert len({record["steps"][1]["key"] for record in records}) == 5
-    assert run(experiments, out=tmp_path) == records
+    assert run(experiments, tmp_path) == records
     assert len(trained) == 6
 
 
-def test_same_experiment_gives_the_same_bits(tmp_path):
-    first, second = (run(small("gsc"), out=tmp_path / name)[0] for name in "ab")
+def test_same_experiment_gives_the_same_bits(data, tmp_path):
+    first, second = (run(small(data, "gsc"), tmp_path / name)[0] for name in "ab")
     for a, b in zip(first["steps"], second["steps"], strict=True):
         assert a["key"] == b["key"] and a["counts"] == b["counts"]
         assert a["training"]["history"] == b["training"]["history"]
         assert weights(tmp_path / "a", a["key"]) == weights(tmp_path / "b", b["key"])
 
 
-def test_workers_do_not_change_the_result(tmp_path):
+def test_workers_do_not_change_the_result(data, tmp_path):
     keys = []
     for workers in (0, 2):
-        record = run(small("ft"), out=tmp_path / str(workers), workers=workers)[0]
+        record = run(small(data, "ft"), tmp_path / str(workers), workers=workers)[0]
         keys.append(record["steps"][1]["key"])
     assert keys[0] == keys[1]
     assert weights(tmp_path / "0", keys[0]) == weights(tmp_path / "2", keys[1])
 
 
-def test_seed_changes_the_result(tmp_path):
-    first, second = run([small("ft", seed=seed) for seed in (0, 1)], out=tmp_path)
+def test_seed_changes_the_result(data, tmp_path):
+    first, second = run([small(data, "ft", seed=seed) for seed in (0, 1)], tmp_path)
     assert weights(tmp_path, first["steps"][0]["key"]) != weights(tmp_path, second["steps"][0]["key"])
     assert first["steps"][0]["training"]["history"] != second["steps"][0]["training"]["history"]
 
 
-def test_record_is_complete(tmp_path):
-    record = run(small("ft", "shapes_4-2"), out=tmp_path)[0]
-    assert record == json.loads(next((tmp_path / "runs").glob("*/run.json")).read_text())
-    assert record["complete"] and record["experiment"]["method"] == "ft"
-    assert [len(step["iou"]) for step in record["steps"]] == [5, 7, 9]
-    assert list(record["steps"][-1]["groups"]) == ["0-4", "5-8", "all"]
-    assert record["steps"][0]["miou"].get("new") is None
-    alls = [step["miou"]["all"] for step in record["steps"]]
-    assert record["mean_over_steps"] == pytest.approx(sum(alls) / 3)
-    last, first = record["steps"][-1]["iou"], record["steps"][0]["iou"]
-    assert record["forgetting"][1] == pytest.approx(first[1] - last[1])
-    assert record["forgetting"][8] == 0
+def test_record_is_complete(data, tmp_path):
+    record = run(small(data, "gsc:sg=off", "folder_1-1"), tmp_path)[0]
+    (path,) = (tmp_path / "runs").glob("*/run.json")
+    stored = read_json(path)
+    assert stored.pop("key") == path.parent.name and stored.pop("sha256")
+    assert record == stored
+    assert record["format"] == 3 and record["complete"] and record["source"] is None
+    assert record["experiment"]["method"] == "gsc:sg=off"
+    facts = record["method"]
+    assert (facts["name"], facts["title"], facts["upper_bound"]) == ("gsc", "GSC", False)
+    assert facts["options"]["sg"] is False and facts["options"]["pr"] is True and facts["parts"]
+    assert [len(step["metrics"]["iou"]) for step in record["steps"]] == [2, 3, 4]
+    assert list(record["steps"][-1]["metrics"]["groups"]) == ["0-1", "2-3", "all"]
+    assert record["steps"][0]["metrics"]["miou"].get("new") is None
+    alls = [step["metrics"]["miou"]["all"] for step in record["steps"]]
+    assert record["metrics"]["mean_over_steps"] == pytest.approx(sum(alls) / 3)
+    last, first = record["steps"][-1]["metrics"]["iou"], record["steps"][0]["metrics"]["iou"]
+    assert record["metrics"]["forgetting"][1] == pytest.approx(first[1] - last[1])
+    assert record["metrics"]["forgetting"][3] == 0
     training = record["steps"][0]["training"]
-    assert (
-        training["peak_memory_bytes"] > 0 and training["versions"]["torch"] == torch.__version__.partition("+")[0]
-    )
+    assert training["peak_memory_bytes"] > 0 and training["processes"] == 1
+    environment = training["environment"]
+    assert environment["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert environment["threads"] == torch.get_num_threads() and environment["deterministic"]
+    assert environment["cpu"] and not environment["gpu"] and environment["precision"] == "fp32"
 
 
-def test_record_fits_its_schema_and_the_counts_of_images_add_up(tmp_path):
+def test_record_fits_its_schema_and_the_counts_of_images_add_up(data, tmp_path):
     schema = json.loads((Path(__file__).parents[2] / "results" / "schema.json").read_text())
-    records = run([small("ft"), small("ft", "shapes_3-2", setting="domain")], out=tmp_path)
-    for record in records:
-        jsonschema.validate(record, schema, jsonschema.Draft202012Validator)
-        for step in record["steps"]:
-            with np.load(tmp_path / step["evaluation"]["images"]) as stored:
-                images, classes = stored["shape"].tolist()
-                assert images == step["test_images"] and classes == len(step["iou"])
-                for name, total in step["counts"].items():
-                    found = np.bincount(stored["classes"], stored[name], minlength=classes)
-                    assert found.tolist() == total
-            assert step["evaluation"]["images"] == f"steps/{step['key']}/{step['evaluation']['name']}.npz"
+    (record,) = run(small(data, "ft", metrics=["boundary-iou"]), tmp_path)
+    jsonschema.validate(record, schema, jsonschema.Draft202012Validator)
+    for step in record["steps"]:
+        assert {*step["evaluations"]} == {"confusion", "boundary"} and "boundary_iou" in step["metrics"]
+        evaluation = step["evaluations"]["confusion"]
+        with np.load(tmp_path / evaluation["images"]) as stored:
+            images, classes = stored["shape"].tolist()
+            assert images == step["test_images"] and classes == len(step["metrics"]["iou"])
+            for name, total in step["counts"].items():
+                found = np.bincount(stored["classes"], stored[name], minlength=classes)
+                assert found.tolist() == total
+        assert evaluation["images"] == f"steps/{step['key']}/{evaluation['name']}.npz"
 
 
-def test_an_evaluation_without_counts_of_images_is_made_anew_without_training(tmp_path, trained):
-    record = run(small("ft"), out=tmp_path)[0]
-    step = record["steps"][-1]
-    single = tmp_path / step["evaluation"]["images"]
-    stored, bytes_before = single.with_suffix(".json"), single.read_bytes()
-    for spoil in (
-        single.unlink,
-        lambda: stored.write_text(json.dumps({"tp": [0], "fp": [0], "fn": [0], "images": 1, "seconds": 0.1})),
-    ):
-        spoil()
-        trained.clear()
-        again = run(small("ft"), out=tmp_path)[0]["steps"][-1]
-        assert trained == []
-        assert again["counts"] == step["counts"] and again["miou"] == step["miou"]
-        assert single.read_bytes() == bytes_before
-    untouched = single.stat().st_mtime_ns
-    run(small("ft"), out=tmp_path)
-    assert single.stat().st_mtime_ns == untouched
+def test_a_metric_more_is_tested_and_not_trained(data, tmp_path, trained):
+    plain = run(small(data, "ft"), tmp_path)[0]
+    trained.clear()
+    asked = small(data, "ft", metrics=["boundary-iou"])
+    more = run(asked, tmp_path)[0]
+    assert trained == [] and len([*(tmp_path / "runs").iterdir()]) == 1
+    assert more["experiment"]["metrics"] == ["boundary-iou"]
+    for before, after in zip(plain["steps"], more["steps"], strict=True):
+        assert before["counts"] == after["counts"] and after["metrics"]["boundary_iou"]["miou"]
+    written = next((tmp_path / "runs").glob("*/run.json")).stat().st_mtime_ns
+    assert run(asked, tmp_path) == run(small(data, "ft"), tmp_path) == [more]
+    assert next((tmp_path / "runs").glob("*/run.json")).stat().st_mtime_ns == written
 
 
 def test_domain_steps_keep_all_classes(tmp_path):
-    experiments = [small(method, "shapes_3-2", setting="domain") for method in ("ft", "mib", "plop", "gsc")]
-    for record in run(experiments, out=tmp_path):
-        assert [len(step["iou"]) for step in record["steps"]] == [9, 9]
-        assert list(record["steps"][-1]["groups"]) == ["all"]
+    root = small_cityscapes(tmp_path / "data")
+    methods = ("ft", "mib", "plop", "gsc")
+    experiments = [Experiment(method, "cityscapes_11-5", data=root, recipe=RECIPE) for method in methods]
+    for record in run(experiments, tmp_path / "out"):
+        assert [len(step["metrics"]["iou"]) for step in record["steps"]] == [19, 19, 19]
+        assert list(record["steps"][-1]["metrics"]["groups"]) == ["all"]
         assert record["experiment"]["protocol"]["name"] == "official"
 
 
-def test_protocol_changes_the_test_and_not_the_training(tmp_path, trained):
-    plop, ssul = run([small("ft"), small("ft", protocol="ssul")], out=tmp_path)
+def test_protocol_changes_the_test_and_not_the_training(data, tmp_path, trained):
+    plop, ssul = run([small(data, "ft"), small(data, "ft", protocol="ssul")], tmp_path)
     assert trained == [(0, None), (1, "ft")]
-    assert plop["steps"][0]["test_images"] < ssul["steps"][0]["test_images"] == 20
+    assert plop["steps"][0]["test_images"] < ssul["steps"][0]["test_images"] == 2
     assert plop["steps"][0]["counts"] != ssul["steps"][0]["counts"]
 
 
-def test_joint_at_every_step(tmp_path, trained):
-    run(small("joint:every_step=on", "shapes_6-1"), out=tmp_path)
+def test_joint_at_every_step(data, tmp_path, trained):
+    run(small(data, "joint:every_step=on", "folder_1-1"), tmp_path)
     assert trained == [(0, None), (1, "joint"), (2, "joint")]
 
 
@@ -204,23 +226,17 @@ HOOKED = """
 """
 
 
-def register(monkeypatch, folder: Path, source: str) -> None:
-    """Make a method of somebody's own known to the suite."""
-    path = folder / "hooked_method.py"
-    path.write_text(textwrap.dedent(source))
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.delitem(sys.modules, "hooked_method", raising=False)
-    info = registry.MethodInfo("hooked", "hooked_method", "Hooked", "", (), path)
-    known = registry.available() | {"hooked": info}
-    monkeypatch.setattr(registry, "available", lambda: known)
+def calls_of(name: str) -> list[tuple]:
+    """What the plug-in wrote down."""
+    return next(module.CALLS for module in sys.modules.values() if getattr(module, "__name__", "").startswith(name))
 
 
-def test_hooks_come_in_order_and_hand_on_state(tmp_path, monkeypatch):
+def test_hooks_come_in_order_and_hand_on_state(data, tmp_path):
     """A method with everything that EWC, SDR and RCIL need runs without a change of the engine."""
-    register(monkeypatch, tmp_path, HOOKED)
-    record = run(small("hooked", "shapes_4-2"), out=tmp_path / "out")[0]
+    with installed(tmp_path / "site", "hooked", "Hooked", HOOKED):
+        record = run(small(data, "hooked", "folder_1-1"), tmp_path / "out")[0]
 
-    calls = [c for c in sys.modules["hooked_method"].CALLS if c[0] != "after_backward"]
+    calls = [c for c in calls_of("hooked_method") if c[0] != "after_backward"]
     images = [step["training"]["train_images"] for step in record["steps"]]
     assert calls == [
         ("prepare", 1),  # on trial, before anything trains
@@ -238,23 +254,24 @@ def test_hooks_come_in_order_and_hand_on_state(tmp_path, monkeypatch):
     assert "own" in record["steps"][1]["training"]["history"][0]
 
 
-def test_an_architecture_that_is_not_changed_back_is_told(tmp_path, monkeypatch):
-    register(monkeypatch, tmp_path, HOOKED.replace("del network.extra", "pass"))
-    with pytest.raises(RuntimeError, match=r"differs from a plain one, first in extra\..*change it back in `end`"):
-        run(small("hooked", "shapes_4-2"), out=tmp_path / "out")
+def test_an_architecture_that_is_not_changed_back_is_told(data, tmp_path):
+    wrong = HOOKED.replace("del network.extra", "pass")
+    told = r"differs from a plain one, first in extra\..*change it back in `end`"
+    with installed(tmp_path / "site", "hooked", "Hooked", wrong), pytest.raises(RunError, match=told):
+        run(small(data, "hooked"), tmp_path / "out")
 
 
-def test_loss_that_is_no_number_ends_the_run(tmp_path):
-    experiment = Experiment("ft", "shapes_4-4", recipe=SMALL | {"first_epochs": 8, "first_lr": 1e9})
-    with pytest.raises(RuntimeError, match=r"became (nan|inf).*lower the learning rate") as error:
-        run(experiment, out=tmp_path)
+def test_loss_that_is_no_number_ends_the_run(data, tmp_path):
+    experiment = small(data, "ft", recipe=RECIPE | {"first_lr": 1e30, "first_epochs": 9})
+    with pytest.raises(RunError, match=r"became (nan|inf).*lower the learning rate") as error:
+        run(experiment, tmp_path)
     assert error.value.exit_code == 1
     assert not any((tmp_path / "steps").glob("*/weights.safetensors"))
 
 
-def test_tensorboard_gets_terms_and_miou(tmp_path):
+def test_tensorboard_gets_terms_and_miou(data, tmp_path):
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    run(small("mib"), out=tmp_path, reporter=Reporter(tensorboard=True))
+    run(small(data, "mib"), tmp_path, reporter=Reporter(tensorboard=True))
     folder = next((tmp_path / "runs").glob("*/tensorboard"))
     events = accumulators.EventAccumulator(str(folder)).Reload()
-    assert {"step 1/distillation", "mIoU/0-4", "mIoU/all"} <= set(events.Tags()["scalars"])
+    assert {"step 1/distillation", "mIoU/0-1", "mIoU/all"} <= set(events.Tags()["scalars"])

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from commands import command
 
-from issbench.bench.importing import Imported, imported_record
+from issbench.bench.commands.support.importing import Imported, imported_record
 from issbench.results.plop_csv import read_plop
 from issbench.results.runs import RecordError, load_runs
 from issbench.scenarios.protocol import get_protocol

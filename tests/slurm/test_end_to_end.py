@@ -104,12 +104,14 @@ class Disturbance:
         )
 
     def _time_out(self, job: str) -> None:
-        """Slurm looks for jobs near their limits twice a minute, so this one stands still until Slurm wakes it."""
+        """Slurm looks for jobs near their limits twice a minute, so this one stands still until Slurm wakes it; its
+        limit is far enough for one look, so that it is announced."""
         pids = processes_of(self.out)
         assert len(pids) == 2
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        self.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+        minutes, seconds = self.ask("squeue", "--noheader", f"--jobs={job}", "--format=%M").split(":")
+        self.ask("scontrol", "update", f"JobId={job}", f"TimeLimit={int(minutes) + 1 + (int(seconds) > 15)}")
         deadline = time.monotonic() + 300
         while any(is_stopped(pid) for pid in pids):
             assert time.monotonic() < deadline, "Slurm sent no signal"
