@@ -53,23 +53,6 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def few_scenes() -> Iterator[None]:
-    """The first tenth of the scenes of `shapes`, of each domain, so that runs on it take a second or two."""
-    from issbench.scenarios.datasets.shapes import Shapes
-
-    all_ids = Shapes.ids
-
-    def ids(self: Shapes, split: str) -> tuple[str, ...]:
-        names = all_ids(self, split)
-        kept = len(names) // (10 * max(1, len(self.domains)))
-        return tuple(name for name in names if int(name.rpartition("/")[2]) < kept)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Shapes, "ids", ids)
-        yield
-
-
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The packs of real images: $ISSBENCH_DATA, else shared/data beside the checkout."""

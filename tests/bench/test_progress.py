@@ -31,7 +31,6 @@ def clock(monkeypatch) -> SimpleNamespace:
     return clock
 
 
-@pytest.mark.usefixtures("few_scenes")
 def test_the_file_follows_the_training_and_is_gone_at_its_end(tmp_path):
     seen = []
 
