@@ -88,7 +88,7 @@ def one_record(
     scores: Sequence[Mapping[str, Score]] = (), order: str = "natural", classes: Sequence[str] = (),
     protocol: str = "plop", recipe: Mapping[str, Any] | None = None, data: str | None = DATA,
     complete: bool = True, forgetting: Sequence[float | None] | None = None, over_steps: Score = 60.0,
-    imported: bool = False, epochs: int = 2,
+    imported: bool = False, epochs: int = 2, dataset_content: str | None = None,
 ) -> Record:  # fmt: skip
     """A record. `scores`: mIoU of the printed groups after each step; without them as if all went well.
 
@@ -123,7 +123,7 @@ def one_record(
             },
         },
         "data": data,
-        "dataset_content": data,
+        "dataset_content": dataset_content or data,
         "method": method_facts(method),
         "protocol": PROTOCOLS[protocol].summary(),
         "class_names": ["background", *(classes or [f"class {c}" for c in range(1, total + 1)])],
