@@ -26,7 +26,7 @@ def question(run: Run, *varies: str) -> Hashable:
     or columns tell apart (`varies`, such as "order")."""
     experiment = run.experiment
     facts = {"scenario": run.scenario, "setting": run.setting, "order": run.order}
-    rest = tuple(experiment["classes"]), tuple(sorted(experiment["protocol"].items()))
+    rest = tuple(experiment["classes"]), tuple(sorted(experiment["differs"]["protocol"].items()))
     return *(fact for name, fact in facts.items() if name not in varies), experiment["dataset"], rest
 
 
@@ -50,20 +50,28 @@ def _of_one_recipe_and_data(runs: list[Run]) -> list[list[Run]]:
     recipes: dict[Hashable, list[Run]] = {}
     for run in runs:
         if not run.imported:
-            recipes.setdefault(tuple(sorted((recipe_of(run) or {}).items())), []).append(run)
+            recipes.setdefault(_recipe_key(run), []).append(run)
     known = [members for recipe in recipes.values() for members in _of_one_data(recipe)]
     chosen = [{id(run) for run in members} for members in known] or [set()]
     return [[run for run in runs if run.imported or id(run) in members] for members in chosen]
 
 
+def _recipe_key(run: Run) -> Hashable:
+    """Equal for equal recipes, whether or not a version knows more settings than another."""
+    step = run.last["recipe"]
+    return tuple(sorted(run.experiment["differs"]["recipe"].items())), step and step["precision"]
+
+
 def _of_one_data(runs: list[Run]) -> list[list[Run]]:
-    """Runs of one scenario, setting and order must be on the same data. Those of another scenario read other images
-    of the dataset, or the same ones in other steps, so that their data need not be the same."""
-    if not any(data_names(runs).values()):
-        return [runs]
-    sets: dict[str | None, list[Run]] = {}
+    """Runs that answer the same question must have read the same images and labels; those of other scenarios read
+    others, and must come from the same dataset."""
+    datasets: dict[Hashable, str] = {}
     for run in runs:
-        sets.setdefault(run.record["data"], []).append(run)
+        read, dataset = (question(run), run.record["data"]), run.record["dataset_content"] or ""
+        datasets[read] = min(datasets.get(read, dataset), dataset)  # images that no step reads may have changed
+    sets: dict[str, list[Run]] = {}
+    for run in runs:
+        sets.setdefault(datasets[question(run), run.record["data"]], []).append(run)
     return list(sets.values())
 
 

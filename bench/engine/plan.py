@@ -16,9 +16,9 @@ from issbench.bench.engine import distributed, planned
 from issbench.bench.engine.assemble import channels_per_step
 from issbench.bench.engine.backbones import weights_identity
 from issbench.bench.engine.environment import has_bf16
-from issbench.bench.engine.fingerprint import class_fingerprint, fingerprint
 from issbench.bench.engine.order import BatchOrder
 from issbench.bench.experiment import Experiment
+from issbench.bench.fingerprint import class_fingerprint, fingerprint
 from issbench.bench.identity import hash_of, what_differs
 from issbench.bench.metrics import Metric, counters, metrics_for
 from issbench.bench.recipe import Recipe

@@ -44,6 +44,7 @@ def run_record(plan: Plan, steps: list[StepRecord]) -> Record:
         "source": None,
         "experiment": experiment.describe(),  # type: ignore[typeddict-item]
         "data": plan.data.identity(plan.scenario, experiment.protocol),
+        "dataset_content": plan.data.content,
         "method": method_facts(plan),
         "protocol": experiment.protocol.summary(),
         "class_names": channel_names(plan.scenario, plan.dataset),
