@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
+from commands import bench
 from small_folder import RECIPE, small_folder
-from typer.testing import CliRunner
 
-from issbench.bench.commands.app import app
 from issbench.bench.commands.support.paper import ablation, paper_table, table_name, table_numbers
-from issbench.bench.engine.engine import make_plans, run
-from issbench.bench.engine.plan import Plan
-from issbench.bench.engine.progress import Reporter
-from issbench.bench.engine.store import Store
+from issbench.bench.engine.plan import Plan, make_plans
 from issbench.bench.engine.training import StepTrainer
 from issbench.bench.experiment import Experiment
-from issbench.bench.sweep import Axis, Count, Sweep, count, grid, union
-from issbench.errors import RunError, UsageError
+from issbench.bench.sweep import Axis, Sweep, grid, union
+from issbench.errors import UsageError
 from issbench.results.published import TABLES, published
 
 SETTINGS = [word for key, value in RECIPE.items() for word in ("--set", f"{key}={value}")]
 
 
 def plans(sweep: Sweep) -> list[Plan]:
-    return make_plans(sweep.experiments(), torch.device("cpu"), Reporter())
-
-
-def refused(message: str, *arguments: object) -> None:
-    """The command ends with a mistake of the user that says this."""
-    error = CliRunner().invoke(app, ["sweep", *map(str, arguments)]).exception
-    assert getattr(error, "exit_code", None) == 2, error
-    assert message in str(error)
+    return make_plans(sweep.experiments(), torch.device("cpu"))
 
 
 # What is run
@@ -62,7 +50,7 @@ def test_the_cross_product_has_each_experiment_once_and_whole_tables_first() -> 
 def test_grids_of_one_method_are_combined() -> None:
     axes = (grid("gsc:lambda1=1,0.5,1"), grid("gsc:lambda2=1,0.1"))
     specs = Sweep(methods=("gsc:sg=off", "plop"), scenarios=("shapes_4-1",), axes=axes).specs()
-    wanted = [f"gsc:sg=off,lambda1={a},lambda2={b}" for a, b in product(("1", "0.5"), ("1", "0.1"))]
+    wanted = [f"gsc:lambda1={a},lambda2={b},sg=off" for a, b in product(("1", "0.5"), ("1", "0.1"))]
     assert specs == (*wanted, "plop")
     combination = Sweep(methods=("mib+sg+pr",), scenarios=("shapes_4-1",), axes=(grid("mib+pr+sg:pr=off"),))
     assert combination.specs() == ("mib+pr+sg:pr=off",)
@@ -124,27 +112,6 @@ def test_what_the_tables_of_the_paper_run() -> None:
     assert table_numbers("vi, I") == ("VI", "I")
 
 
-# Counts
-
-
-def test_shared_and_finished_steps_are_counted_once(tmp_path: Path) -> None:
-    sweep = Sweep(methods=("ft", "plop", "gsc:sg=on", "gsc"), scenarios=("shapes_4-2",))
-    asked, store = plans(sweep), Store(tmp_path, look=True)
-    # gsc:sg=on is gsc: the first step is trained once instead of four times, their two others once instead of twice
-    images = {
-        step.key: len(step.data.train.ids) // 16 * 16 * (5 if step.index else 15)
-        for plan in asked
-        for step in plan.steps
-    }
-    expected = Count(runs=4, done=0, steps=12, different=7, stored=0, images=sum(images.values()))
-    assert count(asked, store) == expected
-    assert (count(asked, store).shared, count(asked, store).to_train) == (5, 7)
-    for step in asked[0].steps[:2]:
-        (tmp_path / "steps" / step.key).mkdir(parents=True)
-        del images[step.key]
-    assert count(asked, store) == replace(expected, stored=2, images=sum(images.values()))
-
-
 # The command
 
 
@@ -157,29 +124,21 @@ def folder(tmp_path: Path) -> list[object]:
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str | None]]:
-    """The steps trained so far. One of a method in `BROKEN` fails."""
+    """The steps trained so far."""
     steps: list[tuple[int, str | None]] = []
     train = StepTrainer.run
 
-    def remember(self: StepTrainer, *args: float) -> None:
+    def remember(self: StepTrainer, every: float) -> None:
         steps.append((self.step.index, self.step.method))
-        if (self.step.method, self.step.seed) in BROKEN:
-            raise BROKEN[self.step.method, self.step.seed]
-        train(self, *args)
+        train(self, every)
 
     monkeypatch.setattr(StepTrainer, "run", remember)
-    BROKEN.clear()
     return steps
-
-
-BROKEN: dict[tuple[str | None, int], Exception] = {}
 
 
 def test_sweep_tells_trains_and_resumes(tmp_path, folder, trained) -> None:
     def told(*more: str) -> list[str]:
-        done = CliRunner().invoke(app, ["sweep", "--methods", "ft,mib", *more, *map(str, folder)])
-        assert done.exit_code == 0, done.output
-        return done.stdout.splitlines()
+        return bench("sweep", "--methods", "ft,mib", *more, *folder).splitlines()
 
     lines = told("--grid", "mib:distillation=1,5", "--dry-run")
     assert lines[-2:] == [
@@ -196,56 +155,38 @@ def test_sweep_tells_trains_and_resumes(tmp_path, folder, trained) -> None:
         in lines
     )
     assert trained == [(0, None), (1, "ft"), (1, "mib"), (1, "mib")]
-    assert any("MiB (distillation=5)" in line for line in lines)
+    assert any("MiB (distillation=5.0)" in line for line in lines)
     lines = told("--grid", "mib:distillation=1,5")
-    assert "runs          3  3 done, 0 to do" in lines and len(trained) == 4
+    assert "runs          3  all done" in lines and len(trained) == 4
+    assert any("MiB (distillation=5.0)" in line for line in lines)
     next((tmp_path / "out" / "runs").glob("*-ft-*/run.json")).write_text("{")
+    assert "runs          3  2 done, 1 to do" in told("--grid", "mib:distillation=1,5", "--dry-run")
     assert "runs          3  2 done, 1 to do" in told("--grid", "mib:distillation=1,5")
-    assert "runs          3  3 done, 0 to do" in told("--grid", "mib:distillation=1,5") and len(trained) == 4
+    assert "runs          3  all done" in told("--grid", "mib:distillation=1,5") and len(trained) == 4
 
 
-def test_a_run_that_fails_does_not_stop_the_others(tmp_path, folder, trained) -> None:
-    BROKEN.update({("mib", 0): RunError("the loss became nan"), (None, 1): KeyError("lost")})
-    command = ["sweep", "--methods", "mib,ft", "--seeds", "0,1", *map(str, folder)]
-    failed = CliRunner().invoke(app, command)
-    assert failed.exception.exit_code == 1
-    first, *others = str(failed.exception).splitlines()
-    assert first.startswith("3 of 4 runs failed")
-    assert others == [
-        "  mib folder_2-1 overlapped natural seed 0: the loss became nan",
-        "  mib folder_2-1 overlapped natural seed 1: KeyError: 'lost'",
-        "  ft folder_2-1 overlapped natural seed 1: it needs step 0, which failed for another run: 'lost'",
-    ]
-    assert trained == [(0, None), (1, "mib"), (1, "ft"), (0, None)]  # the broken first step is not tried twice
-    assert "FT" in failed.stdout and "MiB" not in failed.stdout
-    logs = {
-        path.parent.name.split("-")[3]: path.read_text() for path in (tmp_path / "out").glob("runs/*seed1*/log.txt")
-    }
-    assert "Traceback" in logs["mib"] and "failed: it needs step 0" in logs["ft"]
-    BROKEN.clear()
-    trained.clear()
-    again = CliRunner().invoke(app, command)
-    assert again.exit_code == 0 and "1 done, 3 to do" in again.stdout
-    assert trained == [(1, "mib"), (0, None), (1, "mib"), (1, "ft")]
+def test_what_two_specs_share_is_trained_once(folder, trained) -> None:
+    """gsc:sg=on is gsc."""
+    said = bench("sweep", "--methods", "ft,gsc:sg=on,gsc", *folder, "--dry-run")
+    assert "runs          2  0 done, 2 to do" in said
+    assert "steps         4  1 shared with other runs, so 3 different; 0 in the store, 3 to train" in said
 
 
-def test_run_still_ends_with_the_first_failure(tmp_path, trained) -> None:
-    BROKEN[("mib", 0)] = RunError("the loss became nan")
-    data = small_folder(tmp_path / "data")
-    asked = [Experiment(name, "folder_2-1", data=data, recipe=RECIPE) for name in ("mib", "ft")]
-    with pytest.raises(RunError, match="became nan"):
-        run(asked, out=tmp_path / "out", workers=0)
-    assert trained == [(0, None), (1, "mib")]
+def test_run_is_a_sweep_of_one_scenario(tmp_path, folder, trained) -> None:
+    bench("run", "--methods", "ft,mib", *["--scenario" if word == "--scenarios" else word for word in folder])
+    assert trained == [(0, None), (1, "ft"), (1, "mib")]
+    assert "runs          2  all done" in bench("sweep", "--methods", "mib,ft", *folder)
 
 
-def test_a_table_of_the_paper_on_another_scenario() -> None:
-    done = CliRunner().invoke(app, ["sweep", "--table", "VI", "--scenarios", "shapes_4-2", "--dry-run"])
-    assert "the orders A, B, C, D, E are of other classes" in done.stdout
-    assert "runs         25  0 done, 25 to do" in done.stdout
-    assert "steps        75  20 shared" in done.stdout  # a first step for each order, not for each method
+def test_a_table_of_the_paper_on_another_scenario(tmp_path) -> None:
+    out = ["--out", tmp_path / "out", "--dry-run"]
+    said = bench("sweep", "--table", "VI", "--scenarios", "shapes_4-2", *out)
+    assert "the orders A, B, C, D, E are of other classes" in said
+    assert "runs         25  0 done, 25 to do" in said
+    assert "steps        75  20 shared" in said  # a first step for each order, not for each method
     for table, runs in {"I": 22, "V": 12, "VII": 10, "VIII": 4}.items():
-        done = CliRunner().invoke(app, ["sweep", "--table", table, "--scenarios", "shapes_4-4", "--dry-run"])
-        assert f"runs {runs:>10}  0 done" in done.stdout
+        said = bench("sweep", "--table", table, "--scenarios", "shapes_4-4", *out)
+        assert f"runs {runs:>10}  0 done" in said
     few = [
         "--methods",
         "ft,plop",
@@ -256,8 +197,8 @@ def test_a_table_of_the_paper_on_another_scenario() -> None:
         "--seeds",
         "0,1",
     ]
-    done = CliRunner().invoke(app, ["sweep", "--table", "I", "--scenarios", "shapes_4-4", *few, "--dry-run"])
-    assert f"runs {8:>10}  0 done" in done.stdout
+    said = bench("sweep", "--table", "I", "--scenarios", "shapes_4-4", *few, *out)
+    assert f"runs {8:>10}  0 done" in said
 
 
 @pytest.mark.parametrize(
@@ -283,5 +224,5 @@ def test_a_table_of_the_paper_on_another_scenario() -> None:
     ],
 )
 def test_a_mistake_stops_everything_before_training(arguments, message, tmp_path, trained) -> None:
-    refused(message, *arguments, "--out", tmp_path / "out")
+    assert message in bench("sweep", *arguments, "--out", tmp_path / "out", code=2)
     assert trained == []
