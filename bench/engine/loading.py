@@ -95,10 +95,10 @@ class Loader:
             traceback.clear_frames(error.__traceback__)
             raise DataError(message) from None
 
-    def _read(self, samples: Samples, rows: Iterable[list[Any]]) -> DataLoader[Any]:
+    def _read(self, samples: Samples, rows: Iterable[Sequence[Any]]) -> DataLoader[Any]:
         return DataLoader(
             samples,
-            batch_sampler=rows,  # type: ignore[arg-type]  # torch asks for a Sampler, and takes any iterable
+            batch_sampler=rows,
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_quiet_worker,

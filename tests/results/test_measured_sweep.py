@@ -217,7 +217,9 @@ def test_a_table_says_what_the_records_say(stores: dict[str, Path], number: str,
 def test_what_is_missing_is_told(stores: dict[str, Path], tmp_path: Path) -> None:
     """A step that failed, and an order that was not run."""
     text = bench("table", "--out", stores["II"])
-    note = "mib, voc_15-5, disjoint, seed 0: unfinished, 1 of 2 steps done; it failed: the loss became nan; left out."
+    note = (
+        "mib, voc_15-5, disjoint, seed 0: unfinished, 1 of 2 steps done; it failed: the loss became nan; left out."
+    )
     assert note in text
     row = next(line.split() for line in text.splitlines() if line.startswith("MiB"))
     assert row[1:4] == [MISSING] * 3 and MISSING not in row[4:]
