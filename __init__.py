@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from issbench.bench.engine.run import RunsFailed, run, sweep
     from issbench.bench.experiment import Experiment
-    from issbench.results.runs import load_results
+    from issbench.results.frame import load_results
 
 _HOMES = {
     "Experiment": "issbench.bench.experiment",
     "RunsFailed": "issbench.bench.engine.run",
-    "load_results": "issbench.results.runs",
+    "load_results": "issbench.results.frame",
     "run": "issbench.bench.engine.run",
     "sweep": "issbench.bench.engine.run",
 }

@@ -8,7 +8,7 @@ import json
 import os
 import tomllib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +90,9 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as a compressed `.npz`, whole or not at all."""
+    save: Callable[..., None] = np.savez_compressed  # its stub takes an array for the option allow_pickle
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        save(file, **arrays)
 
 
 class replacing:

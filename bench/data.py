@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from issbench.bench.experiment import Experiment
 from issbench.bench.identity import hash_of
@@ -47,6 +48,12 @@ class Data:
 
     def _identity(self, view: View) -> str:
         return hash_of([content_of(view.ids, (self.train, self.test)), view.table.tolist()])
+
+    @cached_property
+    def content(self) -> str:
+        """The identity of all images and labels of the dataset (16 hex digits), whether a step reads them or
+        not."""
+        return hash_of([[split.ids, split.images, split.labels] for split in (self.train, self.test)], 16)
 
     def identity(self, scenario: Scenario, protocol: Protocol) -> str:
         """The identity of all images and labels that the steps of a scenario read (16 hex digits)."""

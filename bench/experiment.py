@@ -94,7 +94,8 @@ class Experiment:
     def describe(self) -> dict[str, Any]:
         """The experiment as plain values, for records."""
         lists = {"classes": list(self.classes), "metrics": list(self.metrics)}
-        return dataclasses.asdict(self) | lists | {"dataset": self.dataset}
+        differs = {"protocol": what_differs(self.protocol), "recipe": what_differs(self.recipe)}
+        return dataclasses.asdict(self) | lists | {"dataset": self.dataset, "differs": differs}
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def class_means(features: Tensor, classes: Tensor, num_classes: int) -> tuple[Te
 
 
 def class_counts(classes: Tensor, num_classes: int) -> Tensor:
-    """How many pixels each class has, float32 [C]; 255 is none."""
+    """How many pixels each class has, float32 [C]; 255 is not a class."""
     index = classes.flatten().clamp(max=num_classes)
     counts = torch.zeros(num_classes + 1, device=classes.device)
     return counts.index_add(0, index, torch.ones_like(index, dtype=counts.dtype))[:-1]

@@ -12,21 +12,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from issbench.results.record import Environment
 from issbench.results.runs import Run
 
-_QUESTION = ("scenario", "setting", "order", "classes", "protocol", "dataset")
-_MOST_TOLD = 4
+_MOST_FACTS = 4
 
 
-def question(run: Run, *varies: str) -> str:
+def question(run: Run, *varies: str) -> Hashable:
     """Equal for runs that answer the same question: all but method, recipe, data and seed, and what a table's rows
     or columns tell apart (`varies`, such as "order")."""
-    facts: dict[str, Any] = {**run.experiment, "order": run.order}
-    return json.dumps([facts[name] for name in _QUESTION if name not in varies], sort_keys=True)
+    experiment = run.experiment
+    facts = {"scenario": run.scenario, "setting": run.setting, "order": run.order}
+    rest = tuple(experiment["classes"]), tuple(sorted(experiment["differs"]["protocol"].items()))
+    return *(fact for name, fact in facts.items() if name not in varies), experiment["dataset"], rest
 
 
 def recipe_of(run: Run) -> dict[str, Any] | None:
@@ -39,33 +40,38 @@ def comparable_sets(runs: Iterable[Run], *varies: str) -> list[list[Run]]:
     """The runs in sets that may stand together, in the order given. An imported run is in several where runs of its
     question have several recipes."""
     runs = list(runs)
-    questions: dict[str, list[Run]] = {}
+    questions: dict[Hashable, list[Run]] = {}
     for run in runs:
         questions.setdefault(question(run, *varies), []).append(run)
     return [members for asked in questions.values() for members in _of_one_recipe_and_data(asked)]
 
 
 def _of_one_recipe_and_data(runs: list[Run]) -> list[list[Run]]:
-    recipes: dict[str, list[Run]] = {}
+    recipes: dict[Hashable, list[Run]] = {}
     for run in runs:
         if not run.imported:
-            recipes.setdefault(json.dumps(recipe_of(run), sort_keys=True), []).append(run)
+            recipes.setdefault(_recipe_key(run), []).append(run)
     known = [members for recipe in recipes.values() for members in _of_one_data(recipe)]
     chosen = [{id(run) for run in members} for members in known] or [set()]
     return [[run for run in runs if run.imported or id(run) in members] for members in chosen]
 
 
+def _recipe_key(run: Run) -> Hashable:
+    """Equal for equal recipes, whether or not a version knows more settings than another."""
+    step = run.last["recipe"]
+    return tuple(sorted(run.experiment["differs"]["recipe"].items())), step and step["precision"]
+
+
 def _of_one_data(runs: list[Run]) -> list[list[Run]]:
-    """Runs of one scenario, setting and order must be on the same data. Those of another scenario read other images
-    of the dataset, so that their data need not be the same."""
-    places: dict[str, set[str | None]] = {}
+    """Runs that answer the same question must have read the same images and labels; those of other scenarios read
+    others, and must come from the same dataset."""
+    datasets: dict[Hashable, str] = {}
     for run in runs:
-        places.setdefault(question(run), set()).add(run.record["data"])
-    if all(len(found) == 1 for found in places.values()):
-        return [runs]
-    sets: dict[str | None, list[Run]] = {}
+        read, dataset = (question(run), run.record["data"]), run.record["dataset_content"] or ""
+        datasets[read] = min(datasets.get(read, dataset), dataset)  # images that no step reads may have changed
+    sets: dict[str, list[Run]] = {}
     for run in runs:
-        sets.setdefault(run.record["data"], []).append(run)
+        sets.setdefault(datasets[question(run), run.record["data"]], []).append(run)
     return list(sets.values())
 
 
@@ -84,8 +90,8 @@ def told_apart(titles: Sequence[str], sets: Sequence[Sequence[Run]]) -> list[str
 def _difference(run: Run, others: Sequence[Run]) -> str:
     mine, facts = _facts(run), [_facts(other) for other in others]
     differ = [name for name in mine if len({json.dumps(other.get(name)) for other in facts}) > 1]
-    told = [f"data {data_name(run)}" if name == "data" else f"{name}={mine[name]}" for name in differ]
-    return ", ".join(told[:_MOST_TOLD])
+    shown = [f"data {_short(run)}" if name == "data" else f"{name}={mine[name]}" for name in differ]
+    return ", ".join(shown[:_MOST_FACTS])
 
 
 def _facts(run: Run) -> dict[str, Any]:
@@ -94,10 +100,19 @@ def _facts(run: Run) -> dict[str, Any]:
     return {"data": run.record["data"], **run.experiment["protocol"], **recipe, "classes": classes}
 
 
-def data_name(run: Run) -> str:
-    """The identity of a run's data, short enough to read: its first 8 digits."""
-    data = run.record["data"]
-    return data[:8] if data else "unknown"
+def data_names(runs: Iterable[Run]) -> dict[str, str]:
+    """For each run by its name what tells its data from those of the others, such as `data 3f2a91c4`; empty where
+    all runs that answer the same question are on the same data."""
+    runs = [run for run in runs if not run.imported]
+    found: dict[Hashable, set[str | None]] = {}
+    for run in runs:
+        found.setdefault(question(run), set()).add(run.record["data"])
+    return {run.name: f"data {_short(run)}" * (len(found[question(run)]) > 1) for run in runs}
+
+
+def _short(run: Run) -> str:
+    """The identity of a run's data, short enough to read."""
+    return (run.record["data"] or "unknown")[:8]
 
 
 def not_made_alike(runs: Iterable[Run]) -> str:

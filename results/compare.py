@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
@@ -78,7 +78,7 @@ def match(runs: Sequence[Run], methods: Sequence[str]) -> tuple[list[MatchedRuns
             hint = did_you_mean(method, there, f"it has {', '.join(there) or 'none'}", cutoff=0.6)
             raise RecordError(f"no run of {method} in the run store; {hint}")
     asked = [run for run in runs if run.spec in methods]
-    places: dict[tuple[str, int], list[Run]] = {}
+    places: dict[tuple[Hashable, int], list[Run]] = {}
     for run in asked:
         if run.complete:
             places.setdefault((question(run), run.seed), []).append(run)
@@ -120,20 +120,20 @@ def _pairs(cells: list[MatchedRuns], methods: list[str], group: str, notes: list
         try:
             found = paired_interval(cell.runs[0], cell.runs[1], group)
             intervals.append(found)
-            told = [f"{found.low:+.2f} to {found.high:+.2f}", _verdict(found, a, b)]
+            interval_cells = [f"{found.low:+.2f} to {found.high:+.2f}", _verdict(found, a, b)]
         except RecordError as error:
             errors.append(str(error))
-            told = [MISSING, MISSING]
+            interval_cells = [MISSING, MISSING]
         which = [cell.runs[0].name[-8:]] if repeated else []
-        rows.append([*cell.facts, *which, f"{one:.2f}", f"{other:.2f}", f"{one - other:+.2f}", *told])
+        rows.append([*cell.facts, *which, f"{one:.2f}", f"{other:.2f}", f"{one - other:+.2f}", *interval_cells])
     header = ["scenario", "setting", "order", "seed", *(["run"] if repeated else []), a, b]
     header += ["difference", "95% interval", "better"]
     if errors:
         notes.append(f"No interval for {len(errors)} of {len(cells)} cells, such as: {errors[0]}.")
-    said = [_over_images(intervals, a, b)] if intervals else []
+    claims = [_over_images(intervals, a, b)] if intervals else []
     if not repeated:
-        said += [_over_cells(scores, a, b), *_over_seeds(cells, scores), *_dependence(cells)]
-    return text_table(f"{a} − {b}: mIoU (%) of {group} after the last step", header, rows, [*said, *notes])
+        claims += [_over_cells(scores, a, b), *_over_seeds(cells, scores), *_dependence(cells)]
+    return text_table(f"{a} − {b}: mIoU (%) of {group} after the last step", header, rows, [*claims, *notes])
 
 
 def _verdict(found: Interval, a: str, b: str) -> str:
@@ -199,5 +199,5 @@ def _ranks(cells: list[MatchedRuns], methods: list[str], group: str, notes: list
         for name, rank in zip(found.methods, found.ranks, strict=True)
     ]
     title = f"Mean ranks by mIoU (%) of {group} after the last step, {len(cells)} cells"
-    said = [found.sentence(), *_dependence(cells), *notes]
-    return text_table(title, ["method", "mean rank", "mean mIoU"], rows, said)
+    claims = [found.sentence(), *_dependence(cells), *notes]
+    return text_table(title, ["method", "mean rank", "mean mIoU"], rows, claims)

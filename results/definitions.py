@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil
-from statistics import mean
+from functools import cache
+from math import ceil, fsum
 from typing import TYPE_CHECKING, Any
 
 from issbench.errors import did_you_mean
@@ -58,6 +58,7 @@ class Definition:
     average: bool = False
 
 
+@cache
 def scenario_head(dataset: str, name: str, steps: int | None = None) -> str:
     """`15-1 (6 steps)`; the paper's scenarios need no number of steps."""
     split = name.removeprefix(f"{dataset}_")
@@ -109,7 +110,7 @@ def forgetting_values(run: Run) -> Values:
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return mean(known) if known else None
+    return fsum(known) / len(known) if known else None
 
 
 def ablation_row(run: Run) -> RowName | None:

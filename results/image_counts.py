@@ -45,8 +45,8 @@ def load_image_counts(run: Run) -> ImageCounts:
         raise RecordError(f"{path}, the counts of single images, is missing: {_AGAIN}") from None
     except _DAMAGED as error:
         raise RecordError(f"{path} cannot be read ({error}); remove it: {_AGAIN}") from None
-    told: Mapping[str, object] = run.last["counts"] or {}
-    if counts.sum(axis=0).tolist() != [told.get(name) for name in COUNTS]:
+    recorded: Mapping[str, object] = run.last["counts"] or {}
+    if counts.sum(axis=0).tolist() != [recorded.get(name) for name in COUNTS]:
         raise RecordError(f"{path} does not add up to the counts in the record of {run.name}; remove it: {_AGAIN}")
     return ImageCounts(evaluation["name"], counts)
 

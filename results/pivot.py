@@ -171,10 +171,15 @@ def over_seeds(numbers: pd.DataFrame) -> pd.DataFrame:
         cells.loc[place, "footnote"] = _contradiction(groups.get_group((row, head)))
     cells.loc[lacking | contradicting, ["value", "std"]] = float("nan")
     cells.loc[lacking | contradicting, "count"] = 0
-    begun = numbers.loc[~numbers["complete"], _CELL].drop_duplicates()
-    empty = begun.merge(cells[_CELL], how="left", indicator=True).query("_merge == 'left_only'")[_CELL]
-    empty = empty.assign(value=float("nan"), std=float("nan"), count=0, footnote="")
-    return pd.concat([cells[_COLUMNS], empty], ignore_index=True) if len(empty) else cells[_COLUMNS]
+    return _with_begun(cells[_COLUMNS], numbers.loc[~numbers["complete"], _CELL])
+
+
+def _with_begun(cells: pd.DataFrame, begun: pd.DataFrame) -> pd.DataFrame:
+    """With empty cells of unfinished runs where no other run has a number."""
+    known = set(zip(cells["row"], cells["head"], strict=True))
+    missing = [cell for cell in dict.fromkeys(begun.itertuples(index=False, name=None)) if cell not in known]
+    empty = [(*cell, float("nan"), float("nan"), 0, "") for cell in missing]
+    return pd.concat([cells, pd.DataFrame(empty, columns=_COLUMNS)], ignore_index=True) if empty else cells
 
 
 def _contradiction(cell: pd.DataFrame) -> str:

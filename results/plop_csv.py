@@ -59,12 +59,12 @@ def _plop_scores(cells: list[str], channels: int, total: int, place: str) -> lis
             f"{place}: {learned} classes have been learned, where the scenario has {channels}; is --scenario right?"
         )
     shares = [None if cell == "X" else _share(cell, place) for cell in classes[:learned]]
-    told, known = _share(mean, place), [share for share in shares if share is not None]
+    printed, known = _share(mean, place), [share for share in shares if share is not None]
     # PLOP's --ignore_test_bg leaves the background out of the mean, not out of the columns.
     means = [math.fsum(part) / len(part) for part in (known, known[1:]) if part]
-    if not any(math.isclose(told, mean, abs_tol=_TOLERANCE) for mean in means):
+    if not any(math.isclose(printed, mean, abs_tol=_TOLERANCE) for mean in means):
         raise RecordError(
-            f"{place}: its last value, {told:.4f}, is not the mean of its classes; the file is damaged"
+            f"{place}: its last value, {printed:.4f}, is not the mean of its classes; the file is damaged"
         )
     return [None if share is None else 100 * share for share in shares]
 

@@ -44,6 +44,9 @@ class Experiment(TypedDict):
     dataset: str
     metrics: list[str]
     """The metrics asked for besides the standard ones."""
+    differs: dict[str, dict[str, Any]]
+    """Of `protocol` and `recipe` what differs from the defaults: equal for equal settings, also where one version
+    knows more of them than another."""
 
 
 class MethodFacts(TypedDict):
@@ -164,6 +167,8 @@ class Record(TypedDict):
     experiment: Experiment
     data: str | None
     """The identity of all images and labels that the run's scenario reads; None in imported runs."""
+    dataset_content: str | None
+    """The identity of the whole dataset, by which runs of different scenarios are on the same data."""
     method: MethodFacts
     protocol: str
     """The evaluation protocol in words."""

@@ -117,7 +117,7 @@ class Run:
 
 
 def _failure(outcome: Path) -> str:
-    """Why a run failed, from the file in which the engine tells; empty where it did not, or has not told."""
+    """The reason in the file that the engine writes; empty where the run did not fail, or there is no such file."""
     try:
         found = read_json(outcome)
         return str(found["reason"]) if found["state"] == "failed" else ""

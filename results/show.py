@@ -62,9 +62,9 @@ def _environment(environments: Sequence[Environment]) -> list[tuple[str, str]]:
         for name, text in environment_facts(environment):
             found.setdefault(name, {})[text] = None
     versions = environments[-1]["versions"]
-    told = {name: " and ".join(texts) for name, texts in found.items()}
-    rest = [(name, text) for name, text in told.items() if name not in versions]
-    return [("versions", ", ".join(f"{name} {told[name]}" for name in versions)), *rest]
+    texts_of = {name: " and ".join(texts) for name, texts in found.items()}
+    rest = [(name, text) for name, text in texts_of.items() if name not in versions]
+    return [("versions", ", ".join(f"{name} {texts_of[name]}" for name in versions)), *rest]
 
 
 def step_table(run: Run) -> Table:

@@ -122,5 +122,5 @@ def without_common_heads(heads: Sequence[Head]) -> list[Head]:
     """Heads of equal depth without the levels on which all columns agree; the innermost is kept if nothing else
     is."""
     depth = len(heads[0]) if heads else 0
-    told = [level for level in range(depth) if len({head[level] for head in heads}) > 1] or [depth - 1]
-    return [tuple(head[level] for level in told) for head in heads]
+    differing = [level for level in range(depth) if len({head[level] for head in heads}) > 1] or [depth - 1]
+    return [tuple(head[level] for level in differing) for head in heads]

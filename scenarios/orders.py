@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from issbench.scenarios.datasets import dataset_class
@@ -25,17 +26,18 @@ def canonical_order(order: str, dataset: str, setting: str, classes: tuple[str, 
     return ",".join(filter(None, numbers))
 
 
-def resolve_order(order: str, dataset: str, natural: tuple[int, ...], names: dict[str, int]) -> tuple[int, ...]:
+def resolve_order(
+    order: str, named: Mapping[str, tuple[int, ...]], natural: tuple[int, ...], names: dict[str, int]
+) -> tuple[int, ...]:
     """The items of `natural` in learning order.
 
-    `order` is `natural`, a name that the dataset knows (`A` … `E`, for all classes of VOC), `random:SEED`, a
-    literal list of numbers or names separated by commas or spaces, or the path of a file that holds such a list.
-    A leading 0 (the background) may be written and is skipped where 0 is not an item. Raises ScenarioError when
-    the list is not a permutation of `natural`.
+    `order` is `natural`, a name in `named` (`A` … `E`, for all classes of VOC), `random:SEED`, a literal list of
+    numbers or names separated by commas or spaces, or the path of a file that holds such a list. A leading 0 (the
+    background) may be written and is skipped where 0 is not an item. Raises ScenarioError when the list is not a
+    permutation of `natural`.
     """
     if order == NATURAL:
         return natural
-    named = dataset_class(dataset).orders
     if order in named:
         return _check(named[order], natural, order)
     if order.startswith("random:"):

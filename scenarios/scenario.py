@@ -89,7 +89,7 @@ def make_scenario(
         if len(set(classes)) != len(classes):
             raise ScenarioError(f"--classes {','.join(classes)} names a class twice")
     natural = tuple(names[c] for c in classes) if classes else tuple(names.values())
-    learned = resolve_order(order, dataset.name, natural, names)
+    learned = resolve_order(order, dataset.orders, natural, names)
     return Scenario(name, dataset.name, checked, _split(name, learned, base, increment))
 
 

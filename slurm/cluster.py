@@ -80,9 +80,9 @@ class Cluster(Launcher):
         jobs = {job for _, run in entries for job in (run.job, run.first_job) if job}
         waiting = queue(jobs)
         gone = jobs - waiting.keys()
-        told = ended(gone)
+        endings = ended(gone)
         return {job: _queued_state(queued) for job, queued in waiting.items()} | {
-            job: _ended_state(told.get(job)) for job in gone
+            job: _ended_state(endings.get(job)) for job in gone
         }
 
     def cancel(self, out: Path, chosen: Sequence[Entry], others: Sequence[Entry]) -> Cancelled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -25,7 +26,7 @@ _HINTS_WAITING = {
 _HINTS_ENDED = {
     "OUT_OF_MEMORY": "ask for more with --mem, or more --gpus",
     "TIMEOUT": "it was not requeued",
-    "NODE_FAIL": "its node failed, and it was not requeued",
+    "NODE_FAIL": "it was not requeued",
     "COMPLETED": "but the run is not complete",
 }
 
@@ -108,13 +109,22 @@ def ended(jobs: Iterable[str]) -> dict[str, EndedJob]:
         )
     except RunError:
         return {}
-    rows = (line.split("|") for line in lines)
-    found = [_ended(*row) for row in rows if len(row) == 3 and row[0] in wanted]
-    return {job.job: job for job in found}
+    rows = [line.split("|") for line in lines]
+    jobs_of = {row[0]: wanted & _tasks(row[0]) for row in rows if len(row) == 3}
+    return {job: _ended(job, *row[1:]) for row in rows for job in jobs_of.get(row[0], ())}
 
 
 def _arrays(jobs: Iterable[str]) -> str:
     return ",".join(sorted({job.partition("_")[0] for job in jobs}))
+
+
+def _tasks(job: str) -> set[str]:
+    """The ids of the jobs that `sacct` names together: tasks of an array that never ran are `7_[0-3,5%4]`."""
+    array, bracket, spans = job.rstrip("]").partition("_[")
+    if not bracket:
+        return {job}
+    ends = (span.split("-") for span in spans.partition("%")[0].split(",") if span.replace("-", "").isdecimal())
+    return {f"{array}_{index}" for first, *last in ends for index in range(int(first), int([first, *last][-1]) + 1)}
 
 
 def _ended(job: str, state: str, code: str) -> EndedJob:
@@ -145,7 +155,8 @@ def ask_slurm(command: list[str], unknown: str = "") -> list[str]:
     RunError where the command is missing or fails.
     """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        environment = os.environ | {"SLURM_BITSTR_LEN": "0"}  # names of many tasks of an array are not cut off
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     except FileNotFoundError:
         raise RunError(
             f"this machine has no {command[0]}; run this on a login node of the cluster, or use --local"

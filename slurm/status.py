@@ -52,7 +52,7 @@ class RunStatus:
     log: Path | None = None
     """The log of a failed run: that of its job, if there is one."""
     explained: bool = True
-    """Whether `detail` has the reason that its job gave; else the end of the log may tell."""
+    """Whether `detail` has the reason that its job gave; if not, the end of the log may help."""
 
 
 def statuses(out: Path, sweep: str | None = None, runs: Iterable[str] | None = None) -> list[RunStatus]:
@@ -126,7 +126,7 @@ def _first_position(out: Path, run: SubmittedRun, trains: Mapping[str, str]) -> 
 
 
 def _state(out: Path, entry: Entry, jobs: Mapping[str, JobState]) -> tuple[State, str, bool]:
-    """The state of a run that is not done, why, and whether the run's own job says why: what its launcher knows of
+    """The state of a run that is not done, why, and whether its job gave that reason: what its launcher knows of
     its job while that waits or runs, then the outcome that it left, then how it ended in the launcher's words."""
     submission, run = entry
     if run.job is None:

@@ -65,13 +65,16 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def voc_aug_root(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """All 12,031 label maps of VOC-aug and its lists in VOC's layout, without images."""
+    """All 12,031 label maps of VOC-aug and its lists in VOC's layout; its images cannot be decoded."""
     packed = data_dir / "voc_aug_labels"
     if not packed.is_dir():
         pytest.skip(f"no labels of VOC-aug in {packed}")
     root = tmp_path_factory.mktemp("voc_aug")
     with tarfile.open(packed / "masks.tar") as tar:
         tar.extractall(root, filter="data")
+    (root / "JPEGImages").mkdir()
+    for mask in (root / "SegmentationClassAug").iterdir():
+        (root / "JPEGImages" / f"{mask.stem}.jpg").write_text(mask.stem)
     lists = root / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
     for name in ("train_aug.txt", "val.txt"):

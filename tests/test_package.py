@@ -59,7 +59,7 @@ class Installed:
     def run(self, *command: object) -> str:
         """What a command prints that is started in the project and finds it and the installed package."""
         done = subprocess.run(
-            [sys.executable, *map(str, command)], capture_output=True, text=True, check=False, timeout=300,
+            [sys.executable, *map(str, command)], capture_output=True, text=True, check=False, timeout=600,
             cwd=self.project, env=os.environ | {"PYTHONPATH": f"{self.site}{os.pathsep}{self.project}"},
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

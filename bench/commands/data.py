@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -67,7 +68,7 @@ def stats(
     from issbench.scenarios.stats import scenario_stats
 
     chosen = tuple(part.strip() for part in classes.split(",")) if classes else ()
-    with _bar("labels") as advance:
+    with _bar("files") as advance:
         lines = scenario_stats(scenario, root, setting, order, chosen, protocol, advance)
     for line in lines:
         typer.echo(line)
@@ -84,7 +85,7 @@ class _bar:
         self._progress = Progress(console=console, transient=True, disable=not console.is_terminal)
         self._task = self._progress.add_task(what, total=None)
 
-    def __enter__(self):
+    def __enter__(self) -> Callable[[int, int], None]:
         self._progress.start()
         return lambda done, total: self._progress.update(self._task, completed=done, total=total)
 

@@ -28,7 +28,7 @@ def import_results(
     out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),
 ) -> None:
     """Make a run of the results of another code base, and print its table."""
-    from issbench.bench.importing import Imported, imported_record, save_imported
+    from issbench.bench.commands.support.importing import Imported, imported_record, save_imported
     from issbench.results.plop_csv import read_plop
     from issbench.results.runs import RecordError, load_run
     from issbench.scenarios.protocol import get_protocol

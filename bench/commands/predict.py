@@ -78,7 +78,7 @@ def find_step(checkpoint: str, step: int | None, out: Path) -> tuple[Path, Run |
     wanted = run.last["step"] if step is None else step
     if wanted not in keys:
         raise RecordError(f"{run.name} has no step {wanted}; it has {', '.join(map(str, keys))}")
-    return run.store / "steps" / keys[wanted], run
+    return run.store / "steps" / str(keys[wanted]), run
 
 
 def _run_with(folder: Path) -> Run | None:

@@ -28,7 +28,7 @@ def retry(
     chosen = [name if name in known else find_run(out, name) for name in names or ()]
     retries = find_retries(out, chosen, failed)
     if not retries:
-        typer.echo("no run to submit again; `bench status` tells how they stand")
+        typer.echo("no run to submit again; `bench status` shows their states")
         return
     # import late: usage errors must not wait for torch
     from issbench.bench.engine.plan import Plan

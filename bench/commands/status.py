@@ -49,7 +49,7 @@ def status(
     if not console.is_terminal:
         console = Console(highlight=False, width=max(160, shutil.get_terminal_size().columns))
     if watch and not console.is_terminal:
-        raise UsageError("--watch needs a terminal; without it, `bench status` tells how things stand")
+        raise UsageError("--watch needs a terminal; without it, `bench status` shows how things are now")
     if not watch:
         console.print(*_view(_look(out, sweep), everything, failed, _SHOWN), sep="\n")
         return
@@ -137,12 +137,12 @@ def _detail(run: RunStatus) -> str:
     position = run.position
     if position is None:
         return run.detail or ("starting" if run.state == "running" else "")
-    place = f"{run.detail}: " if run.detail else f"step {position.step} of 0–{position.last_step}, "
+    where = f"{run.detail}: " if run.detail else f"step {position.step} of 0–{position.last_step}, "
     left = f", {timedelta(seconds=round(position.left))} to the end of the step" if position.left else ""
     silent = time.time() - position.updated
     sign = f"; last sign of life {timedelta(seconds=round(silent))} ago" if silent > _SILENT else ""
     return (
-        f"{place}epoch {position.epoch}/{position.epochs}, iteration {position.iteration}/{position.iterations}"
+        f"{where}epoch {position.epoch}/{position.epochs}, iteration {position.iteration}/{position.iterations}"
         f"{left}{sign}"
     )
 

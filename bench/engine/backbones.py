@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from issbench.errors import RunError, UsageError, did_you_mean
 from issbench.files import sha256_of
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 # Names that the suite's recipes and documents use; every other timm model with feature maps works, too.
 SUGGESTED = {
@@ -35,9 +35,10 @@ def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
     download = weights == "imagenet" and name != _OFFLINE
     if download and name == "tiny":
         raise UsageError("the backbone tiny has no ImageNet weights; use --weights none")
-    options = {"features_only": True, "output_stride": output_stride, **extra}
+    options: dict[str, Any] = {"features_only": True, "output_stride": output_stride, **extra}
     try:
-        count = len(timm.create_model(model, pretrained=False, **options).feature_info.channels())
+        info: Any = timm.create_model(model, pretrained=False, **options).feature_info
+        count = len(info.channels())
     except Exception as error:
         raise UsageError(
             f"backbone {name} gives no feature maps at output stride {output_stride} "
@@ -118,7 +119,7 @@ def _load_file(backbone: nn.Module, path: Path) -> None:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            state = load_file(path)
+            state: Any = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -130,7 +131,7 @@ def _load_file(backbone: nn.Module, path: Path) -> None:
     _load_matching(backbone, state.get("state_dict", state), str(path))
 
 
-def _load_matching(backbone: nn.Module, state: dict, source: str) -> None:
+def _load_matching(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
     """Load what the feature extractor has of a whole model; everything that it has must be there."""
     own = backbone.state_dict()
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]

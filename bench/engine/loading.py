@@ -81,7 +81,7 @@ class Loader:
 
     def _shares(self, samples: Samples, batches: Iterable[list[Any]], sizes: Iterable[int]) -> Iterator[Share]:
         """This process's shares of batches, which have `sizes`."""
-        rows = (own_share(batch) or batch[:1] for batch in batches)  # none cannot be read
+        rows = (list(own_share(batch)) or batch[:1] for batch in batches)  # none cannot be read
         try:
             for (images, labels), size in zip(self._read(samples, rows), sizes, strict=False):
                 if not own_share(range(size)):
@@ -98,7 +98,7 @@ class Loader:
     def _read(self, samples: Samples, rows: Iterable[list[Any]]) -> DataLoader[Any]:
         return DataLoader(
             samples,
-            batch_sampler=rows,  # type: ignore[arg-type]  # torch asks for a Sampler, and takes any iterable
+            batch_sampler=rows,
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_quiet_worker,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import log
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +33,18 @@ class Network(nn.Module):
     ):
         super().__init__()
         self.backbone = make_backbone(backbone, weights, output_stride)
-        self.encoder_channels, self.feature_channels = self.backbone.feature_info.channels()[-1], aspp_channels
+        info: Any = self.backbone.feature_info
+        self.encoder_channels, self.feature_channels = int(info.channels()[-1]), aspp_channels
         self.aspp = _make_aspp(self.encoder_channels, output_stride, aspp_channels)
         self.classifier = nn.ModuleList(nn.Conv2d(aspp_channels, count, 1) for count in channels_per_step)
         self._before_activation: dict[int, Tensor] = {}
-        for index, name in enumerate(self.backbone.feature_info.module_name()):
+        for index, name in enumerate(info.module_name()):
             self._watch_last_activation(index, name)
+
+    @property
+    def groups(self) -> list[nn.Conv2d]:
+        """The classifier of each step."""
+        return cast(list[nn.Conv2d], list(self.classifier))
 
     def forward(self, images: Tensor, stages: bool = False) -> Output:
         """The output for images; with `stages` also the four stages before their last activation."""
@@ -46,7 +52,7 @@ class Network(nn.Module):
         captured = tuple(self._before_activation.get(i, m) for i, m in enumerate(maps)) if stages else ()
         self._before_activation.clear()
         features = self.aspp(maps[-1])
-        logits = torch.cat([group(features) for group in self.classifier], dim=1)
+        logits = torch.cat([group(features) for group in self.groups], dim=1)
         return Output(logits, features, maps[-1], captured, (images.shape[2], images.shape[3]))
 
     def _watch_last_activation(self, index: int, stage: str) -> None:
@@ -90,7 +96,8 @@ def start_new_classes(network: Network, how: Literal["default", "background"]) -
     """
     if how == "default":
         return
-    first, new = network.classifier[0], network.classifier[-1]
+    first, new = network.groups[0], network.groups[-1]
+    assert first.bias is not None and new.bias is not None  # they are made with one
     with torch.no_grad():
         bias = first.bias[0] - log(new.out_channels + 1)
         new.weight.copy_(first.weight[:1].expand_as(new.weight))

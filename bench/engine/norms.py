@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as nnf
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from issbench.bench.engine.network import Network
@@ -24,10 +23,9 @@ def synchronise_norms(network: Network, device: torch.device) -> Network:
     if collectives.world_size() == 1:
         return network
     if device.type == "cuda":
-        from timm.layers import convert_sync_batchnorm
+        from timm.layers.norm_act import convert_sync_batchnorm
 
-        convert: Callable[[nn.Module], nn.Module] = convert_sync_batchnorm
-        return cast(Network, convert(network))
+        return cast(Network, convert_sync_batchnorm(network))
     for module in network.modules():
         if isinstance(module, _BatchNorm):
             module.forward = partial(_norm_of_all, module)  # type: ignore[method-assign]
@@ -45,7 +43,8 @@ def _norm_of_all(norm: _BatchNorm, maps: Tensor) -> Tensor:
         result = (values - mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None]
         result = result.to(maps.dtype)
         _update(norm, mean, (variance * count / (count - 1)).float())
-    return norm.act(norm.drop(result)) if hasattr(norm, "act") else result  # timm's have the activation in them
+    own: Any = norm  # timm's norms have the activation in them
+    return own.act(own.drop(result)) if hasattr(norm, "act") else result
 
 
 @torch.no_grad()

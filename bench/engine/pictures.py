@@ -168,7 +168,7 @@ class Relabelling:
         """
         plan = make_plan(experiment_of(record["experiment"], self.root), self.data, self.device)
         entry = next(each for each in record["steps"] if each["step"] == self.index)
-        student = load_predictor(store / "steps" / entry["key"], self.device)
+        student = load_predictor(store / "steps" / str(entry["key"]), self.device)
         teacher = load_predictor(store / "steps" / student.identity["previous"], self.device)
         method = _restored(plan, _step(plan, self.index), student)
         table = channel_labels(record["class_names"], self.data.dataset.classes)

@@ -16,9 +16,9 @@ from issbench.bench.engine import distributed, planned
 from issbench.bench.engine.assemble import channels_per_step
 from issbench.bench.engine.backbones import weights_identity
 from issbench.bench.engine.environment import has_bf16
-from issbench.bench.engine.fingerprint import class_fingerprint, fingerprint
 from issbench.bench.engine.order import BatchOrder
 from issbench.bench.experiment import Experiment
+from issbench.bench.fingerprint import class_fingerprint, fingerprint
 from issbench.bench.identity import hash_of, what_differs
 from issbench.bench.metrics import Metric, counters, metrics_for
 from issbench.bench.recipe import Recipe
@@ -141,7 +141,7 @@ class Plan:
     def method_identity(self) -> dict[str, Any]:
         """What makes the method's result its own: name, options that differ from its defaults, and its code."""
         name = self.experiment.method_name
-        return {"name": name, "options": what_differs(self.options), "code": _code_of(self.method)}
+        return {"name": name, "options": what_differs(self.options), "code": class_fingerprint(self.method)}
 
     @cached_property
     def steps(self) -> tuple[StepPlan, ...]:
@@ -225,12 +225,7 @@ def make_plan(experiment: Experiment, data: Data, device: torch.device) -> Plan:
 
 def _evaluation_name(view: StepView, recipe: Recipe, kind: str, metric: type[Metric]) -> str:
     """Names a test by the content of its images and labels, the crop, and the code that counts."""
-    return f"evaluation-{hash_of([view.test, recipe.crop, kind, _testing_code(metric)])}"
-
-
-@cache
-def _code_of(method: type[Method]) -> str:
-    return class_fingerprint(method)
+    return f"evaluation-{hash_of([view.test, recipe.crop, kind, _testing_code(), class_fingerprint(metric)])}"
 
 
 @cache
@@ -239,5 +234,5 @@ def _training_code() -> str:
 
 
 @cache
-def _testing_code(metric: type[Metric]) -> str:
-    return hash_of([fingerprint(*TESTING), class_fingerprint(metric)])
+def _testing_code() -> str:
+    return fingerprint(*TESTING)

@@ -17,8 +17,8 @@ from typing import Any
 
 from issbench.bench.data import Data, readable_name, run_name, scenario_of
 from issbench.bench.engine.backbones import content_of_file
-from issbench.bench.engine.fingerprint import files_of
 from issbench.bench.experiment import Experiment
+from issbench.bench.fingerprint import files_of
 from issbench.bench.finished import Step, is_done
 from issbench.bench.identity import hash_of
 from issbench.bench.metrics import metrics_for

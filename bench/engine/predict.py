@@ -43,7 +43,7 @@ class Predictor:
     @property
     def num_channels(self) -> int:
         """Classes that the network tells apart, background included."""
-        return sum(group.out_channels for group in self.network.classifier)
+        return sum(group.out_channels for group in self.network.groups)
 
     @torch.no_grad()
     def output(self, images: Tensor, stages: bool = False) -> Output:

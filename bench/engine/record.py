@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from issbench.bench.engine.plan import Plan, StepPlan
 from issbench.bench.metrics import Context, run_values, step_values
 from issbench.methods.interface.registry import method_info
-from issbench.results.record import FORMAT, MethodFacts, Record, StepRecord
+from issbench.results.record import FORMAT, MethodFacts, Record, RunMetrics, StepMetrics, StepRecord
 from issbench.scenarios.groups import channel_names, class_groups
 
 
@@ -20,7 +20,7 @@ def step_record(
     return {
         "step": step.index,
         "key": step.key,
-        "metrics": step_values(plan.metrics, counts, context_of(plan)),
+        "metrics": cast(StepMetrics, step_values(plan.metrics, counts, context_of(plan))),
         "counts": confusion["counts"],
         # Evaluations of one name have the same test images in the same order with the same labels, so that runs can
         # be compared image by image. Paths are relative to the run store.
@@ -44,15 +44,16 @@ def run_record(plan: Plan, steps: list[StepRecord]) -> Record:
         "source": None,
         "experiment": experiment.describe(),  # type: ignore[typeddict-item]
         "data": plan.data.identity(plan.scenario, experiment.protocol),
+        "dataset_content": plan.data.content,
         "method": method_facts(plan),
         "protocol": experiment.protocol.summary(),
         "class_names": channel_names(plan.scenario, plan.dataset),
-        "group_spans": class_groups(plan.scenario, plan.dataset, experiment.protocol),
+        "group_spans": {"named": context.groups["named"], "printed": context.groups["printed"]},
         "classes_per_step": [len(items) for items in plan.scenario.steps],
         "num_steps": len(plan.scenario.steps),
         "complete": complete,
         "steps": steps,
-        "metrics": run_values(plan.metrics, steps, context) if complete else {},
+        "metrics": cast(RunMetrics, run_values(plan.metrics, steps, context)) if complete else {},
     }
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor
-from torch.autograd import DeviceType
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
 from issbench.bench.engine.assemble import assemble, make_network, on_device, step_of
@@ -207,7 +207,8 @@ def _passes(
 
 def _time_alternately(pair: Pair, rounds: int | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Seconds of floor and step by round; the one that comes first changes with each round."""
-    floor, step = [], []
+    floor: list[float] = []
+    step: list[float] = []
     both = [(pair.floor, floor), (pair.step, step)]
     end = time.perf_counter() + (0 if rounds else _LEAST_SECONDS)
     while len(step) < (rounds or _LEAST_ROUNDS) or time.perf_counter() < end:

@@ -79,7 +79,7 @@ def tidy(axis: Axes, grid: Literal["both", "y"] = "both") -> None:
 
 
 def check_output(path: Path) -> None:
-    """FigureError for a name that says no format; to be told before anything is computed."""
+    """FigureError for a name without a known suffix; checked before anything is computed."""
     if path.suffix.lower() not in SUFFIXES:
         raise FigureError(f"--output {path}: the name must end in {', '.join(SUFFIXES)}")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from issbench.results.comparable import data_name
+from issbench.results.comparable import data_names
 from issbench.results.definitions import early_channels
 from issbench.results.figures.canvas import FigureError, row_of_panels, shared_legend, tidy, write_notes
 from issbench.results.figures.palette import Look, looks
@@ -99,16 +99,15 @@ def class_steps(runs: Sequence[Run]) -> Figure:
     rows = max(len(run.record["class_names"]) for run in runs)
     columns = max(len(run.steps) for run in runs)
     figure, axes = row_of_panels(len(runs), 2.0 + 0.42 * max(columns, 4), 1.1 + 0.19 * rows)
-    several = len({run.record["data"] for run in runs}) > 1
+    data = data_names(runs)
     for axis, run in zip(axes, runs, strict=True):
-        about = f", data {data_name(run)}" * several + ", unfinished" * (not run.complete)
-        image = _draw_heat(axis, run, about)
+        image = _draw_heat(axis, run, data.get(run.name, ""))
     figure.colorbar(image, ax=axes, label="IoU (%)", shrink=0.8).ax.tick_params(labelsize=8)
     write_notes(figure, ["Grey: not yet learned, or neither labelled nor predicted in the test images."])
     return figure
 
 
-def _draw_heat(axis: Axes, run: Run, about: str) -> AxesImage:
+def _draw_heat(axis: Axes, run: Run, data: str) -> AxesImage:
     names, steps = run.record["class_names"], run.steps
     values = np.full((len(names), len(steps)), np.nan)
     for column, step in enumerate(steps):
@@ -126,6 +125,12 @@ def _draw_heat(axis: Axes, run: Run, about: str) -> AxesImage:
     axis.set_yticks(range(len(names)), names, fontsize=7 if len(names) <= _MOST_NUMBERS else 5)
     axis.set_xticks(range(len(steps)), [str(step["step"]) for step in steps], fontsize=8)
     axis.set_xlabel("step", fontsize=9)
-    axis.set_title(f"{run.label}, {run.scenario},\n{run.setting}, seed {run.seed}{about}", fontsize=9)
+    title = [
+        f"{run.label}, {run.scenario},\n{run.setting}",
+        f"seed {run.seed}",
+        data,
+        "unfinished" * (not run.complete),
+    ]
+    axis.set_title(", ".join(filter(None, title)), fontsize=9)
     axis.tick_params(length=0)
     return image

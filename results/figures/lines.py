@@ -77,8 +77,8 @@ def class_order(runs: Sequence[Run]) -> Figure:
         notes += _draw_orders(axis, panel, drawn, names)
         axis.set(title=panel.title, ylabel="mIoU (%) of all classes")
         tidy(axis, "y")
-    told = ", ".join(f"{short} {name}" for name, short in sorted(names.items()) if short != name)
-    legend = [f"Orders: {told}."] * bool(told)
+    long = ", ".join(f"{short} {name}" for name, short in sorted(names.items()) if short != name)
+    legend = [f"Orders: {long}."] * bool(long)
     write_notes(figure, ["Boxes: quartiles over class orders; whiskers: extremes; diamond: mean.", *legend, *notes])
     return figure
 
@@ -112,10 +112,10 @@ def _draw_orders(axis: Axes, panel: Panel, drawn: dict[str, Look], short: dict[s
     )  # fmt: skip
     for box, name in zip(boxes["boxes"], names, strict=True):
         box.set(facecolor=drawn[name].colour, alpha=0.35)
-    told = [
+    labels = [
         name if len(values[name]) == len(orders) else f"{name}\n({len(values[name])} of {len(orders)})"
         for name in names
     ]
-    axis.set_xticks(range(len(names)), told, fontsize=8, rotation=30 if len(names) > 5 else 0)
+    axis.set_xticks(range(len(names)), labels, fontsize=8, rotation=30 if len(names) > 5 else 0)
     axis.set_xlim(-0.5, len(names) - 0.4)
     return _doubts(pivot)

@@ -20,7 +20,7 @@ _FREE_DASHES = ("-.", "--", "-", ":")
 
 @dataclass(frozen=True)
 class Look:
-    """How a method is drawn. No two methods of a figure share a marker, so that it is also told in grey."""
+    """How a method is drawn. No two methods of a figure share a marker, which tells them apart in grey, too."""
 
     colour: str
     marker: str

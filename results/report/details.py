@@ -13,26 +13,26 @@ from issbench.results.runs import Run
 from issbench.results.show import class_table, run_summary, step_table
 
 MOST = 200
-"""Runs that are told in detail: a page of thousands would take a browser minutes."""
-_TOLD_ELSEWHERE = ("run", "folder")
+"""Runs that are shown in detail: a page of thousands would take a browser minutes."""
+_SHOWN_ELSEWHERE = ("run", "folder")
 
 
 def run_details(runs: Sequence[Run], folder: Path) -> Html:
     """The first runs; `folder` is where the report lies, to which links are relative."""
-    told = joined(*(_run(run, folder) for run in runs[:MOST]))
+    shown = joined(*(_run(run, folder) for run in runs[:MOST]))
     if len(runs) <= MOST:
-        return told
+        return shown
     note = (
         f"The first {MOST} of {len(runs)} runs; {len(runs) - MOST} are left out here, though not above. "
-        "`bench show RUN` prints one; `bench report` with --scenario or --setting tells of fewer."
+        "`bench show RUN` prints one; `bench report` with --scenario or --setting shows fewer."
     )
-    return joined(tag("p", note), told)
+    return joined(tag("p", note), shown)
 
 
 def _run(run: Run, folder: Path) -> Html:
     link = relative_link(run.path, folder)
     files = tag("p", tag("a", "folder of the run", href=link), " · ", tag("a", "run.json", href=f"{link}run.json"))
-    pairs = [pair for pair in run_summary(run) if pair[0] not in _TOLD_ELSEWHERE]
+    pairs = [pair for pair in run_summary(run) if pair[0] not in _SHOWN_ELSEWHERE]
     tables = [table_box(table) for table in (step_table(run), class_table(run))]
     return details(_summary(run), files, facts(pairs), *tables, class_="run", id=f"run-{run.name}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from issbench.results.comparable import data_name
+from issbench.results.comparable import data_names
 from issbench.results.report.markup import Html, joined, tag
 from issbench.results.runs import Run
 
@@ -15,8 +15,8 @@ _DARK_BELOW = 55
 def heat_tables(runs: Sequence[Run]) -> Html:
     """A table for each method, of one of its runs."""
     chosen = one_of_each(runs)
-    several = len({run.record["data"] for run in chosen if not run.imported}) > 1
-    tables = [_table(run, f", data {data_name(run)}" * several) for run in chosen]
+    data = data_names(chosen)
+    tables = [_table(run, data.get(run.name, "")) for run in chosen]
     note = "IoU (%) of each class after each step, of one run of each method. Empty: not yet learned, or no IoU."
     return joined(tag("p", note), tag("div", *tables, class_="heats"))
 
@@ -29,9 +29,9 @@ def one_of_each(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if found[run.spec] is run]
 
 
-def _table(run: Run, about: str) -> Html:
+def _table(run: Run, data: str) -> Html:
     steps = run.steps
-    title = f"{run.label}, seed {run.seed}{about}{'' if run.complete else ', unfinished'}"
+    title = ", ".join(filter(None, [run.label, f"seed {run.seed}", data, "unfinished" * (not run.complete)]))
     heads = tag("tr", tag("th", "step", scope="col"), *(tag("th", str(s["step"]), scope="col") for s in steps))
     rows = [
         tag("tr", tag("th", name, scope="row"), *(_cell(step["metrics"]["iou"], channel) for step in steps))

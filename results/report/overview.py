@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from issbench.results.comparable import data_name
+from issbench.results.comparable import data_names
 from issbench.results.pivot import run_head
 from issbench.results.report.boxes import table_box
 from issbench.results.report.markup import Html, facts, joined, listing, tag
@@ -21,17 +21,16 @@ def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
     experiments = [run.experiment for run in runs]
     open_runs = sum(not run.complete for run in runs)
     imported = sum(run.imported for run in runs)
-    told = (
+    counts = (
         [f"{len(runs)}"] + [f"{open_runs} unfinished"] * bool(open_runs) + [f"{imported} imported"] * bool(imported)
     )
     return [
-        ("runs", ", ".join(told)),
+        ("runs", ", ".join(counts)),
         ("methods", _all(run.label for run in runs)),
         ("scenarios", _all(e["scenario"] for e in experiments)),
         ("settings", _all(e["setting"] for e in experiments)),
         ("class orders", _all(e["order"] for e in experiments)),
         ("seeds", _all(sorted({e["seed"] for e in experiments}))),
-        ("data", _all(f"{run.scenario} {data_name(run)}" for run in runs if not run.imported)),
         ("evaluation", "; ".join(dict.fromkeys(run.record["protocol"] for run in runs))),
     ]
 
@@ -45,11 +44,12 @@ def seed_table(runs: Sequence[Run]) -> Table:
     heads: dict[tuple[str, ...], None] = {}
     rows: dict[str, None] = {}
     found: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+    data = data_names(runs)
     for run in runs:
         head = (f"{run.experiment['dataset']} {run_head(run)[0]}", f"{run.setting}, order {run.order}")
         row = run.label
         heads[head], rows[row] = None, None
-        found.setdefault((row, head), set()).add(_seed(run))
+        found.setdefault((row, head), set()).add(_seed(run, data.get(run.name, "")))
     cells = [
         [Cell(text=row), *(Cell(text=", ".join(sorted(found.get((row, head), ()))) or MISSING) for head in heads)]
         for row in rows
@@ -58,8 +58,10 @@ def seed_table(runs: Sequence[Run]) -> Table:
     return Table("Seeds that were run", [("method",), *heads], cells, notes)
 
 
-def _seed(run: Run) -> str:
-    return str(run.seed) if run.complete else f"{run.seed} ({len(run.steps)} of {run.record['num_steps']} steps)"
+def _seed(run: Run, data: str) -> str:
+    done = "" if run.complete else f"{len(run.steps)} of {run.record['num_steps']} steps"
+    about = ", ".join(filter(None, [done, data]))
+    return f"{run.seed} ({about})" if about else str(run.seed)
 
 
 def _unfinished(runs: Sequence[Run]) -> Html:

@@ -41,8 +41,8 @@ def environment_table(runs: Sequence[Run]) -> Table:
                 found.setdefault(name, {}).setdefault(text, set()).add(step["key"])
     rows, mixed = [], []
     for name, texts in found.items():
-        told = [f"{text} ({len(keys)} steps)" if len(texts) > 1 else text for text, keys in texts.items()]
+        values = [f"{text} ({len(keys)} steps)" if len(texts) > 1 else text for text, keys in texts.items()]
         mixed += [name] * (len(texts) > 1)
-        rows.append([name, ", ".join(told)])
+        rows.append([name, ", ".join(values)])
     notes = [f"Not the same for all steps: {', '.join(mixed)}."] * bool(mixed)
     return text_table("Software and machines of the training", ["name", "value"], rows, notes)

@@ -36,9 +36,9 @@ def _place(runs: Sequence[Run]) -> Html:
     scores = _scores(runs)
     parts = []
     if len(scores) > 2:
-        parts.append(_told(runs, list(scores)))
+        parts.append(_comparison(runs, list(scores)))
     if len(scores) > 1:
-        parts.append(_told(runs, list(scores)[:2]))
+        parts.append(_comparison(runs, list(scores)[:2]))
     return joined(*parts) if parts else tag("p", "Fewer than two methods are finished: nothing to compare.")
 
 
@@ -53,7 +53,7 @@ def _scores(runs: Sequence[Run]) -> dict[str, float]:
     return dict(sorted(means.items(), key=lambda pair: -pair[1]))
 
 
-def _told(runs: Sequence[Run], methods: list[str]) -> Html:
+def _comparison(runs: Sequence[Run], methods: list[str]) -> Html:
     """The comparison, or why there is none."""
     try:
         return table_box(compare(runs, methods))

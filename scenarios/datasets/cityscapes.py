@@ -6,10 +6,7 @@ from pathlib import Path
 
 from issbench.scenarios.datasets.base import IGNORE, FileDataset, Split
 
-_FOLDERS: dict[Split, str] = {
-    "train": "train",
-    "test": "val",
-}  # the labels of the official test set are secret
+_FOLDERS: dict[Split, str] = {"train": "train", "test": "val"}  # the labels of the official test set are secret
 _IMAGE, _LABEL = "_leftImg8bit.png", "_gtFine_labelIds.png"
 _CLASSES = {  # name: stored value
     "road": 7,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from issbench.bench.engine.fingerprint import class_fingerprint, files_of, fingerprint
+from issbench.bench.fingerprint import class_fingerprint, files_of, fingerprint
 
 METHOD = '''"""A plug-in."""
 
@@ -70,7 +70,7 @@ def package(tmp_path: Path) -> Path:
 def of(package: Path) -> str:
     """The fingerprint of the plug-in's method, in a process that has not read it before."""
     code = (
-        "import sys; from issbench.bench.engine.fingerprint import fingerprint; "
+        "import sys; from issbench.bench.fingerprint import fingerprint; "
         "print(fingerprint(('careful.method', 'Careful'))); assert 'torch' not in sys.modules"
     )
     path = os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])

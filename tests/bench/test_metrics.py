@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -213,22 +214,16 @@ def test_unknown_metric() -> None:
 
 
 THEIRS = '''
-from issbench.bench.metrics.confusion import Confusion
 from issbench.bench.metrics.metric import Metric
 
 
-class Worst(Confusion):
-    """The lowest IoU."""
+class Heir(WorstClass):
+    """Has a value of the whole run, too."""
 
-    name = "worst"
-    opt_in = True
-
-    def values(self, counts, context):
-        ious = [tp / (tp + fp + fn) for tp, fp, fn in zip(*counts.values()) if tp + fp + fn]
-        return {"worst": 100 * min(ious)}
+    name = "heir"
 
     def summary(self, steps, context):
-        return {"worst_ever": min(step["worst"] for step in steps)}
+        return {"worst_ever": min(step["worst_class"] for step in steps)}
 
 
 class Top(Metric):
@@ -258,7 +253,8 @@ class Thief(Confusion):
 '''
 ENTRIES = """
 [issbench.metrics]
-worst = their_metrics:Worst
+worst-class = their_metrics:WorstClass
+heir = their_metrics:Heir
 top = their_metrics:Top
 other = their_metrics:Other
 iou = their_metrics:Thief
@@ -284,7 +280,9 @@ except UsageError as error:
 
 
 def test_metrics_of_other_packages(tmp_path: Path) -> None:
-    (tmp_path / "their_metrics.py").write_text(THEIRS)
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"`issbench\.metrics`:\n\n```python\n(.*?)```", page, flags=re.DOTALL)
+    (tmp_path / "their_metrics.py").write_text(example + THEIRS)
     meta = tmp_path / "their_metrics-1.0.dist-info"
     meta.mkdir()
     (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: their_metrics\nVersion: 1.0\n")
@@ -302,7 +300,9 @@ def test_metrics_of_other_packages(tmp_path: Path) -> None:
 
     found, run, refused = measured()
     assert found["iou"] == pytest.approx([200 / 3, 50])  # a built-in metric cannot be replaced
-    assert found["top"] == 1 and "worst" not in found
+    assert found["top"] == 1 and "worst_class" not in found and "worst_ever" not in run
     assert "metric other counts otherwise under the name 'confusion'" in refused
-    found, run, _ = measured("worst")
-    assert found["worst"] == run["worst_ever"] == pytest.approx(50)
+    found, run, _ = measured("worst-class")
+    assert found["worst_class"] == pytest.approx(50) and "worst_ever" not in run
+    found, run, _ = measured("heir")
+    assert found["worst_class"] == run["worst_ever"] == pytest.approx(50)

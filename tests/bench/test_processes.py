@@ -53,7 +53,7 @@ def together(
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    text = process.communicate(timeout=400)[0]
+    text = process.communicate(timeout=600)[0]
     assert process.returncode == 0, text
     return text
 
@@ -167,7 +167,7 @@ def test_all_processes_stop_together_and_one_goes_on_where_they_stopped(
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert process.returncode != 0
     reached = torch.load(checkpoint, weights_only=True)["iteration"]
     assert 0 < reached < 36, "12 epochs of 3 batches"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import re
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as nnf
+from commands import bench
 from method_examples import (
     CLASSES,
     DOMAIN,
@@ -276,12 +275,7 @@ def test_what_has_no_meaning_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["mib+plop", "joint+gsc", "sc", "mib+nonsense"])
 def test_the_command_line_tells_why(name: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "issbench", "run", "--scenario", "shapes_4-1", "--methods", f"ft,{name}"]
-    done = subprocess.run(
-        [*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 2, done.stderr
-    message = done.stderr.strip()
+    message = bench("run", "--scenario", "shapes_4-1", "--methods", f"ft,{name}", "--out", tmp_path / "out", code=2)
     assert message.startswith("error: ") and len(message.splitlines()) == 1
     assert REFUSED[name] in message
     assert not (tmp_path / "out").exists()  # before anything trains

@@ -44,7 +44,7 @@ def load(path):
             array = file[key]
             name = re.sub(r"_\d+$", "", key)
             if name not in hints:
-                raise AssertionError(f"{path.name}: {key} is no argument")
+                raise AssertionError(f"{path.name}: {key} is not an argument")
             if name != key:
                 arguments.setdefault(name, []).append(torch.from_numpy(array))
             elif hints[name] is Tensor:

@@ -98,6 +98,14 @@ def test_the_first_step_is_cross_entropy() -> None:
     torch.testing.assert_close(terms["classification"], nnf.cross_entropy(example.student.logits, example.labels))
 
 
+def test_a_batch_names_what_it_lacks() -> None:
+    example = batch(CLASSES)
+    with pytest.raises(RuntimeError, match=r"no output of the teacher.*`uses_teacher = True`"):
+        begun("lwf", CLASSES).loss(Batch(example.labels, example.student, None))
+    with pytest.raises(RuntimeError, match="no output of the student; in `begin`"):
+        begun("ft", CLASSES).loss(Batch(example.labels, None, example.teacher))
+
+
 # What a step may cost
 
 

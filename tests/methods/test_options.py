@@ -1,4 +1,4 @@
-"""Options from text: types, names, and what is said about wrong ones."""
+"""Options from text: types, names, and the messages about wrong ones."""
 
 from __future__ import annotations
 

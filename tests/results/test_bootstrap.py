@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from made_records import as_imported, one_record, write_run
 
 from issbench.bench.metrics import Context, merge, metrics_for, step_values
 from issbench.results.bootstrap import Interval, interval, paired_interval
-from issbench.results.counts import pack
-from issbench.results.image_counts import Group, ImageCounts, group_of, load_image_counts, mean_iou
-from issbench.results.runs import RecordError, Run, load_run
+from issbench.results.counts import ClassGroup, harmonic_mean, mean_iou, mean_of_group, pack, unpack
+from issbench.results.image_counts import ImageCounts, group_of, load_image_counts
+from issbench.results.runs import RecordError, Run
 from issbench.scenarios.protocol import PROTOCOLS
 
 SPANS = {
-    "named": {"base": [0, 2], "new": [3, 4], "all": [0, 4]},
-    "printed": {"0-2": [0, 2], "3-4": [3, 4], "all": [0, 4]},
+    "named": {"base": (0, 2), "new": (3, 4), "all": (0, 4)},
+    "printed": {"0-2": (0, 2), "3-4": (3, 4), "all": (0, 4)},
 }
-ALL = Group(0, 4, False)
+ALL = ClassGroup(0, 4, False)
 NAME = "evaluation-abc"
 METRICS = metrics_for(())
 
@@ -45,30 +45,31 @@ def write(out: Path, method: str, images: np.ndarray, protocol: str = "plop", **
     file = f"steps/{method}/{NAME}.npz"
     (out / file).parent.mkdir(parents=True)
     np.savez_compressed(out / file, **pack(images))
-    found = totals(images)
-    spans = {kind: {name: tuple(span) for name, span in groups.items()} for kind, groups in SPANS.items()}
-    step = {
-        "step": 1,
-        **step_values(METRICS, {"confusion": found}, Context(spans, PROTOCOLS[protocol].absent == "zero", 2)),
+    record = one_record(method, "shapes_2-2", classes=["a", "b", "c", "d"], protocol=protocol)
+    found, context = totals(images), Context(SPANS, PROTOCOLS[protocol].absent == "zero", 2)
+    record["steps"][-1] |= {  # type: ignore[typeddict-item]
+        "metrics": step_values(METRICS, {"confusion": found}, context),
         "counts": found,
-        "evaluation": {"name": NAME, "images": file},
-        "recipe": {"precision": "fp32"},
+        "evaluations": {"confusion": {"name": NAME, "images": file}},
+        **changed,
     }
-    record = {
-        "format": 2,
-        "source": None,
-        "experiment": {
-            "method": method, "scenario": "voc_2-2", "setting": "overlapped", "order": "natural", "classes": [],
-            "seed": 0, "protocol": dataclasses.asdict(PROTOCOLS[protocol]), "recipe": {"lr": 0.1}, "data": None,
-        },
-        "group_spans": SPANS,
-        "complete": True,
-        "steps": [step | changed],
-    }  # fmt: skip
-    folder = out / "runs" / method
-    folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps(record))
-    return load_run(out, method)
+    return write_run(out, method, record)
+
+
+def images_of(run: Run) -> Path:
+    """The file with the counts of single images."""
+    evaluations = run.last["evaluations"]
+    assert evaluations is not None
+    return run.store / evaluations["confusion"]["images"]
+
+
+def test_packed_counts_are_read_back() -> None:
+    images = counts()
+    images[3] = 0  # an image without a labelled pixel
+    assert unpack(pack(images)).tolist() == images.tolist()
+    assert unpack(pack(images[:0])).shape == (0, 3, 5)
+    with pytest.raises(ValueError, match="format 9, this version reads 1"):
+        unpack(pack(images) | {"format": np.array(9)})
 
 
 @pytest.mark.parametrize("protocol", ["plop", "ssul"])
@@ -79,23 +80,41 @@ def test_point_estimates_are_those_of_the_record(tmp_path: Path, protocol: str) 
     stored = load_image_counts(run)
     assert stored.evaluation == NAME and stored.counts.tolist() == images.tolist()
     for name in ("base", "new", "all", "0-2", "3-4"):
-        expected = (run.last["miou"] | run.last["groups"])[name]
+        expected = (run.last["metrics"]["miou"] | run.last["metrics"]["groups"])[name]
         assert mean_iou(stored.counts.sum(axis=0), group_of(run, name)) == pytest.approx(expected, abs=1e-12)
     other = write(tmp_path, "plop", counts(quality=0.5), protocol)
     found = paired_interval(run, other)
-    assert found.a == pytest.approx(run.last["miou"]["all"]) and found.b == pytest.approx(other.last["miou"]["all"])
+    assert found.a == pytest.approx(run.last["metrics"]["miou"]["all"]) and found.b == pytest.approx(
+        other.last["metrics"]["miou"]["all"]
+    )
 
 
 def test_mean_iou_by_hand() -> None:
     table = np.array([[60, 10, 30, 0.0, 0], [20, 10, 0, 5.0, 0], [20, 0, 10, 0.0, 0]])
     assert mean_iou(table, ALL) == pytest.approx((60 + 50 + 75) / 3)
-    assert mean_iou(table, Group(0, 4, True)) == pytest.approx((60 + 50 + 75) / 5)
-    assert mean_iou(table, Group(1, 1, False)) == pytest.approx(50)
-    assert np.isnan(mean_iou(table, Group(3, 4, False)))
-    assert mean_iou(table, Group(3, 4, True)) == 0
+    assert mean_iou(table, ClassGroup(0, 4, True)) == pytest.approx((60 + 50 + 75) / 5)
+    assert mean_iou(table, ClassGroup(1, 1, False)) == pytest.approx(50)
+    assert np.isnan(mean_iou(table, ClassGroup(3, 4, False)))
+    assert mean_iou(table, ClassGroup(3, 4, True)) == 0
 
 
-def resampled(a: np.ndarray, b: np.ndarray, group: Group, resamples: int, seed: int) -> np.ndarray:
+def test_means_from_iou_are_those_from_counts() -> None:
+    table = np.array([[60, 10, 30, 0, 0], [20, 10, 0, 5, 0], [20, 0, 10, 0, 0]])
+    iou = [60.0, 50.0, 75.0, None, None]
+    for group in (ALL, ClassGroup(0, 4, True), ClassGroup(1, 1, False), ClassGroup(3, 4, True)):
+        assert mean_of_group(iou, group) == pytest.approx(mean_iou(table, group))
+    assert mean_of_group(iou, ClassGroup(3, 4, False)) is None
+    assert mean_of_group(iou[:3], ClassGroup(2, 4, True)) == 75.0  # later classes are not yet learned
+    assert mean_of_group(iou[:3], ClassGroup(3, 4, True)) is None
+
+
+def test_harmonic_mean_by_hand() -> None:
+    assert harmonic_mean(60.0, 30.0) == pytest.approx(40.0)
+    assert harmonic_mean(60.0, 0.0) == harmonic_mean(0.0, 0.0) == 0.0
+    assert harmonic_mean(60.0, None) is None
+
+
+def resampled(a: np.ndarray, b: np.ndarray, group: ClassGroup, resamples: int, seed: int) -> np.ndarray:
     """The differences image by image, as a loop."""
     generator = np.random.Generator(np.random.PCG64(seed))
     found = []
@@ -107,28 +126,28 @@ def resampled(a: np.ndarray, b: np.ndarray, group: Group, resamples: int, seed: 
 
 def test_interval_is_that_of_a_loop_over_resamples() -> None:
     a, b = counts(30, 1, 0.8), counts(30, 1, 0.7)
-    expected = resampled(a, b, Group(1, 4, False), 200, seed=5)
+    expected = resampled(a, b, ClassGroup(1, 4, False), 200, seed=5)
     found = interval(
-        ImageCounts(NAME, a.astype(float)), ImageCounts(NAME, b.astype(float)), Group(1, 4, False), "1-4",
+        ImageCounts(NAME, a.astype(float)), ImageCounts(NAME, b.astype(float)), ClassGroup(1, 4, False), "1-4",
         level=0.9, resamples=200, seed=5,
     )  # fmt: skip
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(expected, [0.05, 0.95])))
-    assert found.images == 30 and found.undefined == 0
+    assert found.images == 30
 
 
-def test_resamples_without_the_group_are_left_out_and_counted() -> None:
+def test_resamples_without_the_group_are_left_out() -> None:
     a = counts(12, 2)
     a[1:, :, 4] = 0
     a[0, :, 4] = 50, 0, 50  # class 4 is in one image of twelve
     b = a.copy()
     b[0, :, 4] = 25, 0, 75
     one, other = (ImageCounts(NAME, x.astype(float)) for x in (a, b))
-    found = interval(one, other, Group(4, 4, False), "4", level=0.95, resamples=1000, seed=0)
-    assert found.undefined == pytest.approx(1000 * (11 / 12) ** 12, rel=0.15)
+    found = interval(one, other, ClassGroup(4, 4, False), "4", level=0.95, resamples=1000, seed=0)
+    # Of the resamples (11 / 12)¹² ≈ 35 % lack that image: counted as 0 they would make the lower end 0.
     assert (found.low, found.high) == pytest.approx((25, 25))
     with pytest.raises(RecordError, match="group 4 has no labelled class"):
         empty = ImageCounts(NAME, np.zeros((3, 3, 5)))
-        interval(empty, empty, Group(4, 4, False), "4", level=0.95, resamples=10, seed=0)
+        interval(empty, empty, ClassGroup(4, 4, False), "4", level=0.95, resamples=10, seed=0)
 
 
 def test_same_seed_same_interval_and_swapped_methods_swapped_signs() -> None:
@@ -169,19 +188,19 @@ def test_sentences() -> None:
 
 def test_runs_without_counts_of_images_say_what_to_do(tmp_path: Path) -> None:
     run = write(tmp_path, "gsc", counts())
-    old = write(tmp_path, "old", counts(), evaluation=None)
-    imported = Run(run.path, run.record | {"source": {"format": "plop", "file": "a.csv"}})
-    lost = write(tmp_path, "lost", counts(), evaluation={"name": NAME, "images": "steps/none.npz"})
+    bare = write(tmp_path, "bare", counts(), evaluations={})
+    imported = Run(run.path, as_imported(run.record))
+    elsewhere = {"confusion": {"name": NAME, "images": "steps/none.npz"}}
+    lost = write(tmp_path, "lost", counts(), evaluations=elsewhere)
     wrong = write(tmp_path, "wrong", counts(), counts=totals(counts(seed=1)))
     broken = write(tmp_path, "broken", counts())
-    (tmp_path / broken.last["evaluation"]["images"]).write_bytes(b"PK half")
+    images_of(broken).write_bytes(b"PK half")
     empty = write(tmp_path, "empty", counts())
-    (tmp_path / empty.last["evaluation"]["images"]).write_bytes(b"")
+    images_of(empty).write_bytes(b"")
     newer = write(tmp_path, "newer", counts())
-    path = tmp_path / newer.last["evaluation"]["images"]
-    np.savez_compressed(path, **pack(counts()) | {"format": np.array(9)})
+    np.savez_compressed(images_of(newer), **pack(counts()) | {"format": np.array(9)})
     for other, words in (
-        (old, "older version, .*`bench run` makes it, and trains nothing"),
+        (bare, "has no counts of single images: .*`bench run` makes it, and trains nothing"),
         (imported, "imported"),
         (lost, r"none\.npz, .* is missing: the same `bench run`"),
         (wrong, "does not add up to the counts in the record of wrong"),
@@ -196,8 +215,9 @@ def test_runs_without_counts_of_images_say_what_to_do(tmp_path: Path) -> None:
 
 def test_runs_tested_on_different_images_are_not_paired(tmp_path: Path) -> None:
     one = write(tmp_path, "gsc", counts())
-    other = write(tmp_path, "plop", counts())
-    other.last["evaluation"]["name"] = "evaluation-def"
+    file = f"steps/plop/{NAME}.npz"
+    elsewhere = {"confusion": {"name": "evaluation-def", "images": file}}
+    other = write(tmp_path, "plop", counts(), evaluations=elsewhere)
     with pytest.raises(RecordError, match="tested on different images"):
         paired_interval(one, other)
     with pytest.raises(RecordError, match="has no group '1-2'; it has base, new, all, 0-2, 3-4"):

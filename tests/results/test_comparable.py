@@ -70,12 +70,29 @@ def test_an_imported_run_stands_beside_each_recipe_and_all_data() -> None:
     assert len(comparable_sets([runs[0], run(protocol="mib")])) == 2
 
 
-def test_scenarios_may_read_other_images_but_one_scenario_may_not() -> None:
-    """Each scenario reads its own images, so that only runs of one scenario show that data differ."""
-    apart = [run(), run(scenario="voc_10-1", data=COPY)]
-    assert len(comparable_sets(apart, "scenario")) == 1
-    both = [*apart, run("plop", data=COPY)]
-    assert names(comparable_sets(both, "scenario")) == [["gsc"], ["gsc", "plop"]]
+def test_scenarios_stand_together_if_they_are_of_one_dataset() -> None:
+    """Each scenario reads its own images, or the same ones in other steps."""
+    one = [run(dataset_content="a"), run("plop", scenario="voc_10-1", data=COPY, dataset_content="a")]
+    assert names(comparable_sets(one, "scenario")) == [["gsc", "plop"]]
+    two = [run(dataset_content="a"), run("plop", scenario="voc_10-1", data=COPY, dataset_content="b")]
+    assert names(comparable_sets(two, "scenario")) == [["gsc"], ["plop"]]
+    other = run("mib", data=COPY, dataset_content="b")
+    assert names(comparable_sets([*one, other], "scenario")) == [["gsc", "plop"], ["mib"]]
+
+
+def test_images_that_no_step_reads_may_differ() -> None:
+    before, after = run(dataset_content="a"), run("plop", dataset_content="b")
+    assert names(comparable_sets([before, after])) == [["gsc", "plop"]]
+    elsewhere = run("mib", scenario="voc_10-1", data=COPY, dataset_content="a")
+    assert names(comparable_sets([after, before, elsewhere], "scenario")) == [["plop", "gsc", "mib"]]
+
+
+def test_a_setting_that_an_older_version_did_not_know_parts_nothing() -> None:
+    old, new = run(), run("plop")
+    recipe = new.experiment["recipe"]
+    assert recipe is not None
+    recipe["grad_clip"] = 0.0
+    assert names(comparable_sets([old, new])) == [["gsc", "plop"]]
 
 
 def test_sets_of_one_title_say_in_what_they_differ() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_records import ENVIRONMENT, one_record
 
 from issbench.results import compare as module
 from issbench.results.bootstrap import Interval
@@ -16,34 +17,21 @@ from issbench.results.compare import canonical, compare, match
 from issbench.results.runs import RecordError, Run
 
 
-def run(
-    method: str,
-    score: float | None = 50.0,
-    seed: int = 0,
-    complete: bool = True,
-    imported: bool = False,
-    **changed: Any,
-) -> Run:
-    """A run as far as a comparison reads it; `changed` are entries of its experiment."""
-    experiment = {
-        "method": method, "scenario": "voc_15-1", "setting": "overlapped", "order": "natural", "classes": [],
-        "seed": seed, "protocol": {"name": "plop"}, "recipe": None if imported else {"lr": 0.1}, "data": None,
-    }  # fmt: skip
-    step = {
+def run(method: str, score: float | None = 50.0, seed: int = 0, **changed: Any) -> Run:
+    """A run of voc_15-1 that has this mIoU after the last step."""
+    groups = {"0-15": 60.0, "16-20": 30.0, "all": score}
+    record = one_record(method, seed=seed, scores=[groups] * 2, **changed)
+    imported = record["source"] is not None
+    record["steps"][-1] |= {
         "key": None if imported else f"{method} {score}",
-        "miou": {"base": 60.0, "all": score},
-        "groups": {"0-15": 60.0, "all": score},
-        "recipe": None if imported else {"precision": "fp32"},
-        "evaluation": None,
+        "evaluations": None if imported else {},
     }
-    source = {"format": "plop", "file": "a.csv"} if imported else None
-    name = f"{method}-{seed}-{abs(hash(str(changed))) % 10**8:08d}"
-    record = {"source": source, "experiment": experiment | changed, "complete": complete, "steps": [step]}
+    name = f"{record['experiment']['method']}-{seed}-{abs(hash(str(changed))) % 10**8:08d}"
     return Run(Path("store/runs") / name, record)
 
 
-def methods(cells: list[module.Cell]) -> list[tuple[str, ...]]:
-    return [tuple(run.experiment["method"] for run in cell.runs) for cell in cells]
+def methods(cells: list[module.MatchedRuns]) -> list[tuple[str, ...]]:
+    return [tuple(run.spec for run in cell.runs) for cell in cells]
 
 
 def test_runs_that_differ_in_the_method_alone_are_matched() -> None:
@@ -58,12 +46,13 @@ def test_runs_that_differ_in_the_method_alone_are_matched() -> None:
 @pytest.mark.parametrize(
     "other, why",
     [
-        (run("plop", recipe={"lr": 0.2}), "trained by different recipes"),
+        (run("plop", recipe={"lr": 0.2}), "trained by different recipes, or on different data"),
+        (run("plop", data="77b1" + "0" * 28), "trained by different recipes, or on different data"),
         (run("plop", complete=False), "unfinished"),
         (run("plop", seed=1), "no run of gsc beside"),
         (run("plop", order="B"), "no run of gsc beside"),
-        (run("plop", protocol={"name": "mib"}), "no run of gsc beside"),
-        (run("plop", classes=["cat"]), "no run of gsc beside"),
+        (run("plop", protocol="mib"), "no run of gsc beside"),
+        (run("plop", classes=[f"class {c}" for c in range(20)]), "no run of gsc beside"),
     ],
 )
 def test_what_does_not_match_is_left_out_with_a_note(other: Run, why: str) -> None:
@@ -75,15 +64,23 @@ def test_what_does_not_match_is_left_out_with_a_note(other: Run, why: str) -> No
 
 
 def test_an_imported_run_goes_with_any_recipe() -> None:
-    cells, _ = match([run("rcil"), run("rcil-imported", imported=True)], ["rcil", "rcil-imported"])
+    cells, _ = match([run("rcil"), run("rcil", imported=True)], ["rcil", "rcil-imported"])
     assert len(cells) == 1
-    both = [run("rcil"), run("rcil", recipe={"lr": 0.2}), run("rcil-imported", imported=True)]
+    both = [run("rcil"), run("rcil", recipe={"lr": 0.2}), run("rcil", imported=True)]
     table = compare(both, ["rcil", "rcil-imported"])
     assert len(table.rows) == 2 and "run" in table.header
-    assert any("differ in recipe or protocol: no test" in note for note in table.notes)
+    assert any("differ in recipe or data: no test" in note for note in table.notes)
     assert not any("Wilcoxon" in note for note in table.notes)
-    alone = [run("a-imported", imported=True), run("b-imported", imported=True)]
+    alone = [run("a", imported=True), run("b", imported=True)]
     assert len(match(alone, ["a-imported", "b-imported"])[0]) == 1
+
+
+def test_runs_that_were_not_made_alike_are_compared_with_a_note() -> None:
+    other = run("plop")
+    for step in other.steps:
+        assert step["training"]
+        step["training"]["environment"] = {**ENVIRONMENT, "threads": 2}
+    assert "Not made alike: 1 and 2 threads." in compare([run("gsc"), other], ["gsc", "plop"]).notes
 
 
 def test_the_natural_order_of_voc_is_order_a() -> None:
@@ -131,7 +128,7 @@ def test_intervals_are_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     bounds = {"0": (0.5, 3.0), "1": (-1.0, 2.0), "2": (-4.0, -0.2)}
 
     def fake(a: Run, b: Run, group: str) -> Interval:
-        low, high = bounds[str(a.experiment["seed"])]
+        low, high = bounds[str(a.seed)]
         return Interval(group, 50, 49, low, high, 0.95, 1449, 1000)
 
     monkeypatch.setattr(module, "paired_interval", fake)
@@ -150,8 +147,8 @@ def test_intervals_are_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_groups_and_missing_values() -> None:
     table = compare([run("gsc"), run("plop")], ["gsc", "plop"], "0-15")
     assert table.rows[0][4:7] == ["60.00", "60.00", "+0.00"]
-    with pytest.raises(RecordError, match="has no group 'new'; it has base, all, 0-15"):
-        compare([run("gsc"), run("plop")], ["gsc", "plop"], "new")
+    with pytest.raises(RecordError, match="has no group 'old'; it has base, new, all, 0-15, 16-20"):
+        compare([run("gsc"), run("plop")], ["gsc", "plop"], "old")
     with pytest.raises(RecordError, match="1 cells in which group all has no mIoU"):
         compare([run("gsc"), run("plop", None)], ["gsc", "plop"])
 

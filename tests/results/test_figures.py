@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -11,48 +12,31 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import bench
+from made_records import ENVIRONMENT, one_record
 from matplotlib.colors import to_hex
 from PIL import Image
 
 from issbench.results.figures import FIGURES, FigureError, save_figure
-from issbench.results.figures.images import Row, image_grid, legend_figure
-from issbench.results.figures.palette import class_colours, coloured, styles
+from issbench.results.figures.images import PictureRow, image_grid, legend_figure
+from issbench.results.figures.palette import class_colours, coloured, looks
 from issbench.results.figures.panels import panels
 from issbench.results.figures.ranks import alike, draw_ranks
 from issbench.results.runs import RecordError, Run
 from issbench.results.significance import Friedman
 
-ROOT = Path(__file__).parents[2]
 NAMES = ["background", "a", "b", "c", "d"]
 
 
-def run(method: str = "gsc", scores: list[float] | None = None, seed: int = 0, **changed: Any) -> Run:
-    """A run of 3 steps as far as figures read it: two base classes, then one at a time. `scores`: mIoU per step."""
-    scores = scores or [80.0, 60.0, 40.0]
-    recipe = changed.pop("recipe", {"lr": 0.1})
-    complete = changed.pop("complete", True)
+def run(method: str = "gsc", scores: Sequence[float] = (80.0, 60.0, 40.0), seed: int = 0, **changed: Any) -> Run:
+    """A run of 3 steps: two base classes, then one at a time. `scores`: mIoU after each step."""
     lost = changed.pop("forgetting", [1.0, 2.0, 3.0, 4.0, 0.0])
-    experiment = {
-        "method": method, "scenario": "voc_2-1", "dataset": "voc", "setting": "overlapped", "order": "natural",
-        "classes": ["a", "b", "c", "d"], "seed": seed, "protocol": {"name": "plop"}, "recipe": recipe, "data": None,
-    } | changed  # fmt: skip
-    steps = [
-        {
-            "step": t,
-            "key": f"{method}{t}",
-            "iou": [90.0 - t, *([50.0 + t] * (1 + t)), None],
-            "groups": {"0-2": score, "all": score},
-            "miou": {"all": score},
-            "recipe": {"precision": "fp32"},
-        }
-        for t, score in enumerate(scores)
-    ]
-    record = {
-        "source": None, "experiment": experiment, "title": method.partition(":")[0].upper(), "class_names": NAMES,
-        "classes_per_step": [2, 1, 1], "num_steps": 3, "complete": complete, "forgetting": lost,
-        "steps": steps if complete else steps[:2],
-    }  # fmt: skip
-    return Run(Path("store/runs") / f"{method}-{seed}-{abs(hash(str(changed))):x}", record)
+    named = {"scenario": "voc_2-1", "classes": NAMES[1:], **changed}
+    groups = [{"0-2": score, "all": score} for score in scores]
+    record = one_record(method, seed=seed, scores=groups, forgetting=lost, **named)
+    for t, step in enumerate(record["steps"]):
+        step["metrics"]["iou"] = [90.0 - t, *[50.0 + t] * (1 + t), None]
+    name = f"{method}-{seed}-{abs(hash(str(changed))):x}"
+    return Run(Path("store/runs") / name, record)
 
 
 def texts(figure: Any) -> str:
@@ -83,33 +67,44 @@ def test_steps_are_the_recorded_means_with_a_band_over_seeds() -> None:
 
 def test_a_step_that_is_skipped_is_not_drawn() -> None:
     joint = run("joint")
-    del joint.record["steps"][1]
+    del joint.steps[1]
     (axis,) = FIGURES["steps"]([joint, run()]).axes
-    assert lines(axis)["JOINT"].get_xdata().tolist() == [0, 2]
+    assert lines(axis)["Joint"].get_xdata().tolist() == [0, 2]
 
 
 def test_runs_that_differ_in_recipe_scenario_or_setting_have_panels_of_their_own() -> None:
     runs = [run(), run(recipe={"lr": 0.2}), run(setting="disjoint"), run("plop", setting="disjoint")]
     figure = FIGURES["steps"](runs)
     titles = [axis.get_title() for axis in figure.axes]
-    assert titles == ["voc_2-1, disjoint", "voc_2-1, overlapped\nlr=0.1", "voc_2-1, overlapped\nlr=0.2"]
+    assert titles == ["voc_2-1, disjoint", "voc_2-1, overlapped\nlr=0.001", "voc_2-1, overlapped\nlr=0.2"]
     assert [len(lines(axis)) for axis in figure.axes] == [2, 1, 1]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert sorted(legend) == ["GSC", "PLOP"]
 
 
 def test_an_imported_run_stands_beside_every_recipe_of_ours() -> None:
-    imported = run("rcil", recipe=None)
-    imported.record["source"], imported.last["recipe"] = {"format": "plop"}, None
-    found, _ = panels([run(), run(recipe={"lr": 0.2}), imported])
-    assert [[r.experiment["method"] for r in panel.runs] for panel in found] == [["rcil", "gsc"]] * 2
-    assert [panel.title.partition("\n")[2] for panel in found] == ["lr=0.1", "lr=0.2"]
+    found, _ = panels([run(), run(recipe={"lr": 0.2}), run("rcil", imported=True)])
+    assert [[r.spec for r in panel.runs] for panel in found] == [["gsc", "rcil-imported"]] * 2
+    assert [panel.title.partition("\n")[2] for panel in found] == ["lr=0.001", "lr=0.2"]
+
+
+def test_runs_on_other_data_have_a_panel_of_their_own() -> None:
+    found, _ = panels([run(), run("plop", data="77b1" + "0" * 28)])
+    assert [panel.title.partition("\n")[2] for panel in found] == ["data 77b10000", "data 3f2a91c4"]
+
+
+def test_runs_that_were_not_made_alike_share_a_panel_with_a_note() -> None:
+    other = run("plop")
+    for step in other.steps:
+        assert step["training"]
+        step["training"]["environment"] = {**ENVIRONMENT, "threads": 2}
+    assert "Not made alike: 2 and 1 threads." in texts(FIGURES["steps"]([run(), other]))
 
 
 def test_unfinished_runs_are_left_out_and_named() -> None:
     figure = FIGURES["steps"]([run(), run("plop", complete=False)])
     assert list(lines(figure.axes[0])) == ["GSC"]
-    assert "PLOP, voc_2-1, overlapped, seed 0: unfinished, 2 steps done; left out" in texts(figure).replace(
+    assert "PLOP, voc_2-1, overlapped, seed 0: unfinished, 2 of 3 steps done; left out" in texts(figure).replace(
         "\n", " "
     )
     for name in ("steps", "forgetting", "class-order"):
@@ -118,7 +113,7 @@ def test_unfinished_runs_are_left_out_and_named() -> None:
 
 
 def test_contradicting_runs_of_one_seed_are_no_point() -> None:
-    figure = FIGURES["steps"]([run(data="x"), run(scores=[80.0, 61.0, 40.0], data="y")])
+    figure = FIGURES["steps"]([run(), run(scores=[80.0, 61.0, 40.0])])
     assert lines(figure.axes[0])["GSC"].get_xdata().tolist() == [0, 2]
     assert "runs of one seed (0) differ" in texts(figure)
 
@@ -169,7 +164,7 @@ def test_heat_map_holds_the_iou_of_each_class_and_step() -> None:
 
 def test_heat_map_refuses_brief_records() -> None:
     brief = run()
-    del brief.record["steps"][0]["iou"]
+    del brief.steps[0]["metrics"]["iou"]  # type: ignore[misc]
     with pytest.raises(FigureError, match="load them in full"):
         FIGURES["class-steps"]([brief])
 
@@ -177,11 +172,9 @@ def test_heat_map_refuses_brief_records() -> None:
 def test_critical_difference_ranks_over_the_cells_that_all_have() -> None:
     best = {"gsc": 60.0, "plop": 50.0, "mib": 40.0}
     runs = [run(m, [0.0, 0.0, s + seed], seed=seed) for m, s in best.items() for seed in range(6)]
-    runs += [run("ft", complete=False), run("joint")]
-    runs[-1].record["title"] = "Joint"
-    runs = [r for r in runs if r.experiment["method"] != "ft"]
+    runs.append(run("joint"))
     said = texts(FIGURES["critical-difference"](runs))
-    assert "GSC  1.00" in said and "PLOP  2.00" in said and "MIB  3.00" in said and "Joint" not in said
+    assert "GSC  1.00" in said and "PLOP  2.00" in said and "MiB  3.00" in said and "Joint" not in said
     assert "6 cells of 1 scenario" in said and "CD = 1.35" in said  # 2.343·√(3·4/36), Demšar's Table 5
 
 
@@ -208,13 +201,16 @@ def test_too_many_panels_are_refused() -> None:
         FIGURES["steps"](runs)
 
 
-def test_methods_differ_in_colour_or_marker_and_keep_their_own() -> None:
-    known = ["FT", "Joint", "EWC", "LwF", "LwF-MC", "ILT", "MiB", "SDR", "PLOP", "RCIL", "GSC"]
-    others = [f"GSC (lambda1={i})" for i in range(12)]
-    found = styles([*known, *others])
-    assert len({(s.color, s.marker, s.dashes) for s in found.values()}) == len(found)
-    assert len({s.marker for s in found.values()}) == len(found)
-    assert styles(["X", "GSC"])["GSC"] == found["GSC"]
+def test_methods_differ_in_look_and_have_that_of_their_class() -> None:
+    known = [run(m) for m in ("ft", "joint", "ewc", "lwf", "lwf-mc", "ilt", "mib", "sdr", "plop", "rcil", "gsc")]
+    others = [run(f"gsc:lambda1=0.{i}") for i in range(10)] + [run("rcil+gsc"), run("rcil", imported=True)]
+    found = looks([*known, *others])
+    assert len(found) == len(known) + len(others)
+    assert len({(look.colour, look.marker, look.dashes) for look in found.values()}) == len(found)
+    assert len({look.marker for look in found.values()}) == len(found)
+    facts = known[-1].method
+    assert found["GSC"] == looks([run("unknown"), known[-1]])["GSC"]
+    assert (found["GSC"].colour, found["GSC"].marker) == (facts["colour"], facts["marker"])
 
 
 def test_class_colours_are_vocs_with_white_for_ignored_pixels() -> None:
@@ -229,7 +225,7 @@ def test_a_grid_shows_labels_in_their_colours_and_names_those_that_occur() -> No
     labels = np.array([[0, 15], [255, 0]], np.uint8)
     photo = np.full((2, 2, 3), 7, np.uint8)
     figure = image_grid(
-        [Row([photo, labels]), Row([photo, None], "GSC")], ["image", "PLOP"], {0: "bg", 15: "person"}
+        [PictureRow([photo, labels]), PictureRow([photo, None], "GSC")], ["image", "PLOP"], {0: "bg", 15: "person"}
     )
     shown = [axis.images[0].get_array() for axis in figure.axes if axis.images]
     assert np.array_equal(shown[0], photo) and np.array_equal(shown[1], coloured(labels)) and len(shown) == 3
@@ -238,7 +234,7 @@ def test_a_grid_shows_labels_in_their_colours_and_names_those_that_occur() -> No
     assert [to_hex(patch.get_facecolor()) for patch in legend.get_patches()] == ["#000000", "#c08080", "#ffffff"]
     assert "GSC" in texts(figure)
     with pytest.raises(FigureError, match="2 columns"):
-        image_grid([Row([photo])], ["image", "PLOP"], {})
+        image_grid([PictureRow([photo])], ["image", "PLOP"], {})
 
 
 def test_legend_has_every_class() -> None:
@@ -263,8 +259,11 @@ def test_files_are_of_their_kind_and_equal_for_equal_figures(tmp_path: Path) -> 
 
 
 def test_reading_the_figures_names_loads_neither_matplotlib_nor_torch() -> None:
-    code = "import sys, results.figures; sys.exit(bool({'matplotlib', 'torch', 'scipy.stats'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    code = (
+        "import sys, issbench.results.figures; "
+        "sys.exit(bool({'matplotlib', 'torch', 'scipy.stats', 'numpy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -305,6 +304,6 @@ def test_the_command_tells_what_is_wrong(
 
 
 def test_a_folder_that_is_no_store_is_told(tmp_path: Path) -> None:
-    assert "no run store" in bench("figure", "steps", "--out", tmp_path, "--output", tmp_path / "x.pdf", code=2)
+    assert "not a run store" in bench("figure", "steps", "--out", tmp_path, "--output", tmp_path / "x.pdf", code=2)
     with pytest.raises(RecordError, match="no group"):
         FIGURES["critical-difference"]([run(m) for m in ("gsc", "plop", "mib")], group="x-y")

@@ -7,11 +7,14 @@ import json
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import jsonschema
 import pytest
 from commands import command
 
-from issbench.results.importing import Layout, imported_record, read_plop, save_imported, source_of
-from issbench.results.runs import RecordError, load_run, load_runs
+from issbench.bench.commands.support.importing import Imported, imported_record
+from issbench.results.plop_csv import read_plop
+from issbench.results.runs import RecordError, load_runs
+from issbench.scenarios.protocol import get_protocol
 
 FILES = Path(__file__).resolve().parents[3] / "shared" / "conformance" / "released_results"
 VOC, ADE = "2022-08-26_voc_10-1_RCIL_overlap.csv", "2022-10-04_ade_100-50_RCIL.csv"
@@ -34,17 +37,19 @@ def test_voc_10_1_of_rcil(tmp_path: Path) -> None:
     assert "RCIL (imported)" in done.stdout
     (run,) = load_runs(tmp_path)
     assert run.complete and run.imported and run.experiment["method"] == "rcil-imported"
-    assert run.last["miou"] == pytest.approx({"base": 50.25, "new": 16.40, "all": 34.13}, abs=0.005)
-    assert list(run.last["groups"]) == ["0-10", "11-20", "all"]
+    assert run.last["metrics"]["miou"] == pytest.approx({"base": 50.25, "new": 16.40, "all": 34.13}, abs=0.005)
+    assert list(run.last["metrics"]["groups"]) == ["0-10", "11-20", "all"]
     with released(VOC).open(encoding="utf-8") as file:
         rows = list(csv.reader(file))
     for step, row in zip(run.record["steps"], rows, strict=True):
-        assert step["iou"] == pytest.approx([100 * float(v) for v in row[1:-1] if v != "x"])
-        assert step["miou"]["all"] == pytest.approx(100 * float(row[-1]), abs=1e-4)
-        assert len(step["iou"]) == 11 + step["step"]
-    assert run.record["mean_over_steps"] == pytest.approx(sum(100 * float(r[-1]) for r in rows) / 11, abs=1e-4)
-    assert run.record["forgetting"][0] == pytest.approx(95.089155 - 61.597806)
-    assert run.record["forgetting"][11] == pytest.approx(25.727844 - 16.77077)  # learned at step 1
+        assert step["metrics"]["iou"] == pytest.approx([100 * float(v) for v in row[1:-1] if v != "x"])
+        assert step["metrics"]["miou"]["all"] == pytest.approx(100 * float(row[-1]), abs=1e-4)
+        assert len(step["metrics"]["iou"]) == 11 + step["step"]
+    assert run.record["metrics"]["mean_over_steps"] == pytest.approx(
+        sum(100 * float(r[-1]) for r in rows) / 11, abs=1e-4
+    )
+    assert run.record["metrics"]["forgetting"][0] == pytest.approx(95.089155 - 61.597806)
+    assert run.record["metrics"]["forgetting"][11] == pytest.approx(25.727844 - 16.77077)  # learned at step 1
     assert run.record["class_names"][:2] == ["background", "aeroplane"]
 
 
@@ -56,21 +61,21 @@ def test_ade_100_50_of_rcil_leaves_class_0_to_the_mean_alone(tmp_path: Path) -> 
         *_, last = csv.reader(file)
     values = [100 * float(v) for v in last[1:-1]]
     assert len(values) == 151
-    assert run.last["groups"] == pytest.approx(
+    assert run.last["metrics"]["groups"] == pytest.approx(
         {"1-100": sum(values[1:101]) / 100, "101-150": sum(values[101:]) / 50, "all": sum(values) / 151}
     )
-    assert run.last["miou"]["all"] == pytest.approx(100 * float(last[-1]), abs=1e-4)
+    assert run.last["metrics"]["miou"]["all"] == pytest.approx(100 * float(last[-1]), abs=1e-4)
     without = load(released(ADE), "ade_100-50", tmp_path, "--protocol", "mib")
     assert without.returncode == 0, without.stderr
     (mib,) = (run for run in load_runs(tmp_path) if run.experiment["protocol"]["name"] == "mib")
-    assert mib.last["groups"]["all"] == pytest.approx(sum(values[1:]) / 150)
+    assert mib.last["metrics"]["groups"]["all"] == pytest.approx(sum(values[1:]) / 150)
 
 
 def test_table_and_show_read_it_beside_ours(tmp_path: Path) -> None:
     assert load(released(VOC), "voc_10-1", tmp_path).returncode == 0
     table = command("table", "--format", "csv", "--out", tmp_path)
     assert table.returncode == 0, table.stderr
-    assert "RCIL (imported)" in table.stdout and "50.3,16.4,34.1" in table.stdout
+    assert "RCIL (imported)" in table.stdout and "50.3,16.4,34.1,24.7" in table.stdout
     shown = command("show", "voc", "--out", tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert "trained and tested by other code" in shown.stdout and "recipe:         unknown" in shown.stdout
@@ -86,7 +91,7 @@ def test_the_same_file_twice_is_one_run_and_another_file_is_refused(tmp_path: Pa
     assert done.returncode == 2 and f"is there already, from {VOC}" in done.stderr
     assert load(other, "voc_10-1", tmp_path, "--seed", "1").returncode == 0
     (begun,) = (run for run in load_runs(tmp_path) if run.experiment["seed"] == 1)
-    assert not begun.complete and len(begun.record["steps"]) == 3 and "forgetting" not in begun.record
+    assert not begun.complete and len(begun.record["steps"]) == 3 and begun.record["metrics"] == {}
 
 
 def test_domains_have_all_classes_at_every_step(tmp_path: Path) -> None:
@@ -95,7 +100,7 @@ def test_domains_have_all_classes_at_every_step(tmp_path: Path) -> None:
     done = load(file, "cityscapes_11-5", tmp_path, "--setting", "domain")
     assert done.returncode == 0, done.stderr
     (run,) = load_runs(tmp_path)
-    assert run.complete and run.last["groups"] == {"all": 50} and len(run.record["class_names"]) == 19
+    assert run.complete and run.last["metrics"]["groups"] == {"all": 50} and len(run.record["class_names"]) == 19
     assert run.experiment["protocol"]["name"] == "released"
 
 
@@ -146,9 +151,9 @@ def test_a_mean_without_the_background_is_plops_ignore_test_bg(tmp_path: Path) -
         (("0,0.5,0.5,0.5,0.5",), "line 1: 4 values after the step; the scenario needs 4 classes"),
         (("0,0.5,0.5,0.5,0.5,0.5",), "4 classes have been learned, where the scenario has 3"),
         (("1,0.5,0.5,x,0.5,0.5",), "2 classes have been learned, where the scenario has 4"),
-        (("0,0.5,0.5,1.5,x,0.5",), "'1.5' is no IoU between 0 and 1"),
-        (("0,0.5,nan,0.5,x,0.5",), "'nan' is no IoU"),
-        (("0,0.5,0.5,0.5,x,X",), "'X' is no IoU"),
+        (("0,0.5,0.5,1.5,x,0.5",), "'1.5' is not an IoU between 0 and 1"),
+        (("0,0.5,nan,0.5,x,0.5",), "'nan' is not an IoU"),
+        (("0,0.5,0.5,0.5,x,X",), "'X' is not an IoU"),
         (("0,0.5,0.5,0.5,x,0.6",), "0.6000, is not the mean"),
     ],
 )
@@ -163,16 +168,28 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         read_plop(tmp_path / "none.csv", CHANNELS)
 
 
-@pytest.mark.parametrize("zero, base, new", [(False, 37.5, 75), (True, 25, 75)])
-def test_an_absent_class_as_the_protocol_says(tmp_path: Path, zero: bool, base: float, new: float) -> None:
-    file = write(tmp_path / "a.csv", "0,0.5,0.75,0.25,x,0.5", "1,0.5,X,0.25,0.75,0.5")
-    spans = {"base": (0, 2), "new": (3, 3), "all": (0, 3)}
-    layout = Layout((2, 1), CHANNELS, ["background", "cat", "dog", "cow"], {"named": spans, "printed": spans}, zero)
-    experiment = {"method": "m-imported", "scenario": "voc_2-1", "setting": "overlapped", "seed": 0}
-    record = imported_record(read_plop(file, CHANNELS), layout, experiment, "M", "p", source_of(file, "plop"))
-    assert record["steps"][0]["groups"] == {"base": 50, "new": None, "all": 50}
-    assert record["steps"][1]["groups"]["base"] == base and record["steps"][1]["groups"]["new"] == new
-    assert record["forgetting"] == [0, None, 0, 0]
-    folder = save_imported(tmp_path / "store", record)
-    assert load_run(tmp_path / "store", folder.name).record == json.loads(json.dumps(record))
-    assert [path.name for path in folder.iterdir()] == ["run.json"]
+@pytest.mark.parametrize("protocol, base, new", [("plop", 37.5, 75), ("ssul", 25, 75)])
+def test_an_absent_class_as_the_protocol_says(tmp_path: Path, protocol: str, base: float, new: float) -> None:
+    """`ssul` counts it as 0."""
+    lines = [
+        f"{step},0.5,0.75,0.25,{','.join(['0.5'] * (2 * step) + ['x'] * (18 - 2 * step))}" for step in range(10)
+    ]
+    values = [[0.5, 0.75, 0.25, *[0.5] * (2 * step)] for step in range(10)]
+    rows = [f"{line},{sum(shares) / len(shares)}" for line, shares in zip(lines, values, strict=True)]
+    rows[-1] = f"9,0.5,X,0.25,{','.join(['0.75'] * 18)},{(0.75 + 18 * 0.75) / 20}"
+    what = Imported("M", "voc_2-2", "overlapped", "natural", 0, get_protocol(protocol, "overlapped"))
+    file = write(tmp_path / "a.csv", *rows)
+    record = imported_record(read_plop(file, what.channels_per_step()), what, file, "plop")
+    assert record["steps"][0]["metrics"]["miou"] == {"base": 50, "new": None, "all": 50}
+    assert record["steps"][0]["metrics"]["hiou"] is None
+    last = record["steps"][-1]["metrics"]
+    assert last["groups"]["0-2"] == base and last["groups"]["3-20"] == new
+    assert last["hiou"] == pytest.approx(2 * base * new / (base + new))
+    assert record["metrics"]["forgetting"][:5] == [0, None, 0, -25, -25]
+
+
+def test_records_are_sealed_and_fit_the_schema(tmp_path: Path) -> None:
+    assert load(released(VOC), "voc_10-1", tmp_path).returncode == 0
+    (path,) = tmp_path.glob("runs/*/*")
+    schema = json.loads((Path(__file__).parents[2] / "results" / "schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(json.loads(path.read_text(encoding="utf-8")))

@@ -7,16 +7,25 @@ from pathlib import Path
 
 import pytest
 from latex import compiled
+from made_records import one_record
 
-from issbench.results.citations import KEYS, bibliography
+from issbench.results.citations import bibliography, citation
 from issbench.results.definitions import DEFINITIONS
+from issbench.results.make_tables import measured_tables, published_tables
 from issbench.results.render import render
 from issbench.results.render.latex import document, escape
+from issbench.results.runs import Run
 from issbench.results.table import Cell, Table, text_table
-from issbench.results.tables import published_tables
 
+METHODS = ("EWC", "PI", "RW", "LwF", "LwF-MC", "ILT", "MiB", "SDR", "PLOP", "RCIL", "GSC")
+"""Those with a paper to cite."""
 PRINTED = [name for name, table in DEFINITIONS.items() if table.printed]
 NASTY = r"voc_15-1 & 50 % of {a} ~ #1 $x^2$ \end – λ1 ± 2 × ✓ *: [x]"
+
+
+def key(method: str) -> str:
+    (found,) = citation(method)
+    return found
 
 
 def nasty_table() -> Table:
@@ -47,13 +56,13 @@ def test_every_citation_has_its_entry() -> None:
     cited = {key for keys in re.findall(r"\\cite\{(.*?)\}", text) for key in keys.split(",")}
     entries = re.findall(r"^@\w+\{(.*),$", bibliography(tables), flags=re.MULTILINE)
     assert sorted(cited) == sorted(entries)
-    assert cited == set(KEYS.values()) - {KEYS["PI"], KEYS["RW"]}  # which the paper does not compare with
+    assert cited == {key(method) for method in METHODS} - {key("PI"), key("RW")}  # which are not in the paper
 
 
 def test_every_key_is_in_the_bibliography_with_what_a_reader_needs() -> None:
-    everything = bibliography([text_table("", ["method"], [[name] for name in KEYS])])
+    everything = bibliography([text_table("", ["method"], [[name] for name in METHODS])])
     entries = re.split(r"(?=^@)", everything, flags=re.MULTILINE)[1:]
-    assert len(entries) == len(KEYS)
+    assert len(entries) == len(METHODS)
     for entry in entries:
         assert entry.count("{") == entry.count("}")
         assert all(
@@ -65,9 +74,21 @@ def test_every_key_is_in_the_bibliography_with_what_a_reader_needs() -> None:
 def test_combinations_cite_both() -> None:
     table = text_table("", ["method"], [["RCIL+GSC"], ["GSC (sg=off)"], ["ILT*"], ["FT"]])
     rows = render([table], "latex").partition(r"\midrule")[2].splitlines()[1:5]
-    assert rows[0] == rf"RCIL+GSC~\cite{{{KEYS['RCIL']},{KEYS['GSC']}}} \\"
-    assert rows[1] == rf"GSC (sg=off)~\cite{{{KEYS['GSC']}}} \\"
-    assert KEYS["ILT"] in rows[2] and rows[3] == r"FT \\"
+    assert rows[0] == rf"RCIL+GSC~\cite{{{key('RCIL')},{key('GSC')}}} \\"
+    assert rows[1] == rf"GSC (sg=off)~\cite{{{key('GSC')}}} \\"
+    assert key("ILT") in rows[2] and rows[3] == r"FT \\"
+
+
+def test_a_method_cites_what_its_class_says() -> None:
+    """A plug-in whose title no entry names."""
+    record = one_record("ft")
+    record["method"] |= {"title": "OurMiB", "cite": key("MiB")}
+    (table,) = measured_tables("main", [Run(Path("runs/a"), record)])
+    assert rf"OurMiB~\cite{{{key('MiB')}}}" in render([table], "latex")
+    assert key("MiB") in bibliography([table])
+    record["method"]["cite"] = "nowhere2024"
+    (table,) = measured_tables("main", [Run(Path("runs/a"), record)])
+    assert "cite" not in render([table], "latex") and bibliography([table]) == ""
 
 
 def test_styles_of_the_best_and_the_second() -> None:

@@ -7,11 +7,11 @@ import re
 import pytest
 from table_readers import READERS
 
+from issbench.results.make_tables import published_tables
 from issbench.results.published import Number, published
 from issbench.results.render import render
 from issbench.results.render.terminal import render as render_terminal
 from issbench.results.table import TableError
-from issbench.results.tables import published_tables
 
 PRINTED = {
     "main": ("I", "II", "III"), "domain": ("IV",), "ablation": ("V",), "class-order": ("VI",),
@@ -112,5 +112,5 @@ def test_a_scenario_that_is_not_in_the_paper() -> None:
 
 
 def test_an_unknown_name() -> None:
-    with pytest.raises(TableError, match="no table 'mian'; there are main, domain"):
+    with pytest.raises(TableError, match="no table 'mian'; did you mean main or domain"):
         published_tables("mian")

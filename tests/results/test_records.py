@@ -137,7 +137,12 @@ def test_an_unfinished_run_says_how_far_it_is_and_why_it_failed(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "changed, order",
-    [({}, "A"), ({"order": "A"}, "A"), ({"classes": ["cat"] * 20}, "natural"), ({"scenario": "ade_100-50"}, "natural")],
+    [
+        ({}, "A"),
+        ({"order": "A"}, "A"),
+        ({"classes": ["cat"] * 20}, "natural"),
+        ({"scenario": "ade_100-50"}, "natural"),
+    ],
 )
 def test_the_natural_order_of_voc_is_the_papers_a(changed: dict[str, Any], order: str) -> None:
     assert Run(Path("runs/a"), one_record(**changed)).order == order

@@ -9,21 +9,22 @@ import subprocess
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
-from many_records import METHODS, make_store, one_record
+from made_records import ENVIRONMENT, as_imported, write_run
+from many_records import METHODS, make_store, numbered_record
 from PIL import Image
 
+from issbench.results.record import Record, StepRecord, Training
 from issbench.results.report import report
+from issbench.results.report.boxes import table_box
 from issbench.results.report.cost import cost, cost_table, on_gpu
 from issbench.results.report.details import MOST, relative_link, run_details
 from issbench.results.report.figures import WHAT, Figures
 from issbench.results.report.heat import heat_tables
 from issbench.results.report.markup import Html, tag
 from issbench.results.report.overview import seed_table
-from issbench.results.report.settings import recipe_table, version_table
-from issbench.results.report.tables import table_box
+from issbench.results.report.settings import environment_table, recipe_table
 from issbench.results.report.words import shared, statistics
 from issbench.results.runs import Run, load_runs
 from issbench.results.table import MISSING, text_table
@@ -53,43 +54,40 @@ class Page(HTMLParser):
         assert self._open.pop() == name
 
 
-def plain(record: dict[str, Any], seconds: float = 3600.0) -> dict[str, Any]:
-    """A record whose steps have keys of their own, but for the first, and the scores of its method."""
+def plain(number: int, seed: int | None = None) -> Record:
+    """A numbered record whose steps have keys of their own, but for the first, and the scores of its method."""
+    record = numbered_record(number)
     e = record["experiment"]
+    e["seed"] = e["seed"] if seed is None else seed
     quality = 5 * METHODS.index(e["method"])  # FT, EWC, LwF: 40, 45, 50
-    record["title"] = {"lwf": "LwF"}.get(e["method"], record["title"])
     for step in record["steps"]:
         own = f"{e['method']}{e['seed']}" if step["step"] else "first"
         step["key"] = f"{e['scenario']}{e['setting']}{e['order']}{own}{step['step']}"
-        step["groups"]["all"] = 40.0 + quality - step["step"] + e["seed"]
-        step["miou"]["all"] = step["groups"]["all"]
-        step["training"] |= {"seconds": seconds, "device": "cuda", "peak_memory_bytes": 2**31}
+        score = 40.0 + quality - step["step"] + e["seed"]
+        step["metrics"]["groups"]["all"] = step["metrics"]["miou"]["all"] = score
+        training_of(step)["seconds"] = 3600.0
     return record
 
 
-def store(folder: Path, *records: dict[str, Any]) -> list[Run]:
+def training_of(step: StepRecord) -> Training:
+    assert step["training"] is not None
+    return step["training"]
+
+
+def store(folder: Path, *records: Record) -> list[Run]:
     """A run store of these records, read again."""
     for number, record in enumerate(records):
-        where = folder / "runs" / f"run-{number}"
-        where.mkdir(parents=True)
-        (where / "run.json").write_text(json.dumps(record), encoding="utf-8")
+        write_run(folder, f"run-{number}", record)
     return load_runs(folder)
 
 
-def some(seeds: int = 2, methods: int = 3) -> list[dict[str, Any]]:
+def some(seeds: int = 2, methods: int = 3) -> list[Record]:
     """Records of some methods on voc_19-1 disjoint, natural order: FT, EWC, LwF."""
-    records = []
-    for method in range(methods):
-        for seed in range(seeds):
-            record = plain(one_record(method))
-            record["experiment"]["seed"] = seed
-            records.append(json.loads(json.dumps(plain(record))))
-    return records
+    return [plain(method, seed) for method in range(methods) for seed in range(seeds)]
 
 
-def unfinished(record: dict[str, Any]) -> dict[str, Any]:
-    del record["mean_over_steps"], record["forgetting"]
-    return record | {"complete": False, "steps": record["steps"][:1]}
+def unfinished(record: Record) -> Record:
+    return {**record, "complete": False, "steps": record["steps"][:1], "metrics": {}}
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +96,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("store")
     records = some()
     records[-1] = unfinished(records[-1])
-    other = [plain(one_record(12 + method)) for method in range(3)]  # voc_15-5
+    other = [plain(12 + method) for method in range(3)]  # voc_15-5
     return report(store(folder, *records, *other), folder, both=True)
 
 
@@ -138,14 +136,14 @@ def test_tables_sort_and_carry_their_numbers(page: str) -> None:
 
 def test_unfinished_runs_are_told(page: str) -> None:
     assert "0, 1 (1 of 2 steps)" in page
-    assert "run-5: 1 of 2 steps done" in page
-    assert "run-5 · unfinished, 1 steps done" in page
-    assert "seed 1: unfinished, 1 steps done; left out." in page
+    assert "run-5: unfinished, 1 of 2 steps done" in page
+    assert "run-5 · unfinished, 1 of 2 steps done" in page
+    assert "seed 1: unfinished, 1 of 2 steps done; left out." in page
 
 
 def test_published_numbers_stand_beside_or_are_missing_with_a_reason(page: str, tmp_path: Path) -> None:
     assert "The paper&#x27;s Table" in page and ">difference<" in page
-    record = plain(one_record(0))
+    record = plain(0)
     record["experiment"] |= {"scenario": "shapes_19-1", "dataset": "shapes"}
     runs = store(tmp_path, record)
     text = report(runs, tmp_path, both=True, figures=refusing())
@@ -172,11 +170,11 @@ def test_text_is_escaped(tmp_path: Path) -> None:
     evil = '<script>alert("1")</script>&'
     records = some()
     for record in records:
-        record["title"] += evil
+        record["method"]["title"] += evil
         record["protocol"] = evil
         record["class_names"][1] = evil
         record["experiment"]["order"] = evil
-        record["steps"][-1]["training"]["versions"][evil] = evil
+        training_of(record["steps"][-1])["environment"] = {**ENVIRONMENT, "versions": {evil: evil}}
     text = report(store(tmp_path, *records), tmp_path)
     assert text.count("<script>") == 1
     assert "alert(" not in text.replace("&lt;script&gt;alert(&quot;1&quot;)", "")
@@ -196,7 +194,7 @@ def test_shared_steps_are_counted_once(tmp_path: Path) -> None:
     assert "the rows add up to 9.00 h" in table.notes[0]
     (record,) = some(1, 1)
     for step in record["steps"]:
-        step["training"]["processes"] = 4
+        training_of(step)["processes"] = 4
     assert cost(store(tmp_path / "four", record)).gpu == 8.0  # two steps of an hour on four GPUs
     assert on_gpu("cuda:1") and not on_gpu("cpu")
 
@@ -205,14 +203,14 @@ def test_a_row_of_sums_is_no_row_to_sort(tmp_path: Path) -> None:
     runs = store(tmp_path, *some())
     body, foot = table_box(cost_table(runs)).split("</tbody>")
     assert "all together" in foot and "<tfoot>" in foot and "all together" not in body
-    one = table_box(cost_table([run for run in runs if run.experiment["method"] == "ft"]))
+    one = table_box(cost_table([run for run in runs if run.spec == "ft"]))
     assert "all together" not in one and "<tfoot>" not in one
 
 
 def test_classes_and_steps_are_coloured_tables(tmp_path: Path) -> None:
     done, other = some(seeds=1, methods=2)
     for step, iou in zip(done["steps"], ([90.4, None], [12.6, 55.0, 100.0]), strict=True):
-        step["iou"] = iou
+        step["metrics"]["iou"] = iou
     done["class_names"] = ["background", "cat", "<dog>"]
     text = heat_tables(store(tmp_path, done, unfinished(other)))
     first, second = re.findall(r"<table.*?</table>", text)
@@ -228,7 +226,7 @@ def test_classes_and_steps_are_coloured_tables(tmp_path: Path) -> None:
 
 
 def test_of_thousands_of_runs_the_first_are_told_in_detail(tmp_path: Path) -> None:
-    (run,) = store(tmp_path, plain(one_record(0)))
+    (run,) = store(tmp_path, plain(0))
     assert run_details([run] * MOST, tmp_path).count("<details") == MOST
     text = run_details([run] * (MOST + 7), tmp_path)
     assert text.count("<details") == MOST
@@ -236,10 +234,10 @@ def test_of_thousands_of_runs_the_first_are_told_in_detail(tmp_path: Path) -> No
 
 
 def test_reasons_name_the_command_whose_options_they_name(tmp_path: Path) -> None:
-    records = [plain(one_record(number)) for number in range(3)]
+    records = [plain(number) for number in range(3)]
     for number, record in enumerate(records):
         record["experiment"]["seed"] = number  # no cell in common
-    many = [run for number in range(13) for run in store(tmp_path / str(number), plain(one_record(0)))]
+    many = [run for number in range(13) for run in store(tmp_path / str(number), plain(0))]
     for number, run in enumerate(many):
         run.experiment["order"] = f"random:{number}"
     figures = Figures()
@@ -250,12 +248,7 @@ def test_reasons_name_the_command_whose_options_they_name(tmp_path: Path) -> Non
 
 
 def test_imported_runs_have_unknown_costs(tmp_path: Path) -> None:
-    record = plain(one_record(0))
-    for step in record["steps"]:
-        step |= dict.fromkeys(("key", "counts", "test_images", "test_seconds", "recipe", "training"))
-    record["experiment"]["recipe"] = None
-    source = {"format": "plop", "file": "a.csv", "sha256": "0" * 64}
-    runs = store(tmp_path, record | {"format": 2, "source": source, "group_spans": None})
+    runs = store(tmp_path, as_imported(plain(0)))
     row = cost_table(runs).rows[0]
     assert row[2:] == [*[MISSING] * 6, "unknown"]
     assert "1 imported runs: time, memory and device are unknown." in cost_table(runs).notes
@@ -263,30 +256,43 @@ def test_imported_runs_have_unknown_costs(tmp_path: Path) -> None:
     assert "· imported" in text and "The recipes of 1 imported runs are unknown." in text
 
 
-def test_seeds_recipes_and_versions(tmp_path: Path) -> None:
-    records = [*some(), plain(one_record(12))]
-    records[0]["steps"][1]["training"]["versions"]["torch"] = "9.9"
+def test_seeds_recipes_and_environments(tmp_path: Path) -> None:
+    records = [*some(), plain(12)]
+    versions = {**ENVIRONMENT["versions"], "torch": "9.9"}
+    training_of(records[0]["steps"][1])["environment"] = {**ENVIRONMENT, "versions": versions, "threads": 8}
+    assert records[-1]["experiment"]["recipe"] is not None
     records[-1]["experiment"]["recipe"]["lr"] = 0.5
     runs = store(tmp_path, *records)
     seeds = seed_table(runs)
     assert seeds.rows[0] == ["FT", "0, 1", "0"] and seeds.rows[1] == ["EWC", "0, 1", MISSING]
     recipes = recipe_table(runs)
     assert recipes.header == ["setting", "voc_19-1", "voc_15-5"]
-    assert ["lr", "0.001", "0.5"] in recipes.rows and ["precision", "bf16", "bf16"] in recipes.rows
-    versions = version_table(runs)
-    assert versions.rows == [["python", "3.11"], ["torch", "2.6 (8 steps), 9.9 (1 steps)"]]
-    assert versions.notes == ["Not the same for all steps: torch."]
+    assert ["lr", "0.001", "0.5"] in recipes.rows and ["precision", "fp32", "fp32"] in recipes.rows
+    found = environment_table(runs)
+    assert found.rows[:2] == [["python", "3.11"], ["torch", "2.6 (8 steps), 9.9 (1 steps)"]]
+    assert ["threads", "1 (8 steps), 8 (1 steps)"] in found.rows and ["gpu", "H100"] in found.rows
+    assert found.notes == ["Not the same for all steps: torch, threads."]
+
+
+def test_runs_on_other_data_are_told_apart(tmp_path: Path) -> None:
+    other = {**plain(1), "data": "77b1" + "0" * 28}
+    runs = store(tmp_path, plain(0), other)
+    assert [row[1] for row in seed_table(runs).rows] == ["0 (data 3f2a91c4)", "0 (data 77b10000)"]
+    assert "<caption>EWC, seed 0, data 77b10000</caption>" in heat_tables(runs)
+    text = report(runs, tmp_path, figures=refusing())
+    assert "voc_19-1, disjoint, order natural, data 3f2a91c4" in text
+    assert "on different data" in statistics({"voc_19-1, disjoint": runs})
 
 
 def test_statistics_in_words(tmp_path: Path) -> None:
     records = some(seeds=3)
-    other = plain(one_record(12))  # FT alone on another scenario
+    other = plain(12)  # FT alone on another scenario
     runs = store(tmp_path, *records, other)
-    places = {"one": [r for r in runs if r.experiment["scenario"] == "voc_19-1"], "two": runs[-1:]}
+    places = {"one": [r for r in runs if r.scenario == "voc_19-1"], "two": runs[-1:]}
     text = statistics({"one": places["one"]})
     assert "Mean ranks over 3 matched cells" in text and "lwf is above ewc in 3 of 3 matched cells" in text
     assert "Fewer than two methods are finished: nothing to compare." in statistics(places)
-    assert {run.experiment["method"] for run in shared(places)} == {"ft"}
+    assert {run.spec for run in shared(places)} == {"ft"}
 
 
 def test_links_lead_from_the_report_to_the_runs(tmp_path: Path) -> None:

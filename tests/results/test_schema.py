@@ -1,77 +1,30 @@
-"""The schema of records: what older formats become, what imports write, and what it refuses."""
+"""The schema of records: it fits the types, what is written, and refuses what does not belong."""
 
 from __future__ import annotations
 
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import jsonschema
 import pytest
+from made_records import one_record
 
-from issbench.bench.engine.record import FORMAT
-from issbench.results.importing import Layout, imported_record
-from issbench.results.runs import load_runs
+from issbench.files import sealed
+from issbench.results import record as types
+from issbench.results.record import FORMAT, Record
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "results" / "schema.json").read_text(encoding="utf-8"))
-PROTOCOL = {
-    "name": "plop", "void": "ignore", "future": "background", "test_images": "seen", "other_in_mean": True,
-    "absent": "skip", "domain_split": "official",
-}  # fmt: skip
-EXPERIMENT = {
-    "method": "ft", "scenario": "shapes_2-1", "setting": "overlapped", "order": "natural", "classes": ["disk"],
-    "seed": 0, "protocol": PROTOCOL, "recipe": {"lr": 0.1, "first_epochs": None}, "data": None, "dataset": "shapes",
-}  # fmt: skip
 
 
-def step(index: int, channels: int) -> dict[str, Any]:
-    """A step as format 1 had it."""
-    return {
-        "step": index,
-        "key": f"key{index}",
-        "iou": [50.0] * (channels - 1) + [None],
-        "miou": {"base": 50.0, "new": None, "all": 50.0},
-        "groups": {"0-2": 50.0, "3": None, "all": 50.0},
-        "pixel_accuracy": 80.0,
-        "counts": {"tp": [1] * channels, "fp": [1] * channels, "fn": [0] * channels},
-        "test_images": 10,
-        "test_seconds": 0.5,
-        "recipe": {"lr": 0.1, "precision": "fp32"},
-        "training": {
-            "seconds": 2.5, "images": 320, "train_images": 20, "history": [{"classification": 0.5}],
-            "peak_memory_bytes": None, "device": "cpu", "versions": {"python": "3.11"},
-        },
-    }  # fmt: skip
-
-
-OLD = {
-    "format": 1,
-    "experiment": EXPERIMENT,
-    "title": "FT",
-    "protocol": "protocol plop",
-    "class_names": ["background", "disk", "ring", "star"],
-    "classes_per_step": [2, 1],
-    "num_steps": 2,
-    "complete": True,
-    "steps": [step(0, 3), step(1, 4)],
-    "mean_over_steps": 50.0,
-    "forgetting": [0.0, 0.0, None, None],
-}
+def written(record: Record) -> Any:
+    """What stands in the file of a run."""
+    return json.loads(sealed(record, "a"))
 
 
 def valid(record: Any) -> bool:
     return jsonschema.Draft202012Validator(SCHEMA).is_valid(record)
-
-
-@pytest.fixture
-def migrated(tmp_path: Path) -> dict[str, Any]:
-    folder = tmp_path / "runs" / "old"
-    folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps(OLD))
-    (run,) = load_runs(tmp_path)
-    assert not run.imported
-    return run.record
 
 
 def test_the_schema_is_one_and_of_the_format_that_is_written() -> None:
@@ -79,45 +32,56 @@ def test_the_schema_is_one_and_of_the_format_that_is_written() -> None:
     assert SCHEMA["properties"]["format"] == {"const": FORMAT}
 
 
-def test_a_record_of_format_1_is_migrated(migrated: dict[str, Any]) -> None:
-    assert not valid(OLD) and valid(migrated)
-    assert migrated["format"] == FORMAT and migrated["source"] is None and migrated["group_spans"] is None
-    assert [s["evaluation"] for s in migrated["steps"]] == [None, None]
-    back = copy.deepcopy(migrated) | {"format": 1}
-    del back["source"], back["group_spans"]
-    for part in back["steps"]:
-        del part["evaluation"]
-    assert back == OLD  # nothing else has changed
+@pytest.mark.parametrize(
+    "name, part",
+    [
+        ("Experiment", "experiment"), ("MethodFacts", "method"), ("Environment", "environment"),
+        ("EvaluationFile", "evaluation"), ("StepRecord", "step"), ("StepMetrics", "metrics"), ("Source", "source"),
+    ],
+)  # fmt: skip
+def test_the_schema_has_the_members_of_the_types(name: str, part: str) -> None:
+    assert set(get_type_hints(getattr(types, name))) == set(SCHEMA["$defs"][part]["properties"])
 
 
-@pytest.mark.parametrize("steps", [{0: [50.0, None, 25.0]}, {0: [50.0, None, 25.0], 1: [40.0, 30.0, 20.0, 10.0]}])
-def test_imported_records_fit(steps: dict[int, list[float | None]]) -> None:
-    spans = {"0-2": (0, 2), "all": (0, 3)}
-    layout = Layout((2, 1), (3, 4), ["background", "a", "b", "c"], {"named": spans, "printed": spans}, False)
-    source = {"format": "plop", "file": "a.csv", "sha256": "0" * 64}
-    record = imported_record(steps, layout, EXPERIMENT | {"recipe": None}, "M", "protocol plop", source)
-    assert valid(json.loads(json.dumps(record)))
-    assert record["complete"] == (len(steps) == 2)
+def test_the_schema_has_the_members_of_a_record_and_its_seal() -> None:
+    assert set(get_type_hints(Record)) | {"key", "sha256"} == set(SCHEMA["properties"]) == set(SCHEMA["required"])
+
+
+@pytest.mark.parametrize("changed", [{}, {"complete": False}, {"imported": True}, {"scenario": "ade_100-50"}])
+def test_records_fit(changed: dict[str, Any]) -> None:
+    assert valid(written(one_record(**changed)))
+
+
+def test_metrics_that_were_asked_for_fit() -> None:
+    record = written(one_record())
+    record["steps"][-1]["metrics"]["boundary_iou"] = {"all": 10.0}
+    record["metrics"]["other"] = [1]
+    assert valid(record)
 
 
 @pytest.mark.parametrize(
     "place, value",
     [
-        (("format",), 1),
+        (("format",), 2),
         (("source",), "plop"),
         (("complete",), "yes"),
         (("steps",), []),
-        (("steps", 0, "iou", 0), 101.0),
+        (("data",), 1),
+        (("sha256",), "0"),
+        (("steps", 0, "metrics", "iou", 0), 101.0),
+        (("steps", 0, "metrics", "groups"), {}),
         (("steps", 0, "counts", "tp", 0), -1),
-        (("steps", 0, "evaluation"), {"name": "x"}),
+        (("steps", 0, "evaluations"), {"confusion": {"name": "x"}}),
         (("steps", 0, "training", "seconds"), None),
+        (("steps", 0, "training", "environment", "threads"), 0),
         (("experiment", "setting"), "overlaped"),
         (("experiment", "seed"), 0.5),
+        (("method", "options", "sg"), [1]),
         (("surprise",), 1),
     ],
 )
-def test_what_does_not_fit(migrated: dict[str, Any], place: tuple[Any, ...], value: Any) -> None:
-    wrong = copy.deepcopy(migrated)
+def test_what_does_not_fit(place: tuple[Any, ...], value: Any) -> None:
+    wrong = copy.deepcopy(written(one_record()))
     part = wrong
     for key in place[:-1]:
         part = part[key]
@@ -125,12 +89,13 @@ def test_what_does_not_fit(migrated: dict[str, Any], place: tuple[Any, ...], val
     assert not valid(wrong)
 
 
-@pytest.mark.parametrize("key", ["source", "experiment", "steps", "complete", "forgetting"])
-def test_what_may_not_be_missing(migrated: dict[str, Any], key: str) -> None:
-    assert not valid({name: value for name, value in migrated.items() if name != key})
+@pytest.mark.parametrize("key", ["source", "experiment", "steps", "complete", "metrics", "method", "key", "sha256"])
+def test_what_may_not_be_missing(key: str) -> None:
+    assert not valid({name: value for name, value in written(one_record()).items() if name != key})
 
 
-def test_an_unfinished_run_has_no_summary(migrated: dict[str, Any]) -> None:
-    assert not valid(migrated | {"complete": False})
-    begun = {k: v for k, v in migrated.items() if k not in ("forgetting", "mean_over_steps")}
-    assert valid(begun | {"complete": False})
+def test_only_a_complete_run_has_metrics_of_the_whole() -> None:
+    record = written(one_record())
+    assert not valid(record | {"complete": False})
+    assert not valid(record | {"metrics": {}})
+    assert valid(record | {"complete": False, "metrics": {}})

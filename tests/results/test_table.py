@@ -8,45 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_records import ENVIRONMENT, one_record
 
+from issbench.results.make_tables import main_tables
 from issbench.results.render import render
 from issbench.results.runs import Run
 from issbench.results.table import MISSING, Table
-from issbench.results.tables import main_tables
-
-RECIPE = {
-    "epochs": 30, "first_epochs": None, "lr": 0.001, "first_lr": 0.01, "batch": 24, "crop": 512,
-    "backbone": "resnet101", "weights": "imagenet",
-}  # fmt: skip
-TITLES = {"ft": "FT", "plop": "PLOP", "gsc": "GSC", "joint": "Joint"}
 
 
 def run(
-    method: str = "ft",
-    seed: int = 0,
-    old: float | None = 50.0,
-    new: float | None = 20.0,
-    complete: bool = True,
-    over_steps: float | None = 40.0,
-    precision: str = "fp32",
-    **changed: Any,
-) -> Run:
-    """A run of voc_15-1 as its record tells it."""
-    experiment = {
-        "method": method, "scenario": "voc_15-1", "setting": "overlapped", "order": "natural", "classes": [],
-        "seed": seed, "protocol": {"name": "plop"}, "recipe": RECIPE, "data": None, "dataset": "voc",
-    }  # fmt: skip
-    first = {"step": 0, "groups": {"0-15": 70.0, "16-20": None, "all": 70.0}, "recipe": {"precision": precision}}
-    last = {"step": 5, "groups": {"0-15": old, "16-20": new, "all": 43.21}, "recipe": {"precision": precision}}
-    record = {
-        "format": 1,
-        "experiment": experiment | changed,
-        "title": TITLES[method.partition(":")[0]],
-        "protocol": f"protocol {changed.get('protocol', {'name': 'plop'})['name']}: void pixels ignored",
-        "classes_per_step": [15, 1, 1, 1, 1, 1],
-        "complete": complete,
-        "steps": [first, last] if complete else [first],
-    } | ({"mean_over_steps": over_steps} if complete else {})
+    method: str = "ft", seed: int = 0, old: float | None = 50.0, new: float | None = 20.0,
+    over_steps: float | None = 40.0, complete: bool = True, **changed: Any,
+) -> Run:  # fmt: skip
+    """A run of voc_15-1, with its mIoU after the first step and after the last one."""
+    scores = [{"0-15": 70.0, "16-20": None, "all": 70.0}, {"0-15": old, "16-20": new, "all": 43.21}]
+    record = one_record(method, seed=seed, scores=scores, over_steps=over_steps, complete=complete, **changed)
     return Run(Path(f"{method}-{seed}"), record)
 
 
@@ -62,10 +38,10 @@ def row(tables: Table, method: str) -> dict[str, str]:
 
 def test_mean_and_sample_deviation_over_seeds() -> None:
     found = table(run(seed=0, old=50.0), run(seed=1, old=52.0), run(seed=2, old=57.0), run("plop", old=61.04))
-    assert found.header == ["method", "0-15", "16-20", "all", "mean over steps", "seeds"]
+    assert found.header == ["method", "0-15", "16-20", "all", "hIoU", "mean over steps", "seeds"]
     assert row(found, "FT") == {
         "method": "FT", "0-15": "53.0 ± 3.6", "16-20": "20.0 ± 0.0", "all": "43.2 ± 0.0",
-        "mean over steps": "40.0 ± 0.0", "seeds": "3",
+        "hIoU": "29.0 ± 0.5", "mean over steps": "40.0 ± 0.0", "seeds": "3",
     }  # fmt: skip
     assert row(found, "PLOP")["0-15"] == "61.0"  # one seed has no deviation
     assert row(found, "PLOP")["seeds"] == "1"
@@ -80,12 +56,13 @@ def test_options_are_told_apart() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        {"protocol": {"name": "mib"}},
-        {"recipe": RECIPE | {"lr": 0.01}},
-        {"recipe": RECIPE | {"backbone": "resnet18"}},
-        {"precision": "bf16"},
+        {"protocol": "mib"},
+        {"recipe": {"lr": 0.01}},
+        {"recipe": {"backbone": "resnet18"}},
+        {"recipe": {"precision": "bf16"}},
+        {"data": "77b1" + "0" * 28},
         {"order": "B"},
-        {"classes": ["cat", "dog"]},
+        {"classes": [f"class {c}" for c in range(20)]},
     ],
 )
 def test_runs_that_cannot_be_compared_never_share_a_table(other: dict[str, Any]) -> None:
@@ -93,17 +70,32 @@ def test_runs_that_cannot_be_compared_never_share_a_table(other: dict[str, Any])
     assert len(tables) == 2
     assert [[cells[0] for cells in one.rows] for one in tables] == [["FT", "PLOP"], ["PLOP", "FT"]]
     assert [cells[-1] for one in tables for cells in one.rows] == ["1"] * 4
-    assert render(tables[:1], "markdown") != render(tables[1:], "markdown")
+    assert tables[0].title != tables[1].title
+
+
+def test_tables_on_other_data_say_which() -> None:
+    tables = main_tables([run("ft"), run("plop", data="77b1" + "0" * 28)])
+    usual = "voc_15-1, overlapped, order natural"
+    assert [table.title for table in tables] == [f"{usual}, data 3f2a91c4", f"{usual}, data 77b10000"]
+    assert table(run("ft"), run("plop")).title == usual
+
+
+def test_runs_that_were_not_made_alike_share_a_table_that_says_so() -> None:
+    other = run("plop")
+    for step in other.steps:
+        assert step["training"]
+        step["training"]["environment"] = {**ENVIRONMENT, "threads": 2, "gpu": "A100"}
+    assert table(run("ft"), other).notes[-1] == "Not made alike: 1 and 2 threads; H100 and A100."
 
 
 def test_titles_and_explanation_name_what_was_compared() -> None:
-    found = table(run(order="B", setting="disjoint", classes=["cat", "dog"]))
-    assert found.title == "voc_15-1, disjoint, order B, classes cat, dog"
+    found = table(run(order="B", setting="disjoint", scenario="voc_1-1", classes=["cat", "dog"]))
+    assert found.title == "voc_1-1, disjoint, order B, classes cat, dog"
     (explanation,) = found.notes
     assert "resnet101 (imagenet weights), crop 512, batch 24, epochs 30 + 30 per later step" in explanation
     assert "learning rate 0.01, then 0.001" in explanation
-    assert "Evaluation protocol plop: void pixels ignored." in explanation
-    (explanation,) = table(run(recipe=RECIPE | {"first_epochs": 50})).notes
+    assert "Evaluation protocol plop: void pixels in training ignored;" in explanation
+    (explanation,) = table(run(recipe={"first_epochs": 50})).notes
     assert "epochs 50 + 30" in explanation
 
 
@@ -112,10 +104,16 @@ def test_unfinished_runs_are_left_out_with_a_note() -> None:
     assert row(found, "FT")["0-15"] == "50.0"
     assert row(found, "FT")["seeds"] == "1"
     assert set(found.rows[1][1:-1]) == {MISSING} and row(found, "PLOP")["seeds"] == "0"
-    assert found.notes[1:] == [
-        "ft, seed 1: unfinished, 1 steps done; left out.",
-        "plop, seed 0: unfinished, 1 steps done; left out.",
+    assert found.notes[1:3] == [
+        "ft, seed 1: unfinished, 1 of 6 steps done; left out.",
+        "plop, seed 0: unfinished, 1 of 6 steps done; left out.",
     ]
+
+
+def test_a_scenario_without_hiou_has_no_column_for_it() -> None:
+    assert table(run(new=None)).header == ["method", "0-15", "16-20", "all", "mean over steps", "seeds"]
+    both = table(run(new=None), run("plop"))
+    assert [row(both, method)["hIoU"] for method in ("FT", "PLOP")] == [MISSING, "28.6"]
 
 
 def test_a_value_that_is_missing_is_no_zero() -> None:
@@ -131,10 +129,10 @@ def test_markdown() -> None:
     title, body, *notes = text.split("\n\n")
     assert title == "**voc_15-1, overlapped, order natural**"
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in body.splitlines()]
-    assert lines[0] == ["method", "0-15", "16-20", "all", "mean over steps", "seeds"]
+    assert lines[0] == ["method", "0-15", "16-20", "all", "hIoU", "mean over steps", "seeds"]
     assert all(set(cell) <= {"-", ":"} for cell in lines[1])
-    assert lines[2] == ["FT", "51.0 ± 1.4", "20.0 ± 0.0", "43.2 ± 0.0", "40.0 ± 0.0", "2"]
-    assert lines[3] == ["PLOP", *[MISSING] * 4, "0"]
+    assert lines[2] == ["FT", "51.0 ± 1.4", "20.0 ± 0.0", "43.2 ± 0.0", "28.7 ± 0.2", "40.0 ± 0.0", "2"]
+    assert lines[3] == ["PLOP", *[MISSING] * 5, "0"]
     assert notes[0].startswith("mIoU (%) after the last step") and notes[1].startswith("plop, seed 0: unfinished")
 
 
@@ -142,9 +140,10 @@ def test_csv() -> None:
     text = render([table(run("gsc:lambda1=0.5,sg=off"))], "csv")
     rows = list(csv.reader(io.StringIO(text)))
     assert rows == [
-        ["table", "method", "0-15", "16-20", "all", "mean over steps", "seeds"],
-        ["voc_15-1, overlapped, order natural", "GSC (lambda1=0.5,sg=off)", "50.0", "20.0", "43.2", "40.0", "1"],
-    ]
+        ["table", "method", "0-15", "16-20", "all", "hIoU", "mean over steps", "seeds"],
+        ["voc_15-1, overlapped, order natural", "GSC (lambda1=0.5,sg=off)", "50.0", "20.0", "43.2", "28.6", "40.0",
+         "1"],
+    ]  # fmt: skip
 
 
 def test_no_run_no_table() -> None:

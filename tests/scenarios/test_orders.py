@@ -24,13 +24,13 @@ VOC = tuple(range(1, 21))
 def order_of(order: object, dataset: str = "voc") -> tuple[int, ...]:
     """An order of all classes of a dataset."""
     names = {name: label for label, name in enumerate(dataset_class(dataset).classes, 1)}
-    return resolve_order(str(order), dataset, tuple(names.values()), names)
+    return resolve_order(str(order), dataset_class(dataset).orders, tuple(names.values()), names)
 
 
 def order_of_domains(order: object) -> tuple[int, ...]:
     """An order of the cities."""
     names = {name: index for index, name in enumerate(dataset_class("cityscapes").domains)}
-    return resolve_order(str(order), "cityscapes", tuple(names.values()), names)
+    return resolve_order(str(order), dataset_class("cityscapes").orders, tuple(names.values()), names)
 
 
 def refused(order: object, dataset: str = "voc") -> str:
@@ -52,7 +52,7 @@ def test_natural() -> None:
     assert order_of(NATURAL) == VOC
     assert order_of(NATURAL, "ade") == tuple(range(1, 151))
     assert order_of_domains(NATURAL) == tuple(range(21))
-    assert resolve_order(NATURAL, "voc", (12, 8), {"cat": 8, "dog": 12}) == (12, 8)
+    assert resolve_order(NATURAL, {}, (12, 8), {"cat": 8, "dog": 12}) == (12, 8)
 
 
 def test_literal_orders() -> None:

@@ -278,6 +278,34 @@ def test_any_flipped_byte_is_found_or_harmless(tiny_voc: Path, cache: Path) -> N
         assert same(presence(load_dataset("voc", tiny_voc), "train"), first)
 
 
+def test_lack_of_memory_is_not_taken_for_damage(tiny_voc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    presence(load_dataset("voc", tiny_voc), "train")
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(MemoryError):
+        presence(load_dataset("voc", tiny_voc), "train")
+
+
+def test_further_files_of_a_sample(tiny_voc: Path, tree, reads: list[str]) -> None:
+    class WithValues(Voc):
+        def files(self, sample: str) -> tuple[Path, ...]:
+            return (*super().files(sample), self.root / "values.txt")
+
+    with pytest.raises(DataError, match="3 sample"):
+        presence(WithValues(tiny_voc), "train")
+    path = tree.text("VOCdevkit/VOC2012/values.txt", "1")
+    presence(WithValues(tiny_voc), "train")
+    reads.clear()
+    presence(WithValues(tiny_voc), "train")
+    assert reads == []
+    path.write_text("12")
+    presence(WithValues(tiny_voc), "train")
+    assert len(reads) == 3
+
+
 def test_cache_that_cannot_be_written(tiny_voc: Path, cache: Path) -> None:
     cache.write_text("a file where the directory should be")
     with pytest.warns(

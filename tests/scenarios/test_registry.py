@@ -1,44 +1,23 @@
-"""Datasets of other packages: one file with one class, and an entry point."""
+"""Datasets of other packages: one file with one class, and an entry point; the example is that of docs/data.md."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-THEIRS = '''
-from pathlib import Path
-
-from issbench.scenarios.datasets.base import FileDataset, Split, files_by_stem
-
-
-class Fields(FileDataset):
-    """Fields from above."""
-
-    name = "our_fields"
-    classes = ("wheat", "maize", "rye")
-    published_splits = ("1-1", "2-1")
-    default_setting = "disjoint"
-    orders = {"harvest": (3, 1, 2)}
-    recipe = {"epochs": 7, "crop": 64}
-    needs = ("train", "test")
-    obtain = "Expected: {train,test}/NAME.jpg with NAME.png beside it."
-
-    def list_ids(self, split: Split) -> list[str]:
-        return sorted(f"{split}/{path.stem}" for path in (self.root / split).glob("*.jpg"))
-
-    def image_path(self, sample: str) -> Path:
-        return self.root / f"{sample}.jpg"
-
-    def label_path(self, sample: str) -> Path:
-        return self.root / f"{sample}.png"
-
+OTHERS = """
 
 class Thief(Fields):
     name = "voc"
+
+
+class Aerial(Fields):
+    name = "aerial_fields"
 
 
 class Misnamed(Fields):
@@ -47,13 +26,14 @@ class Misnamed(Fields):
 
 class NotOne:
     name = "nothing"
-'''
+"""
 ENTRIES = """
 [issbench.datasets]
-our_fields = their_fields:Fields
-voc = their_fields:Thief
-wrong = their_fields:Misnamed
-nothing = their_fields:NotOne
+fields = issbench_fields:Fields
+aerial_fields = issbench_fields:Aerial
+voc = issbench_fields:Thief
+wrong = issbench_fields:Misnamed
+nothing = issbench_fields:NotOne
 gone = package_that_is_gone:Gone
 """
 
@@ -64,7 +44,9 @@ def package(tmp_path: Path) -> Path:
     home = tmp_path / "site"
     meta = home / "their_fields-1.0.dist-info"
     meta.mkdir(parents=True)
-    (home / "their_fields.py").write_text(THEIRS)
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"`fields/issbench_fields\.py`\n\n```python\n(.*?)```", page, flags=re.DOTALL)
+    (home / "issbench_fields.py").write_text(example + OTHERS)
     (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: their_fields\nVersion: 1.0\n")
     (meta / "entry_points.txt").write_text(ENTRIES)
     return home
@@ -94,11 +76,11 @@ def fields(tree) -> Path:
 
 
 def test_stats_of_a_dataset_of_another_package(package: Path, fields: Path) -> None:
-    command = ("-m", "issbench", "data", "stats", "our_fields_1-1", "--root", str(fields))
+    command = ("-m", "issbench", "data", "stats", "fields_1-1", "--root", str(fields))
     done = python(package, *command, "--order", "harvest")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "our_fields_1-1, disjoint, order harvest, protocol plop",
+        "fields_1-1, disjoint, order harvest, protocol plop",
         "step 0: 1 training images, 0 test images",
         f"    {'rye':<24}{1:>7}",
         "step 1: 1 training images, 1 test images",
@@ -109,21 +91,29 @@ def test_stats_of_a_dataset_of_another_package(package: Path, fields: Path) -> N
 
 
 def test_it_is_checked_listed_and_has_its_recipe(package: Path, fields: Path) -> None:
-    done = python(package, "-m", "issbench", "data", "check", "our_fields", "--root", str(fields))
-    assert done.stdout == "our_fields: all 4 samples are sound\n", done.stderr
-    assert "our_fields" in python(package, "-m", "issbench", "data", "check", "--help").stdout
+    done = python(package, "-m", "issbench", "data", "check", "fields", "--root", str(fields))
+    assert done.stdout == "fields: all 4 samples are sound\n", done.stderr
+    assert "fields" in python(package, "-m", "issbench", "data", "check", "--help").stdout
     listed = python(package, "-m", "issbench", "list", "scenarios").stdout
-    assert "our_fields_1-1  our_fields_2-1   (default setting: disjoint)" in listed
-    assert "harvest      our_fields: 3,1,2" in python(package, "-m", "issbench", "list", "orders").stdout
+    assert "fields_1-1  fields_2-1   (default setting: disjoint)" in listed
+    assert "harvest      fields: 3,1,2" in python(package, "-m", "issbench", "list", "orders").stdout
     code = (
         "from issbench.bench.recipe import make_recipe\n"
-        "recipe = make_recipe('our_fields', {'crop': '32'})\n"
+        "recipe = make_recipe('fields', {'crop': '32'})\n"
         "print(recipe.epochs, recipe.crop, recipe.batch)"
     )
     assert python(package, "-c", code).stdout.split() == ["7", "32", "24"]
-    unknown = python(package, "-m", "issbench", "data", "stats", "our_field_1-1")
-    assert "did you mean our_fields_1-1" in unknown.stderr
-    assert python(package, "-m", "issbench", "data", "stats", "our_fields").returncode == 2
+    unknown = python(package, "-m", "issbench", "data", "stats", "field_1-1")
+    assert "did you mean fields_1-1" in unknown.stderr
+    assert python(package, "-m", "issbench", "data", "stats", "fields").returncode == 2
+
+
+def test_a_name_may_hold_the_sign_that_ends_it_in_scenarios(package: Path) -> None:
+    code = (
+        "from issbench.scenarios.scenario import parse_name\n"
+        "print(*parse_name('aerial_fields_2-1'), *parse_name('fields_1-1'))"
+    )
+    assert python(package, "-c", code).stdout.split() == ["aerial_fields", "2", "1", "fields", "1", "1"]
 
 
 def test_a_built_in_dataset_cannot_be_replaced(package: Path) -> None:
@@ -136,9 +126,9 @@ def test_a_built_in_dataset_cannot_be_replaced(package: Path) -> None:
     [
         (
             "wrong",
-            "dataset wrong: their_fields:Misnamed is not a .*Dataset with name = 'wrong'; correct the package",
+            "dataset wrong: issbench_fields:Misnamed is not a .*Dataset with name = 'wrong'; correct the package",
         ),
-        ("nothing", "dataset nothing: their_fields:NotOne is not a .*Dataset with name = 'nothing'"),
+        ("nothing", "dataset nothing: issbench_fields:NotOne is not a .*Dataset with name = 'nothing'"),
         ("gone", "dataset gone cannot be loaded from package_that_is_gone:Gone .*ModuleNotFoundError.*; repair"),
     ],
 )

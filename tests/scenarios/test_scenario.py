@@ -28,6 +28,7 @@ class Standin(Dataset):
     def __init__(self, name: str):
         real = dataset_class(name)
         self.name, self.classes, self.domains = name, real.classes, real.domains  # type: ignore[misc]
+        self.orders = real.orders  # type: ignore[misc]
 
     def ids(self, split: Split) -> tuple[str, ...]:
         raise AssertionError("a scenario must not list the data")

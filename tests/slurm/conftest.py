@@ -25,12 +25,12 @@ def _test_cluster_only(request: pytest.FixtureRequest) -> None:
 
 def ask(*command: str) -> str:
     """What a command prints; it must succeed."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout.strip()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 600) -> None:
     """Wait until `condition` is true; fail after `seconds`, with Slurm's queue as it is then, if there is one."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -38,7 +38,7 @@ def bench(*arguments: str, processes: int | None = None) -> str:
     launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes else []
     done = subprocess.run(
         [sys.executable, "-m", *launcher, "issbench", *arguments],
-        capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False,
+        capture_output=True, text=True, timeout=3600, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -89,7 +89,11 @@ class Disturbance:
 
     def look(self, job: str, run: SubmittedRun) -> None:
         """Disturb a running job, if it is time to."""
-        if self.left and run.run not in self.hit and (self.out / "steps" / f"{run.steps[1]}.checkpoint").exists():
+        if (
+            self.left
+            and run.run not in self.hit
+            and (self.out / "steps" / f"{run.steps[1][0]}.checkpoint").exists()
+        ):
             what = self.left.pop(0)
             what(job)
             self.hit[run.run] = what.__name__
@@ -100,13 +104,15 @@ class Disturbance:
         )
 
     def _time_out(self, job: str) -> None:
-        """Slurm looks for jobs near their limits twice a minute, so this one stands still until Slurm wakes it."""
+        """Slurm looks for jobs near their limits twice a minute, so this one stands still until Slurm wakes it; its
+        limit is far enough for one look, so that it is announced."""
         pids = processes_of(self.out)
         assert len(pids) == 2
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        self.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
-        deadline = time.monotonic() + 60
+        minutes, seconds = self.ask("squeue", "--noheader", f"--jobs={job}", "--format=%M").split(":")
+        self.ask("scontrol", "update", f"JobId={job}", f"TimeLimit={int(minutes) + 1 + (int(seconds) > 15)}")
+        deadline = time.monotonic() + 300
         while any(is_stopped(pid) for pid in pids):
             assert time.monotonic() < deadline, "Slurm sent no signal"
             time.sleep(0.1)
@@ -115,7 +121,7 @@ class Disturbance:
         self.ask("scancel", "--signal=KILL", job)
 
 
-def watch(out: Path, disturbance: Disturbance, seconds: float = 300) -> None:
+def watch(out: Path, disturbance: Disturbance, seconds: float = 3600) -> None:
     """Until no job of ours waits or runs."""
     deadline = time.monotonic() + seconds
     known = jobs(out)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_folder import RECIPE, small_folder
 from typer.testing import CliRunner
 
 from issbench.bench.commands.app import app
@@ -16,30 +17,37 @@ from issbench.slurm.local import gpus_here
 from issbench.slurm.status import statuses
 from issbench.slurm.submissions import load_submissions
 
-SMALL = ["--set", "epochs=1", "--set", "crop=32", "--set", "aspp_channels=16"]
+SMALL = [word for key, value in RECIPE.items() for word in ("--set", f"{key}={value}")]
+LONG = ("--set", "first_epochs=40", "--checkpoint-every", "1000")
 
 
-def local_sweep(out: Path, methods: str, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "issbench", "sweep", "--methods", methods, "--scenario", "shapes_4-4", *SMALL]
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_folder(tmp_path_factory.mktemp("data"))
+
+
+def local_sweep(data: Path, out: Path, methods: str, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "issbench", "sweep", "--methods", methods, *SMALL]
+    where = ["--scenario", "folder_2-1", "--data", str(data), "--workers", "0", "--out", str(out)]
     return subprocess.Popen(
-        [*command, "--local", "--jobs", "2", "--out", str(out), *more],
+        [*command, *where, "--local", "--jobs", "2", *more],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 
 
-def test_runs_follow_their_first_step_and_a_failure_stops_no_other(tmp_path):
-    process = local_sweep(tmp_path, "ft,mib:distillation=1e39,lwf", "--set", "first_epochs=1")
+def test_runs_follow_their_first_step_and_a_failure_stops_no_other(data, tmp_path):
+    process = local_sweep(data, tmp_path, "ft,mib:distillation=1e+39,lwf")
     said, errors = process.communicate()
     assert process.returncode == 1
     lines = [line for line in said.splitlines() if line.startswith(("started", "finished", "failed"))]
     first = "the first step of 3 runs"
     assert first in lines[0] and lines[0].startswith("started") and lines[1].startswith(f"finished  {first}")
     assert sorted(line.split()[1] for line in lines[2:] if line.startswith("started")) == [
-        "ft", "lwf", "mib:distillation=1e39",
+        "ft", "lwf", "mib:distillation=1e+39",
     ]  # fmt: skip
     assert "FT" in said and "LwF" in said  # the table of those that came to their end
     assert "1 of 3 runs failed" in errors
-    assert "mib:distillation=1e39 shapes_4-4 overlapped natural seed 0: the term" in errors
+    assert "mib:distillation=1e+39 folder_2-1 overlapped natural seed 0: the term" in errors
     assert "Traceback" not in errors
     (submission,) = load_submissions(tmp_path)
     assert submission.launcher == "local"
@@ -48,8 +56,8 @@ def test_runs_follow_their_first_step_and_a_failure_stops_no_other(tmp_path):
     assert sorted(each.state for each in statuses(tmp_path)) == ["done", "done", "failed"]
 
 
-def test_a_first_step_that_fails_ends_its_runs_and_retry_carries_them_out_again(tmp_path, monkeypatch):
-    process = local_sweep(tmp_path / "runs", "ft,lwf", "--set", "first_epochs=1", "--set", "first_lr=1e30")
+def test_a_first_step_that_fails_ends_its_runs_and_retry_carries_them_out_again(data, tmp_path, monkeypatch):
+    process = local_sweep(data, tmp_path / "runs", "ft,lwf", "--set", "first_epochs=8", "--set", "first_lr=1e30")
     said, errors = process.communicate()
     assert process.returncode == 1 and "2 of 2 runs failed" in errors
     assert said.count("started") == 1
@@ -66,12 +74,11 @@ def test_a_first_step_that_fails_ends_its_runs_and_retry_carries_them_out_again(
     assert [run.run for run in retried.runs] == [submission.runs[0].run]
 
 
-def test_cancel_ends_a_sweep_and_retry_goes_on(tmp_path, wait_for, monkeypatch):
+def test_cancel_ends_a_sweep_and_retry_goes_on(data, tmp_path, wait_for, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    more = ("--set", "first_epochs=4", "--checkpoint-every", "1000")
-    process = local_sweep(tmp_path / "runs", "ft,lwf", *more)
+    process = local_sweep(data, tmp_path / "runs", "ft,lwf", *LONG)
     jobs = tmp_path / "runs" / "submissions" / "sweep-1" / "jobs"
-    wait_for(lambda: any("epoch 1/4" in log.read_text() for log in jobs.glob("*.out")), 120)
+    wait_for(lambda: any("epoch 1/40" in log.read_text() for log in jobs.glob("*.out")))
     assert sorted(cancel(tmp_path / "runs", "sweep-1").jobs) == ["sweep-1.0", "sweep-1.1", "sweep-1.first0"]
     _, errors = process.communicate()
     assert process.returncode == 1 and "seed 0: interrupted" in errors
@@ -83,11 +90,10 @@ def test_cancel_ends_a_sweep_and_retry_goes_on(tmp_path, wait_for, monkeypatch):
     assert "resuming at iteration" in log.read_text()
 
 
-def test_an_interrupted_job_leaves_a_checkpoint_and_the_same_command_resumes(tmp_path, wait_for):
-    more = ("--set", "first_epochs=4", "--checkpoint-every", "1000")
-    process = local_sweep(tmp_path, "ft", *more)
+def test_an_interrupted_job_leaves_a_checkpoint_and_the_same_command_resumes(data, tmp_path, wait_for):
+    process = local_sweep(data, tmp_path, "ft", *LONG)
     jobs = tmp_path / "submissions" / "sweep-1" / "jobs"
-    wait_for(lambda: any("epoch 1/4" in log.read_text() for log in jobs.glob("*.out")), 120)
+    wait_for(lambda: any("epoch 1/40" in log.read_text() for log in jobs.glob("*.out")))
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C reaches everything that the terminal started
     said, errors = process.communicate()
     assert process.returncode == 130
@@ -96,7 +102,7 @@ def test_an_interrupted_job_leaves_a_checkpoint_and_the_same_command_resumes(tmp
     assert [(each.state, each.detail) for each in statuses(tmp_path)] == [
         ("stopped", "interrupted; the same command resumes it")
     ]
-    again = local_sweep(tmp_path, "ft", *more)
+    again = local_sweep(data, tmp_path, "ft", *LONG)
     assert again.communicate()[1] == "" and again.returncode == 0
     logs = "".join(log.read_text() for log in (tmp_path / "submissions" / "sweep-2" / "jobs").glob("*.out"))
     assert "resuming at iteration" in logs

@@ -59,10 +59,11 @@ def test_jobs_of_arrays_and_single_ones_are_asked_for_in_one_call(slurm_says):
 
 
 def test_accounts_of_arrays_and_single_jobs(slurm_says):
-    slurm_says(sacct="hello\n7_1|FAILED|3:0\n7_[2-9%4]|PENDING|0:0\n8|CANCELLED by 1000|0:15\n9_1|FAILED|1:0\n")
-    found = ended(["7_1", "7_2", "8"])
-    assert found.keys() == {"7_1", "8"}
+    slurm_says(sacct="hello\n7_1|FAILED|3:0\n7_[2-9,12%4]|CANCELLED|0:0\n8|CANCELLED by 1|0:15\n9_1|FAILED|1:0\n")
+    found = ended(["7_1", "7_2", "7_9", "7_10", "7_12", "8"])
+    assert found.keys() == {"7_1", "7_2", "7_9", "7_12", "8"}
     assert (found["7_1"].exit_code, found["8"].state, found["8"].signal) == (3, "CANCELLED", 15)
+    assert {found[job].state for job in ("7_2", "7_9", "7_12")} == {"CANCELLED"}
 
 
 @pytest.mark.parametrize(

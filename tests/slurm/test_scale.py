@@ -12,8 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from issbench.bench.commands.app import app
-from issbench.bench.engine.engine import make_plans
-from issbench.bench.engine.progress import Reporter
+from issbench.bench.engine.plan import make_plans
 from issbench.bench.sweep import Sweep
 from issbench.slurm.submissions import load_submissions
 
@@ -31,16 +30,18 @@ def many(voc_aug_root) -> Sweep:
         orders=tuple("ABCDE"),
         seeds=(0, 1, 2),
     )
-    make_plans(sweep.experiments(data=voc_aug_root)[:1], torch.device("cpu"), Reporter())
+    make_plans(sweep.experiments(data=voc_aug_root)[:1], torch.device("cpu"))
     return sweep
 
 
-def test_two_thousand_runs_are_planned_in_ten_seconds(many, voc_aug_root):
+def test_two_thousand_runs_are_planned_in_about_ten_times_the_time_of_two_hundred(many, voc_aug_root):
     experiments = many.experiments(data=voc_aug_root)
     assert len(experiments) == 1980
     started = time.process_time()
-    plans = make_plans(experiments, torch.device("cpu"), Reporter())
-    assert time.process_time() - started <= 10
+    make_plans(experiments[::10], torch.device("cpu"))
+    tenth, started = time.process_time() - started, time.process_time()
+    plans = make_plans(experiments, torch.device("cpu"))
+    assert time.process_time() - started <= 15 * tenth
     assert len({plan.steps[0].key for plan in plans}) == 150
 
 
@@ -60,7 +61,7 @@ def test_two_thousand_runs_are_submitted_in_few_calls(many, voc_aug_root, tmp_pa
         result = CliRunner().invoke(app, ["sweep", *words])
         assert result.exception is None, result.exception
         assert "submitted 1980 runs as sweep-1" in result.output
-        assert len((tmp_path / "calls").read_text()) <= 6
+        assert len((tmp_path / "calls").read_text()) == 3
         (submission,) = load_submissions(tmp_path / "runs")
         jobs = {job for run in submission.runs for job in (run.first_job, run.job)} - {None}
         queued = ask("squeue", "--array", "--noheader", "--format=%i").split()
@@ -69,4 +70,4 @@ def test_two_thousand_runs_are_submitted_in_few_calls(many, voc_aug_root, tmp_pa
         subprocess.run(["scancel", "--name=bench-sweep-1"], check=False)
     files = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
     assert len(files) <= 1.2 * 1980  # a pickle for each job, a script for each array
-    assert sum(path.stat().st_size for path in files) <= 6000 * 1980
+    assert sum(path.stat().st_size for path in files) == 3000 * 1980

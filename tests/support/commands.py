@@ -21,7 +21,7 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
         patch.setattr(sys, "argv", ["bench", *words])
         with pytest.raises(SystemExit) as ended:
             main()
-    return subprocess.CompletedProcess(words, ended.value.code or 0, said.getvalue(), told.getvalue())
+    return subprocess.CompletedProcess(words, int(ended.value.code or 0), said.getvalue(), told.getvalue())
 
 
 def bench(*arguments: object, code: int = 0) -> str:

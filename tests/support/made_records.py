@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from issbench.bench.identity import what_differs
 from issbench.files import write_sealed
 from issbench.results.record import FORMAT, Environment, MethodFacts, Record, Score, StepRecord
 from issbench.results.runs import Run
@@ -59,7 +60,7 @@ def method_facts(spec: str) -> MethodFacts:
 def one_step(index: int, channels: int, groups: Mapping[str, Score], key: str, epochs: int = 2) -> StepRecord:
     """A step's record. `groups`: mIoU as printed, the base classes first, then the new ones, and `all`."""
     base, new = [*[value for name, value in groups.items() if name != "all"], None, None][:2]
-    iou: list[Score] = [50.0 + channel + index / 3 for channel in range(channels)]
+    iou: list[Score] = [50.0 + channel % 50 + (index % 3) / 3 for channel in range(channels)]
     tp, fp, fn = ([123456 + step * channel for channel in range(channels)] for step in (7, 5, 3))
     history = [{"classification": 0.123456789 / (1 + e), "distillation": 0.0123456789} for e in range(epochs)]
     return {
@@ -87,7 +88,7 @@ def one_record(
     scores: Sequence[Mapping[str, Score]] = (), order: str = "natural", classes: Sequence[str] = (),
     protocol: str = "plop", recipe: Mapping[str, Any] | None = None, data: str | None = DATA,
     complete: bool = True, forgetting: Sequence[float | None] | None = None, over_steps: Score = 60.0,
-    imported: bool = False, epochs: int = 2,
+    imported: bool = False, epochs: int = 2, dataset_content: str | None = None,
 ) -> Record:  # fmt: skip
     """A record. `scores`: mIoU of the printed groups after each step; without them as if all went well.
 
@@ -116,8 +117,13 @@ def one_record(
             "method": method, "scenario": scenario, "setting": setting, "order": order, "classes": list(classes),
             "seed": seed, "protocol": dataclasses.asdict(PROTOCOLS[protocol]), "recipe": own, "data": None,
             "dataset": dataset, "metrics": [],
+            "differs": {
+                "protocol": what_differs(PROTOCOLS[protocol]),
+                "recipe": {name: value for name, value in own.items() if value != RECIPE.get(name)},
+            },
         },
         "data": data,
+        "dataset_content": dataset_content or data,
         "method": method_facts(method),
         "protocol": PROTOCOLS[protocol].summary(),
         "class_names": ["background", *(classes or [f"class {c}" for c in range(1, total + 1)])],
@@ -153,7 +159,7 @@ def as_imported(record: Record) -> Record:
         **record,
         "source": {"format": "plop", "file": "a.csv", "sha256": "0" * 64},
         "experiment": {**record["experiment"], "method": f"{name}-imported", "recipe": None},
-        "data": None, "method": method, "steps": steps,
+        "data": None, "dataset_content": None, "method": method, "steps": steps,
     }  # fmt: skip
 
 

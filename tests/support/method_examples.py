@@ -76,7 +76,7 @@ def begun(name: str, step: Step, student: Network | None = None, **options: Any)
 
 
 def gradients(method: Method, example: Batch) -> list[Tensor | None]:
-    sum(method.loss(example).values()).backward()
+    torch.stack([*method.loss(example).values()]).sum().backward()
     student = example.student
     return [leaf.grad for leaf in (student.low_logits, student.features, *student.stages)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ def small_voc(root: Path) -> Path:
     """20 training images of one class, 20 of two, and four test images of five, so that every split and order has
     images in all its steps, disjoint ones too."""
     home = root / "VOC2012"
-    lists = {"train_aug": _VOC_TRAIN, "val": _VOC_TEST}
+    lists: dict[str, Sequence[Iterable[int]]] = {"train_aug": _VOC_TRAIN, "val": _VOC_TEST}
     for split, images in lists.items():
         names = [f"{split}{number:02}" for number in range(len(images))]
         for name, classes in zip(names, images, strict=True):

@@ -14,13 +14,13 @@ import typer
 
 from issbench.bench.commands.support.launch_options import LaunchOptions
 from issbench.errors import Interrupted
-from issbench.slurm.launcher import Request, load_launcher
-from issbench.slurm.profile import Profile, Settings
 
 if TYPE_CHECKING:
     from issbench.bench.engine.progress import Reporter
     from issbench.bench.engine.run import Prepared
     from issbench.bench.experiment import Experiment
+    from issbench.slurm.launcher import Launcher, Request
+    from issbench.slurm.profile import Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +43,10 @@ class Asked:
 def carry_out(experiments: Sequence[Experiment], asked: Asked) -> None:
     """Plan everything, tell what it costs, carry out what is not done, and print the tables; or submit it. Where
     all runs are known to be done, nothing is planned, and torch is not imported."""
-    name, profile = asked.launch.name, asked.launch.profile()
-    if name is not None:
+    launcher, profile = _launcher(asked.launch.name), asked.launch.profile()
+    if launcher is not None:
         experiments = [_anywhere(experiment) for experiment in experiments]
-        load_launcher(name).check(asked.device)
+        launcher.check(asked.device)
     done = _all_done(experiments, asked)
     if done is not None:
         typer.echo(f"{'runs':<10} {len(done):>4}  all done")
@@ -59,7 +59,6 @@ def carry_out(experiments: Sequence[Experiment], asked: Asked) -> None:
     from issbench.bench.engine.progress import Reporter
     from issbench.bench.engine.run import RunsFailed, prepare
 
-    launcher = load_launcher(name) if name is not None else None
     device = launcher.device(asked.device, profile) if launcher else distributed.join(asked.device)
     reporter = Reporter(Console(), asked.tensorboard)
     prepared = prepare(experiments, asked.out, device, reporter, asked.dry_run)
@@ -80,6 +79,14 @@ def carry_out(experiments: Sequence[Experiment], asked: Asked) -> None:
         _print_tables([plan.run_name for plan in prepared.plans if plan.run_name not in failures], asked)
     if failures:
         raise RunsFailed(prepared.plans, failures)
+
+
+def _launcher(name: str | None) -> Launcher | None:
+    if name is None:
+        return None
+    from issbench.slurm.launcher import load_launcher  # this process needs none
+
+    return load_launcher(name)
 
 
 def _all_done(experiments: Sequence[Experiment], asked: Asked) -> list[str] | None:
@@ -121,6 +128,9 @@ def _anywhere(experiment: Experiment) -> Experiment:
 
 
 def _request(asked: Asked, profile: Profile) -> Request:
+    from issbench.slurm.launcher import Request
+    from issbench.slurm.profile import Settings
+
     out = str(asked.out.absolute())
     settings = Settings(out, asked.device, asked.workers, asked.checkpoint_every, asked.tensorboard)
     return Request(profile, settings, asked.kind, ("bench", *sys.argv[1:]), str(Path.cwd()))

@@ -31,6 +31,7 @@ SHOWN = ("title", "table_order", "colour", "marker", "dashes", "cite", "upper_bo
 """Attributes of a method that only lists, tables and figures read."""
 
 _FOREIGN = {"torch", *sys.stdlib_module_names}
+_KNOWN: dict[type, str] = {}
 
 Name = tuple[str, str]
 """A module, and a name at its top level."""
@@ -47,9 +48,12 @@ def fingerprint(*roots: Name) -> str:
 
 
 def class_fingerprint(kind: type) -> str:
-    """The fingerprint of a class with its bases, but for those of torch and of Python itself."""
-    names = ((c.__module__, c.__qualname__.partition(".")[0]) for c in kind.__mro__)
-    return fingerprint(*(name for name in names if name[0].partition(".")[0] not in _FOREIGN))
+    """The fingerprint of a class with its bases, but for those of torch and of Python itself. Worked out once for
+    each class: what is loaded does not change when its file does."""
+    if kind not in _KNOWN:
+        names = ((c.__module__, c.__qualname__.partition(".")[0]) for c in kind.__mro__)
+        _KNOWN[kind] = fingerprint(*(name for name in names if name[0].partition(".")[0] not in _FOREIGN))
+    return _KNOWN[kind]
 
 
 def files_of(*roots: Name) -> set[Path]:

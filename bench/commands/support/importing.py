@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from issbench.bench.identity import what_differs
 from issbench.bench.metrics import Context, metrics_for, run_values
 from issbench.files import sha256_of, write_sealed
 from issbench.results.counts import ClassGroup, harmonic_mean, mean_of_group
@@ -66,6 +67,7 @@ class Imported:
             "method": self.method["name"], "scenario": self.scenario, "setting": self.setting, "order": self.order,
             "classes": [], "seed": self.seed, "protocol": dataclasses.asdict(self.protocol), "recipe": None,
             "data": None, "dataset": parse_name(self.scenario)[0], "metrics": [],
+            "differs": {"protocol": what_differs(self.protocol), "recipe": {}},
         }  # fmt: skip
 
 
@@ -83,6 +85,7 @@ def imported_record(steps: Mapping[int, list[Score]], what: Imported, file: Path
         "source": source,
         "experiment": what.experiment,
         "data": None,
+        "dataset_content": None,
         "method": what.method,
         "protocol": what.protocol.summary(),
         "class_names": channel_names(scenario, dataset),

@@ -1,58 +1,15 @@
-"""Spread and rank tests against scipy, hand computation, and published examples."""
+"""Rank tests against scipy, hand computation, and published examples."""
 
 from __future__ import annotations
 
-import csv
 import math
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from issbench.results.significance import critical_difference, friedman_test, spread, wilcoxon_test
-
-PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "numbers.csv"
-
-# GSC, Table VI: VOC 15-1 disjoint, orders A … E, and the printed mean ± deviation.
-ORDERS = {
-    "ILT*": ([7.9, 20.7, 6.4, 10.9, 13.8], "11.9 ± 5.1"),
-    "MiB*": ([39.9, 23.7, 34.3, 40.6, 48.0], "37.3 ± 8.1"),
-    "PLOP*": ([46.5, 41.7, 48.0, 46.8, 37.9], "44.2 ± 3.8"),
-    "RCIL*": ([51.7, 51.1, 48.7, 56.2, 53.8], "52.3 ± 2.5"),
-    "GSC": ([55.8, 50.8, 51.9, 55.2, 50.5], "52.8 ± 2.2"),
-}
-
-
-@pytest.mark.parametrize("method", ORDERS)
-def test_table_vi_is_mean_and_population_deviation(method: str) -> None:
-    values, printed = ORDERS[method]
-    found = spread(values)
-    assert f"{found.mean:.1f} ± {found.population:.1f}" == printed
-    assert f"{found.mean:.1f} ± {found.sample:.1f}" != printed
-    assert found.sample == pytest.approx(found.population * math.sqrt(5 / 4))
-    assert found.count == 5
-
-
-def test_the_orders_above_are_those_of_the_published_table() -> None:
-    if not PUBLISHED.is_file():
-        pytest.skip(f"no {PUBLISHED}")
-    with PUBLISHED.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["table"] == "VI" and row["order"] != "average"]
-    for method, (values, _) in ORDERS.items():
-        assert [float(row["value"]) for row in rows if row["method"] == method] == values
-
-
-def test_spread_of_one_value_has_no_sample_deviation() -> None:
-    found = spread([41.0])
-    assert (found.mean, found.sample, found.population) == (41.0, None, 0.0)
-
-
-@pytest.mark.parametrize("values", [[], [1.0, math.nan], [math.inf]])
-def test_spread_of_no_numbers(values: list[float]) -> None:
-    with pytest.raises(ValueError, match="at least one value"):
-        spread(values)
+from issbench.results.significance import critical_difference, friedman_test, wilcoxon_test
 
 
 @pytest.mark.parametrize("size, method", [(6, "exact"), (20, "exact"), (60, "approx")])
