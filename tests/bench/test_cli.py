@@ -35,7 +35,7 @@ def test_run_table_and_show(tmp_path):
     assert "epoch 1/1" in said and "MiB (distillation=5.0)" in said
     assert "protocol plop" in said.lower()
     rows = [line.split(",") for line in bench("table", *out, "--format", "csv").splitlines()]
-    assert [row[-6:-1] for row in rows[:1]] == [["method", "0-2", "3", "all", "mean over steps"]]
+    assert [row[-7:-1] for row in rows[:1]] == [["method", "0-2", "3", "all", "hIoU", "mean over steps"]]
     assert len(rows) == 3
     run = next((tmp_path / "store" / "runs").glob("*-mib-*")).name
     shown = bench("show", run[-8:], *out)
@@ -80,8 +80,8 @@ def test_a_mistake_ends_the_process_with_one_message():
         ),
         (["run", "--scenario", "shapes_4-1"], ["--methods"]),
         (["data", "check", "vok"], ["did you mean voc"]),
-        (["table", "--out", "/no/such/store"], ["no run store"]),
-        (["compare", "gsc", "plop", "--out", "/no/such/store"], ["no run store"]),
+        (["table", "--out", "/no/such/store"], ["is not a run store"]),
+        (["compare", "gsc", "plop", "--out", "/no/such/store"], ["is not a run store"]),
     ],
 )
 def test_wrong_command(arguments, words, tmp_path):
@@ -131,7 +131,9 @@ def test_broken_image(tmp_path, folder):
     picture = folder / "images" / "3.jpg"
     picture.write_bytes(picture.read_bytes()[:200])
     message = refused(1, *run_folder(tmp_path))
-    assert str(picture) in message and len(message.splitlines()) == 1
+    first, reason = message.splitlines()
+    assert first.startswith("error: 1 of 1 runs failed")
+    assert reason.startswith("  ft folder_1-1 overlapped natural seed 0: ") and str(picture) in reason
     checked = command("data", "check", "folder", "--root", folder)
     assert checked.returncode == 1 and str(picture) in checked.stdout
 

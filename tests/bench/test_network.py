@@ -270,7 +270,7 @@ def broken_files(state: dict[str, Tensor]) -> dict[str, object]:
     return {
         f"lack 1 tensors of the backbone, first {first}": {k: v for k, v in state.items() if k != first},
         f"1 tensors do not fit the backbone, first {first}": state | {first: torch.zeros(1)},
-        "hold no state dict": [1, 2],
+        "hold a list instead of a state dict": [1, 2],
         "cannot be loaded safely": Path("code"),  # not a plain value: loading would run code
     }
 

@@ -118,9 +118,9 @@ def test_images_are_read_as_people_see_them(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no image")
     for name, word in {
         "deep.png": "8 bits",
-        "cut.png": "no image",
-        "text.jpg": "no image",
-        "x.png": "no image",
+        "cut.png": "cannot be read as an image",
+        "text.jpg": "cannot be read as an image",
+        "x.png": "no image .*check the name",
         ".": "folder",
     }.items():
         with pytest.raises(UsageError, match=word):
@@ -217,7 +217,7 @@ def test_what_has_no_pictures_is_told(runs: list[Run], tmp_path: Path) -> None:
         pictures.one_of_each([*runs, other])
     with pytest.raises(FigureError, match="imported"):
         pictures.one_of_each([Run(runs[0].path, runs[0].record | {"source": {}})])
-    with pytest.raises(UsageError, match="is no finished step"):
+    with pytest.raises(UsageError, match="is not a finished step"):
         load_predictor(tmp_path, CPU)
 
 
@@ -257,7 +257,7 @@ def test_the_command_tells_what_is_wrong(runs: list[Run], tmp_path: Path) -> Non
     text.write_text("text")
     run_folder, out = runs[0].path, ["--output", tmp_path / "made"]
     for words, arguments in {
-        ("a.txt", "no image"): [run_folder, text],
+        ("a.txt", "cannot be read as an image"): [run_folder, text],
         ("nothing.png", "check the name"): [run_folder, tmp_path / "nothing.png"],
         ("no checkpoint", "--out"): ["nothing", image, "--out", tmp_path],
         ("no run 'nothing'",): ["nothing", image, "--out", runs[0].store],

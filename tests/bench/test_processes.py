@@ -20,7 +20,9 @@ from small_folder import RECIPE, small_folder
 from torch import Tensor
 
 from issbench import Experiment, run
-from issbench.bench.engine import distributed as processes
+from issbench.bench.engine import distributed
+from issbench.bench.engine.store import Store
+from issbench.bench.outcome import read_outcome
 from issbench.errors import UsageError
 from issbench.files import read_json
 
@@ -80,6 +82,7 @@ def keys(out: Path) -> dict[str, list[str]]:
 
 def with_first_step(alone: Path, out: Path) -> Path:
     """A store that has the first step already, so that all differences come from the second one."""
+    Store(out)
     first = keys(alone)["ft"][0]
     shutil.copytree(alone / "steps" / first, out / "steps" / first, ignore=shutil.ignore_patterns("state-*"))
     return out
@@ -169,14 +172,30 @@ def test_all_processes_stop_together_and_one_goes_on_where_they_stopped(
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=600)
     assert process.returncode != 0
-    reached = torch.load(checkpoint, weights_only=True)["iteration"]
-    assert 0 < reached < 36, "12 epochs of 3 batches"
+    state = Store(out).load_checkpoint(second, 36)
+    assert state is not None and 0 < state["iteration"] < 36, "12 epochs of 3 batches"
+    assert read_outcome(next(out.glob("runs/*/outcome.json"))).state == "interrupted"
     run([Experiment(**each) for each in experiments], out=out, device="cpu", workers=0)
     assert read_json(out / "steps" / second / "training.json")["processes"] == 1
     assert_same_step(*(store / "steps" / second for store in (alone, out)), alone / "steps" / first)
 
 
+def test_the_process_that_fails_says_why(folder: Path, tmp_path: Path) -> None:
+    """One of them meets a broken image; the others end because it does."""
+    data, out = Path(shutil.copytree(folder, tmp_path / "data")), tmp_path / "runs"
+    broken = data / "images" / "3.png"
+    broken.write_bytes(broken.read_bytes()[:100])
+    process = together(2, out, described(data, ["ft"]), tmp_path / "work.py")
+    text = process.communicate(timeout=600)[0]
+    assert process.returncode != 0 and f"{broken} is not a readable image" in text
+    outcome = read_outcome(next(out.glob("runs/*/outcome.json")))
+    assert outcome is not None and outcome.state == "failed"
+    assert outcome.reason.startswith(f"{broken} is not a readable image")
+    (failure,) = out.glob("steps/*.failed.json")
+    assert read_json(failure)["reason"] == outcome.reason
+
+
 def test_a_batch_that_cannot_be_split(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "count", lambda: 5)
+    monkeypatch.setattr(distributed, "world_size", lambda: 5)
     with pytest.raises(UsageError, match="a batch of 4 images cannot be split among 5 processes; start fewer"):
         run([Experiment(**each) for each in described(folder, ["ft"])], out=tmp_path, device="cpu", workers=0)
