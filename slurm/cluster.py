@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from issbench.slurm.job import Job
-from issbench.slurm.launcher import Cancelled, JobState, Launcher, Report, Request, Submitted
+from issbench.slurm.launcher import Cancelled, JobState, Launcher, Report, Submitted
 from issbench.slurm.layout import Array, Need, lay_out
 from issbench.slurm.profile import Profile
 from issbench.slurm.queue import WAITING, EndedJob, QueuedJob, ask_slurm, check_slurm, ended, max_array_size, queue
 from issbench.slurm.submissions import (
     Entry,
+    Request,
     Submission,
     SubmittedRun,
     jobs_dir,

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from issbench.errors import UsageError, did_you_mean
 from issbench.slurm.logs import job_logs
-from issbench.slurm.profile import Profile, Settings
-from issbench.slurm.submissions import Entry, Submission, jobs_dir
+from issbench.slurm.profile import Profile
+from issbench.slurm.submissions import Entry, Request, Submission, jobs_dir
 
 if TYPE_CHECKING:
     import torch
@@ -30,19 +30,6 @@ _OURS = {"slurm": "issbench.slurm.cluster:Cluster", "local": "issbench.slurm.loc
 
 Report = Callable[[str], None]
 """Takes a line for the user."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """How runs are to be submitted."""
-
-    profile: Profile
-    settings: Settings
-    kind: str
-    """What the submission is named after: `run`, `sweep`, `retry`."""
-    command: tuple[str, ...]
-    directory: str
-    """Where the command was given; relative paths of the experiments start there."""
 
 
 @dataclass(frozen=True)

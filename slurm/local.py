@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from issbench.errors import Interrupted, UsageError
-from issbench.slurm.launcher import Cancelled, JobState, Launcher, Report, Request, Submitted
+from issbench.slurm.launcher import Cancelled, JobState, Launcher, Report, Submitted
 from issbench.slurm.layout import Need, shared_first_steps
 from issbench.slurm.local_jobs import MODULE, LocalJobs, cancelled_runs
 from issbench.slurm.profile import Profile
 from issbench.slurm.submissions import (
     Entry,
+    Request,
     Submission,
     SubmittedRun,
     jobs_dir,

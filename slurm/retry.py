@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from issbench.bench.experiment import experiment_of
 from issbench.errors import UsageError
-from issbench.slurm.launcher import Launcher, Request, load_launcher
+from issbench.slurm.launcher import Launcher, load_launcher
 from issbench.slurm.profile import Settings, profile_of
 from issbench.slurm.status import statuses
-from issbench.slurm.submissions import Submission, load_submissions
+from issbench.slurm.submissions import Request, Submission, load_submissions
 
 if TYPE_CHECKING:
     import torch

@@ -21,13 +21,26 @@ from filelock import SoftFileLease
 from issbench.bench.finished import Step, is_done
 from issbench.errors import RunError
 from issbench.files import DamagedFile, read_sealed, write_sealed
+from issbench.slurm.profile import Profile, Settings
 
 if TYPE_CHECKING:
     from issbench.bench.engine.plan import Plan
-    from issbench.slurm.launcher import Request
 
 FORMAT = 2
 """Raised when the meaning of a record changes."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """How runs are to be submitted."""
+
+    profile: Profile
+    settings: Settings
+    kind: str
+    """What the submission is named after: `run`, `sweep`, `retry`."""
+    command: tuple[str, ...]
+    directory: str
+    """Where the command was given; relative paths of the experiments start there."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from issbench.bench.engine.progress import Reporter
     from issbench.bench.engine.run import Prepared
     from issbench.bench.experiment import Experiment
-    from issbench.slurm.launcher import Launcher, Request
+    from issbench.slurm.launcher import Launcher
     from issbench.slurm.profile import Profile
+    from issbench.slurm.submissions import Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +129,8 @@ def _anywhere(experiment: Experiment) -> Experiment:
 
 
 def _request(asked: Asked, profile: Profile) -> Request:
-    from issbench.slurm.launcher import Request
     from issbench.slurm.profile import Settings
+    from issbench.slurm.submissions import Request
 
     out = str(asked.out.absolute())
     settings = Settings(out, asked.device, asked.workers, asked.checkpoint_every, asked.tensorboard)
