@@ -73,7 +73,6 @@ def _inputs(experiment: Experiment, data: Data, device: str) -> str:
             device,
             sorted(path.name + path.joinpath("information").read_text() for path in _gpus()),
             content,
-            version("timm"),
             _code(),
         ]
     )
@@ -86,9 +85,9 @@ def _gpus() -> list[Path]:
 
 @cache
 def _code() -> str:
-    """A hash of this package's sources as they are, comments included: to read them is quick, to parse them is
-    not."""
-    digest = hashlib.sha256()
+    """A hash of timm's version, and of this package's sources as they are, comments included: to read them is
+    quick, to parse them is not."""
+    digest = hashlib.sha256(version("timm").encode())
     for room in _CODE:
         for path in sorted((_ROOT / room).rglob("*.py")):
             digest.update(f"{path.relative_to(_ROOT)}\0".encode() + path.read_bytes())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +10,15 @@ from typing import Any
 import pytest
 from commands import bench
 from listed_folder import listed_folder
+from plug_in import installed
 from small_folder import RECIPE
 
 from issbench import Experiment, run
 from issbench.bench.engine.interruption import Interruption
 from issbench.bench.engine.store import Store
 from issbench.bench.engine.training import StepTrainer
-from issbench.files import read_sealed
+from issbench.errors import RunError
+from issbench.files import read_json, read_sealed
 from issbench.results.record import Record
 
 METHODS = ("gsc", "ewc")  # the second one keeps a state after the first step
@@ -254,30 +255,40 @@ def test_a_damaged_identity_is_refused(out: Path, data: Path, damage: Callable[[
     assert "wrote" in bench("predict", step, data / "images" / "a.png", "--output", out / "made")
 
 
-def test_a_complete_record_stays_until_there_is_another(
-    data: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The code of the method has changed, and its training fails: the old result stays beside what there is."""
-    (folder,) = (out / "runs").glob("*-gsc-*")
-    before = read_sealed(folder / "run.json")
-    monkeypatch.setattr("issbench.bench.engine.plan._code_of", lambda method: "edited")
-    train = StepTrainer.run
+METHOD = """
+    from issbench.methods.method import Method
 
-    def fail_at_the_last(self: StepTrainer, every: float) -> None:
-        if self.step.index == 2:
-            raise RuntimeError("no luck")
-        train(self, every)
+    class Mine(Method):
+        name = "mine"
+        title = "Mine"
 
-    with monkeypatch.context() as patch:
-        patch.setattr(StepTrainer, "run", fail_at_the_last)
-        with pytest.raises(RuntimeError, match="no luck"):
-            carry_out(data, out, "gsc")
-    assert read_sealed(folder / "run.json") == before
-    unfinished = read_sealed(folder / "unfinished.json", folder.name)
-    assert len(unfinished["steps"]) == 2 and not unfinished["complete"]
-    assert json.loads((folder / "outcome.json").read_text())["state"] == "failed"
-    carry_out(data, out, "gsc")
-    after = read_sealed(folder / "run.json")
+        def terms(self, batch, targets):
+            assert self.step.index < LUCKY
+            return {"mine": WEIGHT * batch.student.features.square().mean()}
+"""
+
+
+def test_a_complete_record_stays_until_there_is_another(data: Path, tmp_path: Path) -> None:
+    """The method was edited, and its training fails: the old result stays beside what there is."""
+    out = tmp_path / "out"
+
+    def edited(weight: float, lucky: int) -> str:
+        return METHOD.replace("WEIGHT", str(weight)).replace("LUCKY", str(lucky))
+
+    with installed(tmp_path / "site", "mine", "Mine", edited(0.5, 3)) as write:
+        carry_out(data, out, "mine")
+        (folder,) = (out / "runs").iterdir()
+        before = read_sealed(folder / "run.json")
+        write(edited(0.7, 2))
+        with pytest.raises(RunError, match="AssertionError"):
+            carry_out(data, out, "mine")
+        assert read_sealed(folder / "run.json") == before
+        unfinished = read_sealed(folder / "unfinished.json", folder.name)
+        assert len(unfinished["steps"]) == 2 and not unfinished["complete"]
+        assert read_json(folder / "outcome.json")["state"] == "failed"
+        write(edited(0.7, 3))
+        carry_out(data, out, "mine")
+        after = read_sealed(folder / "run.json")
     assert after["complete"] and not (folder / "unfinished.json").exists()
     keys = [[step["key"] for step in record["steps"]] for record in (before, after)]
     assert [one == other for one, other in zip(*keys, strict=True)] == [True, False, False]

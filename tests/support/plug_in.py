@@ -14,6 +14,7 @@ import pytest
 from issbench.methods.interface.registry import available
 
 Write = Callable[[str], None]
+_NUMBERS = count()
 
 
 def lay_out(folder: Path, name: str, class_name: str, source: str, module: str = "") -> Path:
@@ -33,10 +34,9 @@ def lay_out(folder: Path, name: str, class_name: str, source: str, module: str =
 def installed(folder: Path, name: str, class_name: str, source: str) -> Iterator[Write]:
     """The method is known in this process. What is yielded writes its source anew: into another module, because
     this process keeps what it has read of the one before."""
-    numbers = count()
 
     def write(text: str) -> None:
-        lay_out(folder, name, class_name, text, f"{name}_method_{folder.parent.name}_{next(numbers)}")
+        lay_out(folder, name, class_name, text, f"{name}_method_{next(_NUMBERS)}")
         available.cache_clear()
         importlib.invalidate_caches()
 
