@@ -104,9 +104,9 @@ def test_the_command_runs_to_the_end(installed: Installed, tmp_path: Path) -> No
     arguments += ["--data", str(small_folder(tmp_path / "data")), "--out", str(tmp_path / "out"), "--workers", "0"]
     arguments += [text for key, value in RECIPE.items() for text in ("--set", f"{key}={value}")]
     printed = installed.run("issbench", action, *arguments)
-    assert all(title in printed for title in ("Careful", "Careful (power=2)", "MiB+Calm"))
+    assert all(title in printed for title in ("Careful", "Careful (power=2.0)", "MiB+Calm"))
     runs = {run.experiment["method"]: run for run in load_runs(tmp_path / "out")}
-    assert set(runs) == {"ft", "careful", "careful:power=2", "mib+calm"}
+    assert set(runs) == {"ft", "careful", "careful:power=2.0", "mib+calm"}
     for method, terms in {"careful": {"distillation"}, "mib+calm": {"distillation", "calm"}}.items():
         steps = runs[method].record["steps"]
         assert len(steps) == 2

