@@ -37,6 +37,7 @@ class Careful:
 
     title = "Careful"
     colour = "#000000"
+    Options = Options
 
     def terms(self, batch: int) -> float:
         """The terms."""
