@@ -6,9 +6,11 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from issbench.files import DamagedFile, read_sealed, sha256_of
 from issbench.results.counts import COUNTS, ClassGroup, unpack
 from issbench.results.runs import RecordError, Run
 
@@ -38,17 +40,25 @@ def load_image_counts(run: Run) -> ImageCounts:
         raise RecordError(f"{run.name} has no counts of single images: {_AGAIN}")
     path = run.store / evaluation["images"]
     try:
+        _check(path, run.last["key"])
         with np.load(path) as stored:
             arrays = dict(stored)
         counts = unpack(arrays)
     except FileNotFoundError:
         raise RecordError(f"{path}, the counts of single images, is missing: {_AGAIN}") from None
-    except _DAMAGED as error:
+    except (DamagedFile, *_DAMAGED) as error:
         raise RecordError(f"{path} cannot be read ({error}); remove it: {_AGAIN}") from None
     recorded: Mapping[str, object] = run.last["counts"] or {}
     if counts.sum(axis=0).tolist() != [recorded.get(name) for name in COUNTS]:
         raise RecordError(f"{path} does not add up to the counts in the record of {run.name}; remove it: {_AGAIN}")
     return ImageCounts(evaluation["name"], counts)
+
+
+def _check(path: Path, key: str | None) -> None:
+    """DamagedFile where counts are not those that the test left: their checksum stands in the file beside them."""
+    facts = read_sealed(path.with_suffix(".json"), key)
+    if sha256_of(path) != facts["counts_sha256"]:
+        raise DamagedFile(path, "does not have the checksum with which it was written: it was cut off or altered")
 
 
 def group_of(run: Run, name: str) -> ClassGroup:

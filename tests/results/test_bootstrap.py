@@ -11,6 +11,7 @@ import pytest
 from made_records import as_imported, one_record, write_run
 
 from issbench.bench.metrics import Context, merge, metrics_for, step_values
+from issbench.files import sha256_of, write_arrays, write_sealed
 from issbench.results.bootstrap import Interval, interval, paired_interval
 from issbench.results.counts import ClassGroup, harmonic_mean, mean_iou, mean_of_group, pack, unpack
 from issbench.results.image_counts import ImageCounts, group_of, load_image_counts
@@ -44,7 +45,7 @@ def write(out: Path, method: str, images: np.ndarray, protocol: str = "plop", **
     """A run with the numbers and files that the engine writes; `changed` are entries of its last step."""
     file = f"steps/{method}/{NAME}.npz"
     (out / file).parent.mkdir(parents=True)
-    np.savez_compressed(out / file, **pack(images))
+    write_arrays(out / file, pack(images))
     record = one_record(method, "shapes_2-2", classes=["a", "b", "c", "d"], protocol=protocol)
     found, context = totals(images), Context(SPANS, PROTOCOLS[protocol].absent == "zero", 2)
     record["steps"][-1] |= {  # type: ignore[typeddict-item]
@@ -53,7 +54,13 @@ def write(out: Path, method: str, images: np.ndarray, protocol: str = "plop", **
         "evaluations": {"confusion": {"name": NAME, "images": file}},
         **changed,
     }
+    seal(out / file, record["steps"][-1]["key"])
     return write_run(out, method, record)
+
+
+def seal(path: Path, key: str | None) -> None:
+    """The file beside counts of images that has their checksum."""
+    write_sealed(path.with_suffix(".json"), {"counts_sha256": sha256_of(path)}, str(key))
 
 
 def images_of(run: Run) -> Path:
@@ -198,7 +205,12 @@ def test_runs_without_counts_of_images_say_what_to_do(tmp_path: Path) -> None:
     empty = write(tmp_path, "empty", counts())
     images_of(empty).write_bytes(b"")
     newer = write(tmp_path, "newer", counts())
-    np.savez_compressed(images_of(newer), **pack(counts()) | {"format": np.array(9)})
+    write_arrays(images_of(newer), pack(counts()) | {"format": np.array(9)})
+    seal(images_of(newer), newer.last["key"])
+    altered = write(tmp_path, "altered", counts())
+    write_arrays(images_of(altered), pack(counts()[[1, 0, *range(2, 40)]]))  # the same sums
+    foreign = write(tmp_path, "foreign", counts())
+    seal(images_of(foreign), "another step")
     for other, words in (
         (bare, "has no counts of single images: .*`bench run` makes it, and trains nothing"),
         (imported, "imported"),
@@ -207,6 +219,8 @@ def test_runs_without_counts_of_images_say_what_to_do(tmp_path: Path) -> None:
         (broken, "cannot be read .*remove it"),
         (empty, "cannot be read .*remove it"),
         (newer, "format 9, this version reads 1"),
+        (altered, "does not have the checksum .*remove it"),
+        (foreign, "belongs to another step"),
     ):
         with pytest.raises(RecordError, match=words) as info:
             paired_interval(run, other)
