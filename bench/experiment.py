@@ -59,10 +59,8 @@ class Experiment:
         dataset = parse_name(scenario)[0]
         setting = setting or default_setting(scenario)
         check_setting(setting)
-        name, options = parse_method(method)
-        options = canonical_options(method_info(name), dataset, options)
         values: dict[str, Any] = {
-            "method": spec_of(name, options),
+            "method": canonical_method(method, dataset),
             "scenario": scenario,
             "setting": setting,
             "classes": tuple(classes),
@@ -133,6 +131,12 @@ def parse_method(spec: str) -> tuple[str, dict[str, str]]:
             raise OptionError(f"method {spec!r}: {part!r} is not an option; write {name}:option=value")
         options[key.strip()] = value.strip()
     return method_info(name).name, options
+
+
+def canonical_method(spec: str, dataset: str) -> str:
+    """A method in one spelling: only the options that differ from the dataset's. UsageError for unknown names."""
+    name, options = parse_method(spec)
+    return spec_of(name, canonical_options(method_info(name), dataset, options))
 
 
 def spec_of(name: str, options: Mapping[str, str]) -> str:

@@ -41,11 +41,11 @@ class MatchedRuns:
 
 
 def compare(runs: Sequence[Run], methods: Sequence[str], group: str = "all") -> Table:
-    """Two methods: differences of mIoU (%) with their intervals, cell by cell. More: their mean ranks.
+    """Methods are named as records have them. Two: differences of mIoU (%) with their intervals, cell by cell.
+    More: their mean ranks.
 
     The notes say in words what is significant. Raises RecordError where there is nothing to compare.
     """
-    methods = [canonical(method) for method in methods]
     cells, notes = match(runs, methods)
     known = [cell for cell in cells if None not in cell.scores(group)]
     if len(known) < len(cells):
@@ -57,12 +57,6 @@ def compare(runs: Sequence[Run], methods: Sequence[str], group: str = "all") -> 
         notes.append("Several runs of one cell differ in recipe or data: no test is made over all of them.")
     table = _pairs if len(methods) == 2 else _ranks
     return table(known, methods, group, notes, repeated)
-
-
-def canonical(method: str) -> str:
-    """A method with its options in the order in which records have them."""
-    name, colon, options = method.partition(":")
-    return name.strip() + colon + ",".join(sorted(part.strip() for part in options.split(",")))
 
 
 def match(runs: Sequence[Run], methods: Sequence[str]) -> tuple[list[MatchedRuns], list[str]]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from issbench.bench.commands.support.options import as_recorded
 from issbench.bench.commands.support.printing import print_table
 from issbench.results.render import Format
 
@@ -31,4 +32,4 @@ def compare(
     from issbench.results.runs import load_runs
 
     runs = [run for run in load_runs(out) if scenario in (None, run.scenario) and setting in (None, run.setting)]
-    print_table(compare_runs(runs, methods, group), format)
+    print_table(compare_runs(runs, as_recorded(methods, runs), group), format)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from issbench.bench.commands.support.options import as_recorded
 from issbench.errors import did_you_mean
 from issbench.results.figures import FIGURES, FigureError, check_output, save_figure
 
@@ -64,7 +65,6 @@ def figure(
 def _runs(out: Path, wanted: Mapping[str, str | int | None], methods: str | None, name: str | None) -> list[Run]:
     """The runs that are asked for, methods in the order in which they are named."""
     from issbench.bench.experiment import split_methods
-    from issbench.results.compare import canonical
     from issbench.results.make_tables import paper_order
     from issbench.results.runs import RecordError, load_run, load_runs
 
@@ -79,7 +79,7 @@ def _runs(out: Path, wanted: Mapping[str, str | int | None], methods: str | None
         raise RecordError(f"{out} holds no run{' of ' + asked if asked else ''}; `bench run` makes some")
     if methods is None:
         return sorted(found, key=paper_order)
-    specs = [canonical(spec) for spec in split_methods(methods)]
+    specs = as_recorded(split_methods(methods), found)
     there = {run.spec for run in found}
     for spec in specs:
         if spec not in there:

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from made_records import ENVIRONMENT, one_record
 
+from issbench.bench.commands.support.options import as_recorded
+from issbench.errors import UsageError
 from issbench.results import compare as module
 from issbench.results.bootstrap import Interval
-from issbench.results.compare import canonical, compare, match
+from issbench.results.compare import compare, match
 from issbench.results.runs import RecordError, Run
 
 
@@ -104,9 +106,13 @@ def test_a_method_is_not_compared_with_itself(asked: list[str]) -> None:
         compare([run("gsc")], asked)
 
 
-def test_options_in_any_order_name_the_same_method() -> None:
-    assert canonical("gsc:sg=off, lambda1=0.5") == "gsc:lambda1=0.5,sg=off"
-    assert canonical("gsc") == "gsc"
+def test_methods_are_asked_for_in_any_spelling() -> None:
+    runs = [run("gsc"), run("rcil", imported=True)]
+    asked = ["gsc:sg=no, lambda1=.50", "gsc:lambda1=0.3", "plop:pod=0.010", "rcil-imported"]
+    with pytest.raises(UsageError, match="it takes on or off"):
+        as_recorded(asked, runs)
+    asked[0] = "gsc:sg=off, lambda1=.50"
+    assert as_recorded(asked, runs) == ["gsc:lambda1=0.5,sg=off", "gsc", "plop", "rcil-imported"]
 
 
 def test_differences_and_the_test_over_cells() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from issbench.scenarios.protocol import PROTOCOLS
+
+if TYPE_CHECKING:
+    from issbench.results.runs import Run
 
 MANY = "several, separated by commas"
 
@@ -43,6 +47,23 @@ DryRun = Annotated[bool, typer.Option("--dry-run", "--plan", help="Only tell how
 def names(text: str | None) -> tuple[str, ...]:
     """What stands between commas; an option that is not given names nothing."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def as_recorded(specs: Sequence[str], runs: Sequence[Run]) -> list[str]:
+    """Methods in the spelling that the records of runs have. A name that is not installed may be that of an
+    imported run, so it stays."""
+    from issbench.bench.experiment import canonical_method
+    from issbench.methods.interface.registry import UnknownMethod
+
+    datasets = {run.experiment["dataset"] for run in runs}
+    dataset = datasets.pop() if len(datasets) == 1 else ""
+    found = []
+    for spec in specs:
+        try:
+            found.append(canonical_method(spec, dataset))
+        except UnknownMethod:
+            found.append(spec)
+    return found
 
 
 def seed_numbers(text: str) -> tuple[int, ...]:
