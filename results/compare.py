@@ -104,7 +104,7 @@ def _cells(members: list[Run], methods: Sequence[str]) -> tuple[list[MatchedRuns
     return cells, "" if cells else "trained by different recipes, or on different data"
 
 
-def _pairs(cells: list[MatchedRuns], methods: list[str], group: str, notes: list[str], repeated: bool) -> Table:
+def _pairs(cells: list[MatchedRuns], methods: Sequence[str], group: str, notes: list[str], repeated: bool) -> Table:
     a, b = methods
     rows, intervals, scores, errors = [], [], [], []
     for cell in cells:
@@ -179,7 +179,7 @@ def _dependence(cells: list[MatchedRuns]) -> list[str]:
     ]
 
 
-def _ranks(cells: list[MatchedRuns], methods: list[str], group: str, notes: list[str], repeated: bool) -> Table:
+def _ranks(cells: list[MatchedRuns], methods: Sequence[str], group: str, notes: list[str], repeated: bool) -> Table:
     scores = np.array([cell.scores(group) for cell in cells], float)
     if repeated or len(cells) < 2:
         why = "several runs of one cell differ in recipe or data" if repeated else "all share only 1 cell"

@@ -1,1 +1,1 @@
-"""How runs are carried out beyond this process: launchers, the jobs that they start, what becomes of those."""
+"""The launchers of the suite, Slurm and this machine, and the jobs that they start."""

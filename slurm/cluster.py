@@ -10,12 +10,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from issbench.slurm.job import Job
-from issbench.slurm.launcher import Cancelled, JobState, Launcher, Report, Submitted
-from issbench.slurm.layout import Array, Need, lay_out
-from issbench.slurm.profile import Profile
-from issbench.slurm.queue import WAITING, EndedJob, QueuedJob, ask_slurm, check_slurm, ended, max_array_size, queue
-from issbench.slurm.submissions import (
+from issbench.bench.launching.launcher import Cancelled, JobState, Launcher, Report, Submitted
+from issbench.bench.launching.profile import Profile
+from issbench.bench.launching.submissions import (
     Entry,
     Request,
     Submission,
@@ -29,6 +26,9 @@ from issbench.slurm.submissions import (
     submission_dir,
     submitting,
 )
+from issbench.slurm.job import Job
+from issbench.slurm.layout import Array, Need, lay_out
+from issbench.slurm.queue import WAITING, EndedJob, QueuedJob, ask_slurm, check_slurm, ended, max_array_size, queue
 
 if TYPE_CHECKING:
     import torch

@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 from submitit import JobEnvironment
 from submitit.helpers import DelayedSubmission, TorchDistributedEnvironment
 
+from issbench.bench.launching.submissions import outcome_path
 from issbench.slurm.job import Job
 from issbench.slurm.queue import queue
-from issbench.slurm.submissions import outcome_path
 
 
 @dataclass(frozen=True)

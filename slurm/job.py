@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from issbench.bench.launching.profile import Settings
 from issbench.bench.outcome import State, read_outcome, write_outcome
 from issbench.errors import RunError, UserError, reason_of
-from issbench.slurm.profile import Settings
 
 
 @dataclass(frozen=True)

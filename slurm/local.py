@@ -13,12 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from issbench.errors import Interrupted, UsageError
-from issbench.slurm.launcher import Cancelled, JobState, Launcher, Report, Submitted
-from issbench.slurm.layout import Need, shared_first_steps
-from issbench.slurm.local_jobs import MODULE, LocalJobs, cancelled_runs
-from issbench.slurm.profile import Profile
-from issbench.slurm.submissions import (
+from issbench.bench.launching.launcher import Cancelled, JobState, Launcher, Report, Submitted
+from issbench.bench.launching.profile import Profile
+from issbench.bench.launching.submissions import (
     Entry,
     Request,
     Submission,
@@ -31,6 +28,9 @@ from issbench.slurm.submissions import (
     submissions_dir,
     submitting,
 )
+from issbench.errors import Interrupted, UsageError
+from issbench.slurm.layout import Need, shared_first_steps
+from issbench.slurm.local_jobs import MODULE, LocalJobs, cancelled_runs
 
 if TYPE_CHECKING:
     import torch

@@ -14,11 +14,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
 
+from issbench.bench.launching.launcher import Report
+from issbench.bench.launching.profile import Settings
+from issbench.bench.launching.submissions import Submission, jobs_dir, load_submission, outcome_path, submission_dir
 from issbench.bench.outcome import read_outcome, write_outcome
 from issbench.slurm.job import Job
-from issbench.slurm.launcher import Report
-from issbench.slurm.profile import Settings
-from issbench.slurm.submissions import Submission, jobs_dir, load_submission, outcome_path, submission_dir
 
 MODULE = "issbench.slurm.local_jobs"
 

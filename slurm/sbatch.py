@@ -14,10 +14,10 @@ from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError
 from submitit.helpers import clean_env
 
+from issbench.bench.launching.profile import Profile
+from issbench.bench.launching.submissions import Submission, jobs_dir
 from issbench.errors import RunError
 from issbench.slurm.cluster_job import ClusterJob
-from issbench.slurm.profile import Profile
-from issbench.slurm.submissions import Submission, jobs_dir
 
 _NUMBER_OF_JOB = "_get_job_id_from_submission_command"
 

@@ -27,13 +27,14 @@ ALLOWED = {
     "bench/metrics": BELOW_BENCH,
     "bench": BELOW_BENCH | {"bench/metrics"},
     "bench/engine": BELOW_BENCH | {"bench", "bench/metrics"},
-    "slurm": BELOW_BENCH | {"bench", "bench/metrics", "bench/engine"},
-    "bench/commands": BELOW_BENCH | {"bench", "bench/metrics", "bench/engine", "slurm", "results"},
+    "bench/launching": BELOW_BENCH | {"bench", "bench/metrics", "bench/engine"},
+    "slurm": BELOW_BENCH | {"bench", "bench/metrics", "bench/engine", "bench/launching"},
+    "bench/commands": BELOW_BENCH | {"bench", "bench/metrics", "bench/engine", "bench/launching", "results"},
     "__main__": {"bench/commands"},
     "": {"bench", "bench/engine", "results"},  # what `issbench` exports
 }
 """For each room, the rooms from which it may import, beside itself. Those above stand below."""
-KNOW_THE_RECORD = {"bench", "bench/metrics", "bench/engine", "slurm"}
+KNOW_THE_RECORD = {"bench", "bench/metrics", "bench/engine", "bench/launching", "slurm"}
 HEAVY = {"torch", "torchvision", "timm", "scipy", "pandas", "matplotlib", "tensorboard"}
 
 

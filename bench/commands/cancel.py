@@ -19,8 +19,8 @@ def cancel(
     What is done stays done, and checkpoints stay: the same command as before goes on from there.
     """
     from issbench.bench.commands.logs import find_run
-    from issbench.slurm.cancel import cancel as cancel_jobs
-    from issbench.slurm.submissions import load_submissions
+    from issbench.bench.launching.cancel import cancel as cancel_jobs
+    from issbench.bench.launching.submissions import load_submissions
 
     if name not in [submission.name for submission in load_submissions(out)]:
         name = find_run(out, name)

@@ -18,8 +18,8 @@ def logs(
     out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),
 ) -> None:
     """Print the log of a run; of a failed one the end of its job's log, too."""
-    from issbench.slurm.logs import last_lines, run_log
-    from issbench.slurm.status import statuses
+    from issbench.bench.launching.logs import last_lines, run_log
+    from issbench.bench.launching.status import statuses
 
     name = find_run(out, run)
     log = run_log(out, name)
@@ -37,9 +37,9 @@ def logs(
 
 def find_run(out: Path, name: str) -> str:
     """The run that is meant, whether it has begun or is only submitted."""
+    from issbench.bench.launching.status import run_folders
+    from issbench.bench.launching.submissions import latest, load_submissions
     from issbench.results.runs import find_name
-    from issbench.slurm.status import run_folders
-    from issbench.slurm.submissions import latest, load_submissions
 
     names = {path.name for path in run_folders(out)} | latest(load_submissions(out)).keys()
     return find_name(out, sorted(names), name)

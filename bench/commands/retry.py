@@ -21,8 +21,8 @@ def retry(
     They go on from their last checkpoints.
     """
     from issbench.bench.commands.logs import find_run
-    from issbench.slurm.retry import find_retries
-    from issbench.slurm.submissions import load_submissions
+    from issbench.bench.launching.retry import find_retries
+    from issbench.bench.launching.submissions import load_submissions
 
     known = {submission.name for submission in load_submissions(out)}
     chosen = [name if name in known else find_run(out, name) for name in names or ()]

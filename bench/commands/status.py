@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-    from issbench.slurm.status import RunStatus, State
+    from issbench.bench.launching.status import RunStatus, State
 
 _SHOWN = 20
 """Runs that are listed one by one, unless all are asked for."""
@@ -61,8 +61,8 @@ def status(
 
 def _look(out: Path, sweep: str | None) -> list[RunStatus]:
     """The runs that are asked for. UsageError if there is none at all."""
+    from issbench.bench.launching.status import statuses
     from issbench.errors import UsageError
-    from issbench.slurm.status import statuses
 
     found = statuses(out, sweep)
     if not found:
@@ -117,7 +117,7 @@ def _list(runs: Iterable[RunStatus], long: bool) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from issbench.slurm.logs import last_lines
+    from issbench.bench.launching.logs import last_lines
 
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for run in runs:

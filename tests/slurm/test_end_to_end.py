@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from issbench.bench.launching.submissions import SubmittedRun, load_submissions
 from issbench.files import read_json
 from issbench.slurm.queue import queue
-from issbench.slurm.submissions import SubmittedRun, load_submissions
 
 SWEEP = [
     "sweep", "--methods", "ft,plop,gsc", "--scenario", "shapes_4-4", "--orders", "random:0,random:1",

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from issbench.bench.launching.profile import Settings
 from issbench.bench.outcome import read_outcome, write_outcome
 from issbench.slurm.job import Job
-from issbench.slurm.profile import Settings
 
 
 @pytest.fixture

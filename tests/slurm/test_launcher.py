@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from issbench.bench.commands.app import app
+from issbench.bench.launching.launcher import Launcher, load_launcher
 from issbench.errors import UsageError
-from issbench.slurm.launcher import Launcher, load_launcher
 
 INLINE = '''
 from dataclasses import replace
@@ -18,8 +18,8 @@ from pathlib import Path
 
 from issbench.bench.outcome import read_outcome
 from issbench.slurm.job import Job
-from issbench.slurm.launcher import Cancelled, Launcher, Submitted
-from issbench.slurm.submissions import jobs_dir, new_submission, outcome_path, save_submission, submitting
+from issbench.bench.launching.launcher import Cancelled, Launcher, Submitted
+from issbench.bench.launching.submissions import jobs_dir, new_submission, outcome_path, save_submission, submitting
 
 
 class Inline(Launcher):

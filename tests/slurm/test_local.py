@@ -11,11 +11,11 @@ from small_folder import RECIPE, small_folder
 from typer.testing import CliRunner
 
 from issbench.bench.commands.app import app
+from issbench.bench.launching.cancel import cancel
+from issbench.bench.launching.status import statuses
+from issbench.bench.launching.submissions import load_submissions
 from issbench.errors import RunError, UsageError
-from issbench.slurm.cancel import cancel
 from issbench.slurm.local import gpus_here
-from issbench.slurm.status import statuses
-from issbench.slurm.submissions import load_submissions
 
 SMALL = [word for key, value in RECIPE.items() for word in ("--set", f"{key}={value}")]
 LONG = ("--set", "first_epochs=40", "--checkpoint-every", "1000")

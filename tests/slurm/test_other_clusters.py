@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from issbench.bench.commands.app import app
+from issbench.bench.launching.submissions import load_submissions
 from issbench.errors import RunError
-from issbench.slurm.submissions import load_submissions
 
 Plays = Callable[..., Path]
 LIMIT = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"

@@ -4,8 +4,8 @@ import pytest
 from typer.testing import CliRunner
 
 from issbench.bench.commands.app import app
+from issbench.bench.launching.profile import Profile, make_profile, minutes, profile_of
 from issbench.errors import UsageError
-from issbench.slurm.profile import Profile, make_profile, minutes, profile_of
 
 TOML = """
 partition = "gpu"

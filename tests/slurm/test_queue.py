@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from submissions import finish, submission, submitted, train
 
+from issbench.bench.launching.status import statuses
+from issbench.bench.launching.submissions import jobs_dir, outcome_path
 from issbench.bench.outcome import State, write_outcome
 from issbench.errors import RunError
 from issbench.slurm.queue import ended, max_array_size, queue
-from issbench.slurm.status import statuses
-from issbench.slurm.submissions import jobs_dir, outcome_path
 
 SlurmSays = Callable[..., Path]
 

@@ -7,8 +7,8 @@ from submissions import cancel_everything
 from typer.testing import CliRunner
 
 from issbench.bench.commands.app import app
-from issbench.slurm.status import statuses
-from issbench.slurm.submissions import load_submissions
+from issbench.bench.launching.status import statuses
+from issbench.bench.launching.submissions import load_submissions
 
 PROFILE = 'gpus = 0\ntime = "10m"\ncpus = 1\n'
 HELD = f"{PROFILE}extra = {{ hold = true }}\n"

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from issbench.bench.commands.app import app
 from issbench.bench.engine.plan import make_plans
+from issbench.bench.launching.submissions import load_submissions
 from issbench.bench.sweep import Sweep
-from issbench.slurm.submissions import load_submissions
 
 METHODS = ("ft", "joint", "ewc", "lwf", "lwf-mc", "ilt", "mib", "sdr", "plop", "rcil", "gsc")
 SCENARIOS = ("voc_15-1", "voc_15-5", "voc_19-1", "voc_10-1", "voc_5-3", "voc_2-2")

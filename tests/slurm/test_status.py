@@ -10,10 +10,10 @@ from functools import partial
 import pytest
 from submissions import finish, submission, submitted, train
 
+from issbench.bench.launching.cancel import cancel
+from issbench.bench.launching.status import statuses
+from issbench.bench.launching.submissions import jobs_dir
 from issbench.files import read_sealed
-from issbench.slurm.cancel import cancel
-from issbench.slurm.status import statuses
-from issbench.slurm.submissions import jobs_dir
 
 pytestmark = pytest.mark.slurm
 

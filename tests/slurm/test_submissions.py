@@ -7,9 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from issbench.errors import RunError
-from issbench.files import write_sealed
-from issbench.slurm.submissions import (
+from issbench.bench.launching.submissions import (
     Submission,
     SubmittedRun,
     latest,
@@ -17,6 +15,8 @@ from issbench.slurm.submissions import (
     save_submission,
     submission_dir,
 )
+from issbench.errors import RunError
+from issbench.files import write_sealed
 
 RUN = SubmittedRun("r", "ft shapes_4-1 seed 0", {"method": "ft"}, (("a", "e"), ("b", "f")), "7_0", "8_0")
 
@@ -65,7 +65,11 @@ def test_the_last_submission_that_was_taken_counts():
     assert latest([replace(refused, name="run-1"), refused])["r"][0] == refused
 
 
-@pytest.mark.parametrize("module", ["submissions", "queue", "status", "cancel", "cluster", "local"])
+@pytest.mark.parametrize(
+    "module",
+    [f"bench.launching.{each}" for each in ("submissions", "status", "cancel")]
+    + [f"slurm.{each}" for each in ("queue", "cluster", "local")],
+)
 def test_what_watches_needs_neither_torch_nor_submitit(module):
-    code = f"import issbench.slurm.{module}, sys; sys.exit(bool({{'torch', 'submitit'}} & {{*sys.modules}}))"
+    code = f"import issbench.{module}, sys; sys.exit(bool({{'torch', 'submitit'}} & {{*sys.modules}}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

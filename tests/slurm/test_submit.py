@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from issbench.bench.commands.app import app
 from issbench.bench.experiment import experiment_of
+from issbench.bench.launching.status import statuses
+from issbench.bench.launching.submissions import load_submissions
 from issbench.errors import RunError
-from issbench.slurm.status import statuses
-from issbench.slurm.submissions import load_submissions
 
 PROFILE = 'gpus = 0\ntime = "10m"\n'
 SMALL = ["--set", "first_epochs=1", "--set", "epochs=1", "--set", "crop=32", "--set", "aspp_channels=16"]

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from submissions import finish, local_process, submission, submitted, train
 
+from issbench.bench.launching.cancel import cancel
+from issbench.bench.launching.status import statuses
+from issbench.bench.launching.submissions import jobs_dir, outcome_path
 from issbench.bench.outcome import State, write_outcome
 from issbench.errors import UsageError
-from issbench.slurm.cancel import cancel
-from issbench.slurm.status import statuses
-from issbench.slurm.submissions import jobs_dir, outcome_path
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,9 +9,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from issbench.bench.position import Position
-from issbench.files import write_sealed
-from issbench.slurm.submissions import (
+from issbench.bench.launching.submissions import (
     Submission,
     SubmittedRun,
     jobs_dir,
@@ -19,6 +17,8 @@ from issbench.slurm.submissions import (
     save_submission,
     submission_dir,
 )
+from issbench.bench.position import Position
+from issbench.files import write_sealed
 
 STEPS = (("a" * 24, "evaluation-1"), ("b" * 24, "evaluation-1"))
 

@@ -14,7 +14,7 @@ import typer
 from issbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from issbench.slurm.profile import Profile
+    from issbench.bench.launching.profile import Profile
 
 
 def _cluster(help: str, *names: str) -> Any:
@@ -68,7 +68,7 @@ class LaunchOptions:
 
     def profile(self) -> Profile:
         """What each job asks for. UsageError for options that do not belong together."""
-        from issbench.slurm.profile import Profile, make_profile, option
+        from issbench.bench.launching.profile import Profile, make_profile, option
 
         keys = {field.name for field in dataclasses.fields(Profile)}
         asked = {key: value for key, value in vars(self).items() if key in keys and value is not None}

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from issbench.bench.engine.progress import Reporter
     from issbench.bench.engine.run import Prepared
     from issbench.bench.experiment import Experiment
-    from issbench.slurm.launcher import Launcher
-    from issbench.slurm.profile import Profile
-    from issbench.slurm.submissions import Request
+    from issbench.bench.launching.launcher import Launcher
+    from issbench.bench.launching.profile import Profile
+    from issbench.bench.launching.submissions import Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ def carry_out(experiments: Sequence[Experiment], asked: Asked) -> None:
 def _launcher(name: str | None) -> Launcher | None:
     if name is None:
         return None
-    from issbench.slurm.launcher import load_launcher  # this process needs none
+    from issbench.bench.launching.launcher import load_launcher  # this process needs none
 
     return load_launcher(name)
 
@@ -129,8 +129,8 @@ def _anywhere(experiment: Experiment) -> Experiment:
 
 
 def _request(asked: Asked, profile: Profile) -> Request:
-    from issbench.slurm.profile import Settings
-    from issbench.slurm.submissions import Request
+    from issbench.bench.launching.profile import Settings
+    from issbench.bench.launching.submissions import Request
 
     out = str(asked.out.absolute())
     settings = Settings(out, asked.device, asked.workers, asked.checkpoint_every, asked.tensorboard)

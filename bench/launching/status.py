@@ -11,13 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from issbench.bench.outcome import read_outcome
-from issbench.bench.position import Position, read_position
-from issbench.errors import UsageError
-from issbench.files import DamagedFile, read_sealed
-from issbench.slurm.launcher import JobState, by_launcher, load_launcher
-from issbench.slurm.logs import run_log
-from issbench.slurm.submissions import (
+from issbench.bench.launching.launcher import JobState, by_launcher, load_launcher
+from issbench.bench.launching.logs import run_log
+from issbench.bench.launching.submissions import (
     Entry,
     Submission,
     SubmittedRun,
@@ -26,6 +22,10 @@ from issbench.slurm.submissions import (
     load_submissions,
     outcome_path,
 )
+from issbench.bench.outcome import read_outcome
+from issbench.bench.position import Position, read_position
+from issbench.errors import UsageError
+from issbench.files import DamagedFile, read_sealed
 
 State = Literal["failed", "running", "stopped", "queued", "done"]
 """Failed and stopped runs need `bench retry`."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from issbench.bench.experiment import experiment_of
+from issbench.bench.launching.launcher import Launcher, load_launcher
+from issbench.bench.launching.profile import Settings, profile_of
+from issbench.bench.launching.status import statuses
+from issbench.bench.launching.submissions import Request, Submission, load_submissions
 from issbench.errors import UsageError
-from issbench.slurm.launcher import Launcher, load_launcher
-from issbench.slurm.profile import Settings, profile_of
-from issbench.slurm.status import statuses
-from issbench.slurm.submissions import Request, Submission, load_submissions
 
 if TYPE_CHECKING:
     import torch

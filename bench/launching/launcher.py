@@ -15,10 +15,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from issbench.bench.launching.logs import job_logs
+from issbench.bench.launching.profile import Profile
+from issbench.bench.launching.submissions import Entry, Request, Submission, jobs_dir
 from issbench.errors import UsageError, did_you_mean
-from issbench.slurm.logs import job_logs
-from issbench.slurm.profile import Profile
-from issbench.slurm.submissions import Entry, Request, Submission, jobs_dir
 
 if TYPE_CHECKING:
     import torch

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from issbench.slurm.launcher import Cancelled, by_launcher
-from issbench.slurm.submissions import latest, load_submissions
+from issbench.bench.launching.launcher import Cancelled, by_launcher
+from issbench.bench.launching.submissions import latest, load_submissions
 
 
 def cancel(out: Path, name: str) -> Cancelled:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from filelock import SoftFileLease
 
 from issbench.bench.finished import Step, is_done
+from issbench.bench.launching.profile import Profile, Settings
 from issbench.errors import RunError
 from issbench.files import DamagedFile, read_sealed, write_sealed
-from issbench.slurm.profile import Profile, Settings
 
 if TYPE_CHECKING:
     from issbench.bench.engine.plan import Plan
