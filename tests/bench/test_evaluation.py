@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from issbench.bench.engine.evaluation import count_images
-from issbench.bench.engine.loading import Part
+from issbench.bench.engine.loading import Share
 from issbench.bench.metrics import merge, metrics_for
 from issbench.bench.metrics.confusion import count_pixels
 from issbench.methods.functional import confusion_matrix
@@ -25,12 +25,12 @@ class Stub(nn.Module):
 
 
 @pytest.fixture
-def batches() -> list[Part]:
+def batches() -> list[Share]:
     """Batches of two images, the last one smaller; class 3 is still to come."""
     generator = torch.Generator().manual_seed(0)
     choices = torch.tensor([0, 1, 2, 3, 255])
     return [
-        Part(
+        Share(
             torch.randn(size, 3, 8, 6, generator=generator),
             choices[torch.randint(5, (size, 8, 6), generator=generator)],
             size,
@@ -39,11 +39,11 @@ def batches() -> list[Part]:
     ]
 
 
-def test_counts_agree_with_counting_by_hand(batches: list[Part]) -> None:
+def test_counts_agree_with_counting_by_hand(batches: list[Share]) -> None:
     expected = np.zeros((5, 3, 3), int)  # images, (tp, fp, fn), classes
     image = 0
-    for part in batches:
-        images, labels = part.images, part.labels
+    for share in batches:
+        images, labels = share.images, share.labels
         small = images[:, :, ::2, ::2]
         large = nn.functional.interpolate(small, (8, 6), mode="bilinear", align_corners=False).numpy()
         for (row, *pixel), true in np.ndenumerate(labels.numpy()):
@@ -66,13 +66,13 @@ def test_counts_agree_with_counting_by_hand(batches: list[Part]) -> None:
     assert merge(metrics, found) == {"confusion": totals}
 
 
-def test_the_counts_of_all_metrics_come_from_one_pass(batches: list[Part]) -> None:
+def test_the_counts_of_all_metrics_come_from_one_pass(batches: list[Share]) -> None:
     passes = []
 
-    def parts() -> Iterator[Part]:
-        for part in batches:
-            passes.append(part)
-            yield part
+    def parts() -> Iterator[Share]:
+        for share in batches:
+            passes.append(share)
+            yield share
 
     metrics = metrics_for(["boundary-iou"])
     found = count_images(Stub(), parts(), metrics, 3)
@@ -99,10 +99,10 @@ def test_counts_of_images_add_up_to_the_confusion_matrix() -> None:
 
 @pytest.mark.parametrize("asked", [[], ["boundary-iou"]])
 def test_no_image(asked: list[str]) -> None:
-    """A test without images, and a process without a part of the last batch."""
+    """A test without images, and a process without a share of the last batch."""
     metrics = metrics_for(asked)
     nothing = {"tp": [0, 0], "fp": [0, 0], "fn": [0, 0]}
-    for parts in ([], [Part(torch.zeros(0, 2, 8, 6), torch.zeros(0, 8, 6, dtype=torch.long), 1)]):
+    for parts in ([], [Share(torch.zeros(0, 2, 8, 6), torch.zeros(0, 8, 6, dtype=torch.long), 1)]):
         found = count_images(Stub(), iter(parts), metrics, 2)
         assert all(counts.shape == (0, 3, 2) for counts in found.values())
         assert all(totals == nothing for totals in merge(metrics, found).values())
