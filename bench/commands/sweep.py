@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from issbench.bench.commands.support import options
-from issbench.bench.commands.support.launch_options import LaunchOptions, with_launch_options
+from issbench.bench.commands.support.launch_options import LaunchOptions
 from issbench.bench.commands.support.launching import Asked, carry_out
+from issbench.bench.commands.support.option_groups import with_option_groups
 
 if TYPE_CHECKING:
     from issbench.bench.commands.support.paper import PaperTable
     from issbench.bench.sweep import Axis, Sweep
 
 
-@with_launch_options
+@with_option_groups
 def sweep(
-    launch: LaunchOptions,
+    *,
     table: Annotated[
         str | None,
         typer.Option(help="What the paper ran for its table: I … VIII, or main, domain, ablation, class-order …"),
@@ -52,49 +52,27 @@ def sweep(
     ] = None,
     dry_run: options.DryRun = False,
     classes: options.Classes = None,
-    protocol: options.Protocol = None,
-    data: options.Data = None,
-    backbone: options.Backbone = None,
-    weights: options.Weights = None,
-    recipe: options.Recipe = None,
-    recipe_settings: options.Settings = None,
-    out: options.Out = Path("runs"),
-    device: options.Device = "auto",
-    workers: options.Workers = None,
-    checkpoint_every: options.CheckpointEvery = 60.0,
-    metrics: options.Metrics = None,
-    tensorboard: options.TensorBoard = False,
+    common: options.CommonOptions,
+    launch: LaunchOptions,
 ) -> None:
     """Train and test every combination of methods, scenarios, settings, orders, seeds and options.
 
     First it tells how many runs that is, how many are done and how many steps they share. The same command again
-    continues; a run that fails is told at the end and does not stop the others. With --table, what else is given
+    continues; a run that fails does not stop the others, and is named at the end. With --table, what else is given
     takes the place of the table's own methods, scenarios, settings or orders.
     """
     from issbench.bench.sweep import union
 
-    options.check_directory(data)
     given = {
         "methods": _methods(methods),
         "scenarios": options.names(scenarios),
         "settings": options.names(settings),
         "orders": options.names(orders),
     }
-    common = {
-        "classes": options.names(classes),
-        "protocol": protocol,
-        "data": data,
-        "recipe": options.overrides(recipe, recipe_settings, backbone, weights),
-        "metrics": options.names(metrics),
-    }
     sweeps = _sweeps(table, given, options.seed_numbers(seeds), _axes(grids, ablations), bool(classes))
-    experiments = union(sweeps, **common)
+    experiments = union(sweeps, classes=options.names(classes), **common.of_experiments())
     typer.echo("\n\n".join(_described(each) for each in sweeps))
-    asked = Asked(
-        kind="sweep", out=out, device=device, workers=workers, checkpoint_every=checkpoint_every,
-        tensorboard=tensorboard, launch=launch, dry_run=dry_run, table=table,
-    )  # fmt: skip
-    carry_out(experiments, asked)
+    carry_out(experiments, Asked(kind="sweep", common=common, launch=launch, dry_run=dry_run, table=table))
 
 
 def _methods(text: str | None) -> tuple[str, ...]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -79,19 +77,3 @@ class LaunchOptions:
                 "--jobs is for processes on this machine; add --local, or give --max-parallel with --slurm"
             )
         return make_profile(self.slurm_profile, asked | {"max_parallel": self.jobs or self.max_parallel})
-
-
-def with_launch_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `LaunchOptions`; it takes them together as `launch`."""
-    own = inspect.signature(command, eval_str=True).parameters
-    shared = inspect.signature(LaunchOptions, eval_str=True).parameters
-
-    def call(**given: Any) -> None:
-        launch = LaunchOptions(**{name: given.pop(name) for name in shared})
-        command(launch=launch, **given)
-
-    parameters = [own[name] for name in own if name != "launch"] + list(shared.values())
-    keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-    call.__dict__["__signature__"] = inspect.Signature(keyword)
-    call.__name__, call.__doc__ = command.__name__, command.__doc__
-    return call

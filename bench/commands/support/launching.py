@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from issbench.bench.commands.support.launch_options import LaunchOptions
+from issbench.bench.commands.support.options import CommonOptions
 from issbench.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -30,11 +31,7 @@ class Asked:
 
     kind: str
     """The command, after which a submission is named."""
-    out: Path
-    device: str
-    workers: int | None
-    checkpoint_every: float
-    tensorboard: bool
+    common: CommonOptions
     launch: LaunchOptions
     dry_run: bool
     table: str | None = None
@@ -47,7 +44,7 @@ def carry_out(experiments: Sequence[Experiment], asked: Asked) -> None:
     launcher, profile = _launcher(asked.launch.name), asked.launch.profile()
     if launcher is not None:
         experiments = [_anywhere(experiment) for experiment in experiments]
-        launcher.check(asked.device)
+        launcher.check(asked.common.device)
     done = _all_done(experiments, asked)
     if done is not None:
         typer.echo(f"{'runs':<10} {len(done):>4}  all done")
@@ -60,9 +57,9 @@ def carry_out(experiments: Sequence[Experiment], asked: Asked) -> None:
     from issbench.bench.engine.progress import Reporter
     from issbench.bench.engine.run import RunsFailed, prepare
 
-    device = launcher.device(asked.device, profile) if launcher else distributed.join(asked.device)
-    reporter = Reporter(Console(), asked.tensorboard)
-    prepared = prepare(experiments, asked.out, device, reporter, asked.dry_run)
+    device = launcher.device(asked.common.device, profile) if launcher else distributed.join(asked.common.device)
+    reporter = Reporter(Console(), asked.common.tensorboard)
+    prepared = prepare(experiments, asked.common.out, device, reporter, asked.dry_run)
     typer.echo(_costs(prepared))
     request = _request(asked, profile)
     if asked.dry_run:
@@ -98,13 +95,13 @@ def _all_done(experiments: Sequence[Experiment], asked: Asked) -> list[str] | No
     from issbench.bench.engine.planned import done_before, kind_of, may_be_done
     from issbench.bench.store_format import check_store
 
-    check_store(asked.out)
-    if not all(may_be_done(asked.out, experiment) for experiment in experiments):
+    check_store(asked.common.out)
+    if not all(may_be_done(asked.common.out, experiment) for experiment in experiments):
         return None
     names: list[str] = []
-    device = kind_of(asked.device)
+    device = kind_of(asked.common.device)
     for experiment, data in zip(experiments, open_all(experiments), strict=True):
-        run = done_before(asked.out, experiment, data, device)
+        run = done_before(asked.common.out, experiment, data, device)
         if run is None:
             return None
         names.append(run)
@@ -116,7 +113,7 @@ def _here(prepared: Prepared, asked: Asked, reporter: Reporter) -> dict[str, str
     from issbench.bench.engine.engine import Settings as EngineSettings
     from issbench.bench.engine.engine import execute
 
-    settings = EngineSettings(asked.workers, asked.checkpoint_every)
+    settings = EngineSettings(asked.common.workers, asked.common.checkpoint_every)
     try:
         return execute(prepared.waiting, prepared.store, settings, reporter)
     except KeyboardInterrupt:
@@ -132,8 +129,10 @@ def _request(asked: Asked, profile: Profile) -> Request:
     from issbench.bench.launching.profile import Settings
     from issbench.bench.launching.submissions import Request
 
-    out = str(asked.out.absolute())
-    settings = Settings(out, asked.device, asked.workers, asked.checkpoint_every, asked.tensorboard)
+    out = str(asked.common.out.absolute())
+    settings = Settings(
+        out, asked.common.device, asked.common.workers, asked.common.checkpoint_every, asked.common.tensorboard
+    )
     return Request(profile, settings, asked.kind, ("bench", *sys.argv[1:]), str(Path.cwd()))
 
 
@@ -158,7 +157,7 @@ def _print_tables(names: Sequence[str], asked: Asked) -> None:
     from issbench.results.make_tables import measured_tables
     from issbench.results.runs import load_run
 
-    runs = [load_run(asked.out, name) for name in dict.fromkeys(names)]
+    runs = [load_run(asked.common.out, name) for name in dict.fromkeys(names)]
     table = asked.table
     wanted = dict.fromkeys(table_name(number) for number in table_numbers(table)) if table else {"main": None}
     for name in wanted if runs else ():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,28 +21,52 @@ Classes = Annotated[
     typer.Option(help="Use these classes only, in this learning order; the others are background."),
 ]
 Seeds = Annotated[str, typer.Option("--seeds", "--seed", help=f"Seeds, {MANY}.")]
-Protocol = Annotated[
-    str | None, typer.Option(help=f"Evaluation protocol: {', '.join(PROTOCOLS)} (see `bench list protocols`).")
-]
-Data = Annotated[Path | None, typer.Option(help="Directory of the dataset (shapes needs none).")]
-Backbone = Annotated[str | None, typer.Option(help="A timm model (see `bench list backbones`).")]
-Weights = Annotated[str | None, typer.Option(help="First weights: imagenet, none, or a file.")]
-Recipe = Annotated[Path | None, typer.Option(help="TOML file with settings of the training recipe.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="One setting of the recipe, such as epochs=3; may be repeated."),
-]
-Out = Annotated[Path, typer.Option(help="The run store; what it holds is not computed again.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")]
-Workers = Annotated[
-    int | None, typer.Option(min=0, help="Processes that read images.  [default: one per core, up to 8]")
-]
-CheckpointEvery = Annotated[float, typer.Option(min=0, help="Seconds between checkpoints inside a step.")]
-TensorBoard = Annotated[
-    bool, typer.Option("--tensorboard", help="Write loss terms and mIoU to RUN/tensorboard, too.")
-]
-Metrics = Annotated[str | None, typer.Option(help=f"Metrics beside the usual ones, {MANY}: boundary-iou.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", "--plan", help="Only tell how much there is to do.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonOptions:
+    """What each run of a command is trained with, and where it is kept."""
+
+    protocol: Annotated[
+        str | None, typer.Option(help=f"Evaluation protocol: {', '.join(PROTOCOLS)} (see `bench list protocols`).")
+    ] = None
+    data: Annotated[Path | None, typer.Option(help="Directory of the dataset (shapes needs none).")] = None
+    backbone: Annotated[str | None, typer.Option(help="A timm model (see `bench list backbones`).")] = None
+    weights: Annotated[str | None, typer.Option(help="First weights: imagenet, none, or a file.")] = None
+    recipe: Annotated[Path | None, typer.Option(help="TOML file with settings of the training recipe.")] = None
+    recipe_settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One setting of the recipe, such as epochs=3; may be repeated."),
+    ] = None
+    out: Annotated[Path, typer.Option(help="The run store; what it holds is not computed again.")] = Path("runs")
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto"
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that read images.  [default: one per core, up to 8]")
+    ] = None
+    checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints inside a step.")] = (
+        60.0
+    )
+    metrics: Annotated[str | None, typer.Option(help=f"Metrics beside the usual ones, {MANY}: boundary-iou.")] = (
+        None
+    )
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write loss terms and mIoU to RUN/tensorboard, too.")
+    ] = False
+
+    def of_experiments(self) -> dict[str, Any]:
+        """What these options say of every experiment. UsageError for a directory that is not there, and for a
+        setting that cannot be read."""
+        from issbench.errors import UsageError
+
+        if self.data is not None and not self.data.is_dir():
+            raise UsageError(f"--data {self.data}: no such directory")
+        return {
+            "protocol": self.protocol,
+            "data": self.data,
+            "recipe": _overrides(self.recipe, self.recipe_settings, self.backbone, self.weights),
+            "metrics": names(self.metrics),
+        }
 
 
 def names(text: str | None) -> tuple[str, ...]:
@@ -79,15 +104,7 @@ def seed_numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in numbers)
 
 
-def check_directory(data: Path | None) -> None:
-    """UsageError for a directory that is not there."""
-    from issbench.errors import UsageError
-
-    if data is not None and not data.is_dir():
-        raise UsageError(f"--data {data}: no such directory")
-
-
-def overrides(
+def _overrides(
     recipe: Path | None, settings: list[str] | None, backbone: str | None, weights: str | None
 ) -> dict[str, object]:
     """Settings of the recipe that the user gave: the file, over it --backbone and --weights, over them --set."""
