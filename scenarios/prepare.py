@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from issbench.scenarios.archives import Archive, obtain
 from issbench.scenarios.datasets import dataset_class
 from issbench.scenarios.datasets.base import read_lines
 from issbench.scenarios.datasets.voc import LISTS, MASKS, Voc
@@ -28,6 +28,18 @@ _VOC = "VOCdevkit/VOC2012"
 _VOC_NEEDS = ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation/train.txt", LISTS["test"])
 _SBD_HOMES = ("sbd", "benchmark_RELEASE/dataset")
 _SBD_NEEDS = ("cls", "train.txt", "val.txt")
+_VOC_ARCHIVE = Archive(
+    title="Pascal VOC 2012",
+    url="https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+    sha256="e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
+    folder=_VOC,
+)
+_SBD_ARCHIVE = Archive(
+    title="SBD",
+    url="https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz",
+    sha256="6a5a2918d5c73ce032fdeba876574d150d9d04113ab87540a1304cbcc715be53",
+    folder=_SBD_HOMES[1],
+)
 
 
 @dataclass(frozen=True)
@@ -87,22 +99,15 @@ def _missing(folder: Path, suffix: str, ids: list[str]) -> list[str]:
 
 
 def _download(root: Path) -> None:
-    from torchvision.datasets import SBDataset, VOCSegmentation  # slow to import, and only needed here
-
-    jobs: list[tuple[str, Path, Callable]] = []
-    if _voc_lacks(root):
-        jobs.append(("Pascal VOC 2012", root, VOCSegmentation))
-    if _find_sbd(root) is None:
-        jobs.append(("SBD", root / "sbd", SBDataset))
-    for title, place, fetch in jobs:
+    wanted = [(_VOC_ARCHIVE, bool(_voc_lacks(root))), (_SBD_ARCHIVE, _find_sbd(root) is None)]
+    for archive in (archive for archive, lacks in wanted if lacks):
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            fetch(place, image_set="train", download=True)
-        except (OSError, RuntimeError, tarfile.TarError, EOFError) as error:
+            obtain(archive, root)
+        except (OSError, RuntimeError) as error:
             raise DataError(
-                f"the download of {title} to {place} failed: {error}. Remove what is half unpacked there "
-                f"and try again, or fetch it by other means so that these exist: {_layout(root)}"
-            ) from error
+                f"the download of {archive.title} to {root} failed: {error}. Try again, or fetch {archive.url} "
+                f"by other means and put it there, or have these exist: {_layout(root)}"
+            ) from None
 
 
 def _layout(root: Path) -> str:

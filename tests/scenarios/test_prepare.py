@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import sys
-import types
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,9 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from issbench.files import sha256_of
+from issbench.scenarios import prepare
+from issbench.scenarios.archives import Archive
 from issbench.scenarios.datasets import load_dataset
 from issbench.scenarios.errors import DataError, ScenarioError
 from issbench.scenarios.prepare import how_to_obtain, prepare_voc, read_sbd_mask, voc_palette
@@ -156,51 +159,65 @@ def test_directory_that_cannot_be_written(tree) -> None:
         prepare_voc(tree.root)
 
 
-def fake_torchvision(monkeypatch: pytest.MonkeyPatch, voc, sbd) -> None:
-    """torchvision.datasets with other downloads, without the seconds that its import takes."""
-    module = types.ModuleType("torchvision.datasets")
-    module.VOCSegmentation, module.SBDataset = voc, sbd
-    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
-    monkeypatch.setitem(sys.modules, "torchvision.datasets", module)
-
-
-def test_download(tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[str, Path]] = []
-
-    def voc(root: Path, image_set: str, download: bool) -> None:
-        calls.append(("voc", root))
-        put_voc(tree)
-
-    def sbd(root: Path, image_set: str, download: bool) -> None:
-        calls.append(("sbd", root))
-        put_sbd(tree, root.name)
-
-    fake_torchvision(monkeypatch, voc, sbd)
-    assert prepare_voc(tree.root, download=True).train == 4
-    assert calls == [("voc", tree.root), ("sbd", tree.root / "sbd")]
-
-
-def test_download_that_fails(tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*args: object, **kwargs: object) -> None:
-        raise OSError("no route to host")
-
-    fake_torchvision(monkeypatch, fail, fail)
-    with pytest.raises(
-        DataError, match=r"the download of Pascal VOC 2012 to .* failed: no route to host.*SegmentationClass"
-    ):
-        prepare_voc(tree.root, download=True)
+@pytest.fixture
+def archives(tree, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place with small archives of VOC and SBD, which are the ones to download."""
     put_voc(tree)
-    with pytest.raises(DataError, match=r"the download of SBD to .*sbd failed: no route to host"):
+    put_sbd(tree, "benchmark_RELEASE/dataset")
+    place = tmp_path_factory.mktemp("server")
+    for name, title in (("VOC", "voc.tar"), ("SBD", "sbd.tgz")):
+        wanted: Archive = getattr(prepare, f"_{name}_ARCHIVE")
+        top = wanted.folder.partition("/")[0]
+        with tarfile.open(place / title, "w:gz" if title.endswith("gz") else "w") as file:
+            file.add(tree.root / top, top)
+        shutil.rmtree(tree.root / top)
+        url = (place / title).as_uri()
+        monkeypatch.setattr(prepare, f"_{name}_ARCHIVE", replace(wanted, url=url, sha256=sha256_of(place / title)))
+    return place
+
+
+def test_download(tree, archives: Path) -> None:
+    assert prepare_voc(tree.root, download=True).train == 4
+    assert sorted(path.name for path in tree.root.iterdir()) == [
+        "VOCdevkit", "benchmark_RELEASE", "sbd.tgz", "voc.tar",
+    ]  # fmt: skip
+
+
+def test_an_archive_at_hand_is_not_downloaded(tree, archives: Path) -> None:
+    for name in ("voc.tar", "sbd.tgz"):
+        (archives / name).rename(tree.root / name)
+    assert prepare_voc(tree.root, download=True).train == 4
+
+
+@pytest.mark.parametrize("name, title", [("voc.tar", "Pascal VOC 2012"), ("sbd.tgz", "SBD")])
+def test_another_archive_is_not_believed(name: str, title: str, tree, archives: Path) -> None:
+    content = (archives / name).read_bytes()
+    (archives / name).write_bytes(content[:-1] + b"x")
+    with pytest.raises(DataError, match=f"the download of {title} to .* failed: invalid hash value"):
+        prepare_voc(tree.root, download=True)
+    assert not (tree.root / name).exists()
+    (tree.root / name).write_bytes(content[:-1])
+    with pytest.raises(DataError, match=f"{name} is not the archive of .*; remove it"):
         prepare_voc(tree.root, download=True)
 
 
-def test_torchvision_takes_our_arguments() -> None:
-    datasets = pytest.importorskip("torchvision.datasets")
-    import inspect
+def test_download_that_fails(tree, archives: Path) -> None:
+    (archives / "voc.tar").unlink()
+    with pytest.raises(DataError, match=r"the download of Pascal VOC 2012 to .* failed: .*voc.tar.* by other"):
+        prepare_voc(tree.root, download=True)
 
-    for cls in (datasets.VOCSegmentation, datasets.SBDataset):
-        assert {"root", "image_set", "download"} <= inspect.signature(cls.__init__).parameters.keys()
-    assert inspect.signature(datasets.VOCSegmentation.__init__).parameters["year"].default == "2012"
+
+def test_nothing_is_unpacked_over_what_is_there(tree, archives: Path) -> None:
+    tree.text(f"{VOC}/mine.txt", "kept")
+    with pytest.raises(DataError, match="VOC2012 is there, but not complete; move it away"):
+        prepare_voc(tree.root, download=True)
+    assert (tree.root / VOC / "mine.txt").read_text() == "kept\n"
+
+
+def test_downloads_are_secure() -> None:
+    for archive in (prepare._VOC_ARCHIVE, prepare._SBD_ARCHIVE):
+        assert archive.url.startswith("https://")
+        assert len(bytes.fromhex(archive.sha256)) == 32
 
 
 def test_other_datasets_need_no_preparing() -> None:
