@@ -39,6 +39,7 @@ from filelock import SoftFileLease
 from torch import Tensor
 
 from issbench.bench.engine import distributed, stored
+from issbench.bench.engine.checkpoint import read_checkpoint, write_checkpoint
 from issbench.bench.finished import Step, is_done
 from issbench.bench.outcome import State, read_outcome, write_outcome
 from issbench.bench.store_format import check_store, make_store
@@ -211,7 +212,7 @@ class Store:
     @_in_main
     def save_checkpoint(self, key: str, state: Mapping[str, Any]) -> None:
         """Replace the step's checkpoint; a crash leaves the old or the new one, never half of one."""
-        stored.write_checkpoint(self.checkpoint_path(key), key, state)
+        write_checkpoint(self.checkpoint_path(key), key, state)
 
     @_in_main
     def load_checkpoint(self, key: str, iterations: int) -> dict[str, Any] | None:
@@ -219,7 +220,7 @@ class Store:
         path = self.checkpoint_path(key)
         if not path.is_file():
             return None
-        return self._or_aside(lambda: stored.read_checkpoint(path, key, iterations), None)
+        return self._or_aside(lambda: read_checkpoint(path, key, iterations), None)
 
     # Runs
 

@@ -1,24 +1,19 @@
-"""The files of a finished step and of a checkpoint: how they are written, sealed, checked and set aside."""
+"""The files of a finished step: how they are written, sealed, checked and set aside."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from issbench.files import DamagedFile, read_sealed, replacing, sha256_of, write_sealed
 
 _SEALED = ("weights.safetensors", "method.safetensors")
-_MARK = b"issbench checkpoint "
 _ALTERED = "does not have the checksum with which it was written: it was cut off or altered"
 
 
@@ -75,39 +70,6 @@ def has_evaluation(folder: Path, name: str, key: str) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def write_checkpoint(path: Path, key: str, state: Mapping[str, Any]) -> None:
-    """Replace a checkpoint: a line with its key, size and checksum, and what torch saves."""
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    content = buffer.getbuffer()
-    head = {"key": key, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(_MARK + json.dumps(head).encode() + b"\n")
-        file.write(content)
-
-
-def read_checkpoint(path: Path, key: str, iterations: int) -> dict[str, Any]:
-    """A checkpoint on the CPU, of a step of so many iterations. DamagedFile for one that cannot be trusted."""
-    with path.open("rb") as file:
-        line, content = file.readline(), file.read()
-    try:
-        head = json.loads(line.removeprefix(_MARK)) if line.startswith(_MARK) else {}
-    except ValueError:
-        head = {}
-    if hashlib.sha256(content).hexdigest() != head.get("sha256"):
-        raise DamagedFile(path, _ALTERED)
-    if head["key"] != key:
-        raise DamagedFile(path, f"belongs to step {head['key']}, not to {key}: it was copied from elsewhere")
-    try:
-        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        iteration = state["iteration"]
-    except Exception as error:  # what is not a checkpoint fails in many ways
-        raise DamagedFile(path, f"cannot be loaded ({type(error).__name__})") from None
-    if not isinstance(iteration, int) or not 0 <= iteration <= iterations:
-        raise DamagedFile(path, f"is of iteration {iteration}, but the step has {iterations}")
-    return state
 
 
 def set_aside(path: Path) -> Path:

@@ -95,6 +95,10 @@ class Training:
         self.student.load_state_dict(state["student"])
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, momentum in self.optimizer.state.items():  # in the memory format of the weights, as before
+            for name, value in momentum.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    momentum[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self.sums = {name: value.to(device) for name, value in state["sums"].items()}
         self.history = list(state["history"])

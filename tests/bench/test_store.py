@@ -137,7 +137,7 @@ def test_a_checkpoint_replaces_the_one_before(store: Store) -> None:
 
 def test_a_checkpoint_that_fails_leaves_the_one_before(store: Store) -> None:
     store.save_checkpoint("k", {"iteration": 1})
-    with pytest.raises(Exception, match="pickle"):
+    with pytest.raises(TypeError, match="JSON"):
         store.save_checkpoint("k", {"iteration": 2, "function": lambda: None})
     assert store.load_checkpoint("k", 2) == {"iteration": 1}
     assert files(store) == ["k.checkpoint"]
@@ -272,11 +272,9 @@ def test_a_checkpoint_of_an_impossible_iteration_is_set_aside(
 
 
 def test_a_checkpoint_of_something_else(store: Store, notes: list[str]) -> None:
-    store.save_checkpoint("k", {"iteration": 1, "code": Path("nothing that is loaded safely")})
-    assert store.load_checkpoint("k", 9) is None
     store.save_checkpoint("k", {"weights": torch.ones(1)})
     assert store.load_checkpoint("k", 9) is None
-    assert all("cannot be loaded" in note for note in notes) and len(notes) == 2
+    assert all("cannot be loaded" in note for note in notes) and len(notes) == 1
 
 
 # Records
