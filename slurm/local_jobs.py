@@ -47,8 +47,6 @@ class LocalJobs:
         self.size = len(slots)
         self.lock, self.stopping = Lock(), False
         self.alive: dict[str, subprocess.Popen[bytes]] = {}
-        threads = str(max(1, (os.cpu_count() or 1) // self.size))
-        self.environment = {"OMP_NUM_THREADS": threads} | os.environ
 
     def run_all(self) -> dict[str, str]:
         """Run everything; the names of the runs that failed, and why."""
@@ -117,7 +115,7 @@ class LocalJobs:
     def _start(self, job: str, slot: int | None, runs: Sequence[str]) -> subprocess.Popen[bytes] | None:
         folder = submission_dir(self.out, self.submission.name).resolve()
         command = [sys.executable, "-u", "-m", MODULE, str(folder), job]
-        environment = self.environment | {"CUDA_VISIBLE_DEVICES": "" if slot is None else str(slot)}
+        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "" if slot is None else str(slot)}
         with self.lock:
             if self.stopping or {*runs} <= cancelled_runs(self.out, self.submission.name):
                 return None

@@ -30,7 +30,9 @@ def speed(
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], typer.Option(help="auto is bf16 on GPUs that have it.")
     ] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the CPU.  [default: torch's]")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of the CPU; default OMP_NUM_THREADS, or 1.")
+    ] = None,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Rounds to measure.  [default: 5, and 5 seconds]")
     ] = None,
@@ -54,14 +56,10 @@ def speed(
         )
     specs = _specs(methods)
     # Only now, so that a wrong command is told without waiting for torch.
-    import torch
-
     from issbench.bench.engine.environment import choose_device
     from issbench.bench.engine.speed import Workload, resolve
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    workload = Workload(recipe=recipe, classes=classes, new=new, device=choose_device(device))
+    workload = Workload(recipe=recipe, classes=classes, new=new, device=choose_device(device), threads=threads)
     chosen = {spec: resolve(spec) for spec in specs}  # so the last one's options are checked before the first runs
     rows = _measure(chosen, workload, rounds, profile)
     for table in (_table(rows, workload), *(_operations(row, workload) for row in rows if profile)):
@@ -146,6 +144,8 @@ def _title(workload: Workload) -> str:
     """All that the times depend on."""
     import torch
 
+    from issbench.bench.engine.environment import threads_for
+
     recipe, device = workload.recipe, workload.device
     gpu = device.type == "cuda"
     parts = [
@@ -155,7 +155,7 @@ def _title(workload: Workload) -> str:
         f"{workload.classes} classes ({workload.new} new)",
         torch.cuda.get_device_name(device) if gpu else str(device),
         workload.step_recipe.precision,
-        f"{torch.get_num_threads()} threads",
+        f"{threads_for(workload.threads)} threads",
         f"torch {torch.__version__}",
         f"memory by {'torch.cuda' if gpu else 'torch.profiler'}",
     ]

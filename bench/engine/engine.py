@@ -31,12 +31,14 @@ from issbench.results.record import Record, StepRecord
 
 @dataclass(frozen=True)
 class Settings:
-    """How runs are carried out; nothing of it changes a result."""
+    """How runs are carried out; nothing of it changes a result, but `threads` its last bits."""
 
     workers: int | None = None
     """Processes that read images; None: as many as cores, up to 8, and none for data in memory."""
     checkpoint_every: float = 60.0
     """Seconds between checkpoints inside a step."""
+    threads: int | None = None
+    """Threads that compute on the CPU, see `threads_for`."""
     last_step: int | None = None
     """The last step to compute; None: all."""
 
@@ -64,7 +66,7 @@ def execute(plans: Sequence[Plan], store: Store, settings: Settings, reporter: R
     if not distributed.is_main():
         reporter = Reporter()
     device = plans[0].device if plans else torch.device("cpu")
-    with arithmetic(device), interruption() as stop, reporter.running(plans):
+    with arithmetic(device, settings.threads), interruption() as stop, reporter.running(plans):
         work = _Work(store, settings, reporter, stop)
         for plan in plans:
             try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -60,26 +62,38 @@ _ONE_AT_A_TIME = Lock()
 numbers."""
 
 
+def threads_for(asked: int | None) -> int:
+    """How many threads compute on the CPU: as many as asked for, or as OMP_NUM_THREADS says to torch, or one.
+
+    Not one for each core, torch's own choice: how sums are split changes their last bits, so machines with other
+    numbers of cores would not agree; and where other work keeps cores busy, threads wait for each other.
+    """
+    return asked or (torch.get_num_threads() if os.environ.get("OMP_NUM_THREADS") else 1)
+
+
 @contextmanager
-def arithmetic(device: torch.device) -> Iterator[None]:
-    """On the CPU only algorithms whose result does not depend on timing; GPUs lack some of them, and may choose
-    the fastest ones, since all batches of a step have one size. Afterwards the generators are as they were. Other
-    threads that want this wait."""
+def arithmetic(device: torch.device, threads: int | None = None) -> Iterator[None]:
+    """On the CPU `threads_for(threads)` threads, and only algorithms whose result does not depend on timing; GPUs
+    lack some of them, and may choose the fastest ones, since all batches of a step have one size. Afterwards the
+    number of threads and the generators are as they were. Threads of Python that want this wait for each other."""
     with _ONE_AT_A_TIME:
-        yield from _arithmetic(device)
+        yield from _arithmetic(device, threads_for(threads))
 
 
-def _arithmetic(device: torch.device) -> Iterator[None]:
+def _arithmetic(device: torch.device, threads: int) -> Iterator[None]:
     deterministic = torch.are_deterministic_algorithms_enabled()
     fill = torch.utils.deterministic
     old = fill.fill_uninitialized_memory, torch.backends.cudnn.benchmark  # type: ignore[attr-defined]
     generators = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(threads)  # those between operations are torch.jit's alone
     torch.use_deterministic_algorithms(deterministic or device.type == "cpu")
     fill.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory unwritten
     torch.backends.cudnn.benchmark = device.type == "cuda"
     try:
         yield
     finally:
+        torch.set_num_threads(threads_before)
         torch.use_deterministic_algorithms(deterministic)
         fill.fill_uninitialized_memory, torch.backends.cudnn.benchmark = old  # type: ignore[attr-defined]
         random.setstate(generators[0])
@@ -102,14 +116,21 @@ def environment(device: torch.device, precision: str) -> Environment:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that make the numbers."""
+    """Versions of Python, of the packages that make the numbers, and of the libraries that torch was built with."""
     found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     for package in _PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
-    return found
+    return found | _libraries(torch.__config__.show())
+
+
+def _libraries(built_with: str) -> dict[str, str]:
+    """The versions of the libraries that multiply and convolve on the CPU, of those that torch says it has."""
+    patterns = {"mkl": r"Math Kernel Library Version (\S+)", "onednn": r"MKL-DNN v(\S+)"}
+    found = {name: re.search(pattern, built_with) for name, pattern in patterns.items()}
+    return {name: match.group(1) for name, match in found.items() if match}
 
 
 @cache

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from issbench.bench.engine.assemble import channels_per_step, frozen, make_network
+from issbench.bench.engine.environment import arithmetic
 from issbench.bench.engine.network import Network
 from issbench.bench.engine.samples import Normalise
 from issbench.bench.engine.stored import load_tensors, read_identity
@@ -48,7 +49,8 @@ class Predictor:
     @torch.no_grad()
     def output(self, images: Tensor, stages: bool = False) -> Output:
         """The network's output for images uint8 [B, 3, H, W], as it is tested."""
-        return self._output(Normalise(self.device)(images), stages)
+        with arithmetic(self.device):
+            return self._output(Normalise(self.device)(images), stages)
 
     def labels(self, images: Tensor) -> np.ndarray:
         """The predicted channels uint8 [B, H, W] of images uint8 [B, 3, H, W]."""
@@ -67,8 +69,9 @@ class Predictor:
         stride = self.recipe.output_stride
         padding = (0, -width % stride, 0, -height % stride)
         # Zeros after the normalisation, as the network's own convolutions pad.
-        logits = self._output(nnf.pad(Normalise(self.device)(pixels), padding)).logits[:, :, :height, :width]
-        return _best(logits, (image.height, image.width)).cpu().numpy()
+        with arithmetic(self.device):
+            logits = self._output(nnf.pad(Normalise(self.device)(pixels), padding)).logits[:, :, :height, :width]
+            return _best(logits, (image.height, image.width)).cpu().numpy()
 
     def _output(self, images: Tensor, stages: bool = False) -> Output:
         # On the CPU single precision is faster, also for a network that was trained on a GPU in half precision.

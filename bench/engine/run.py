@@ -79,13 +79,15 @@ def run(
     device: str = "auto",
     workers: int | None = None,
     checkpoint_every: float = 60.0,
+    threads: int | None = None,
     reporter: Reporter | None = None,
 ) -> list[Record]:
     """Carry out one or several experiments and return their records, one per run, as `run.json` holds them.
 
     `out` is the run store. What it already holds is not computed again; an interrupted step resumes from its
     checkpoint, written every `checkpoint_every` seconds. `workers` are processes that read images (default:
-    as many as cores, up to 8; none for data in memory; the result does not depend on it).
+    as many as cores, up to 8; none for data in memory; the result does not depend on it). `threads` compute on the
+    CPU (default: OMP_NUM_THREADS, or 1); their number can change the last bit of a result, and is recorded.
     Every experiment is planned, and so checked, before the first one trains; one that fails does not stop the
     others, and RunsFailed is raised at the end. Calls from several threads wait for each other. Under `torchrun`,
     or as several tasks of Slurm, each process calls this, and together they train what one would.
@@ -93,7 +95,7 @@ def run(
     experiments = [experiments] if isinstance(experiments, Experiment) else list(experiments)
     reporter = reporter or Reporter()
     prepared = prepare(experiments, out, distributed.join(device), reporter)
-    failures = execute(prepared.waiting, prepared.store, Settings(workers, checkpoint_every), reporter)
+    failures = execute(prepared.waiting, prepared.store, Settings(workers, checkpoint_every, threads), reporter)
     if failures:
         raise RunsFailed(prepared.plans, failures)
     return [prepared.store.load_record(plan.run_name) for plan in prepared.plans]
@@ -109,6 +111,7 @@ def sweep(
     out: str | Path = "runs",
     device: str = "auto",
     workers: int | None = None,
+    threads: int | None = None,
     **common: Any,
 ) -> list[Record]:
     """`run` for every combination of methods (with options), scenarios, settings, class orders and seeds.
@@ -117,4 +120,4 @@ def sweep(
         methods=tuple(methods), scenarios=tuple(scenarios), settings=tuple(settings), orders=tuple(orders),
         seeds=tuple(seeds),
     )  # fmt: skip
-    return run(crossed.experiments(**common), out=out, device=device, workers=workers)
+    return run(crossed.experiments(**common), out=out, device=device, workers=workers, threads=threads)

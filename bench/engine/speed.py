@@ -51,6 +51,8 @@ class Workload:
     new: int
     """How many of them the step adds."""
     device: torch.device
+    threads: int | None = None
+    """Threads that compute on the CPU, see `threads_for`."""
 
     @property
     def step_recipe(self) -> Recipe:
@@ -136,7 +138,7 @@ def measure(
 ) -> Speed:
     """Measure one method; `rounds` by default until there are enough of them and enough seconds."""
     gc.collect()  # networks lie in cycles of references: those of the method before, …
-    with arithmetic(workload.device):
+    with arithmetic(workload.device, workload.threads):
         pair = set_up(method_class, options, workload)
         gc.collect()  # … and that of the base step
         for _ in range(_WARM_UP):

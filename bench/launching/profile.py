@@ -74,6 +74,7 @@ class Settings:
     workers: int | None
     checkpoint_every: float
     tensorboard: bool
+    threads: int | None = None
 
 
 def option(key: str) -> str:

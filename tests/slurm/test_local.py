@@ -15,6 +15,7 @@ from issbench.bench.launching.cancel import cancel
 from issbench.bench.launching.status import statuses
 from issbench.bench.launching.submissions import load_submissions
 from issbench.errors import RunError, UsageError
+from issbench.results.runs import load_runs
 from issbench.slurm.local import gpus_here
 
 SMALL = [word for key, value in RECIPE.items() for word in ("--set", f"{key}={value}")]
@@ -35,8 +36,9 @@ def local_sweep(data: Path, out: Path, methods: str, *more: str) -> subprocess.P
     )  # fmt: skip
 
 
-def test_runs_follow_their_first_step_and_a_failure_stops_no_other(data, tmp_path):
-    process = local_sweep(data, tmp_path, "ft,mib:distillation=1e+39,lwf")
+def test_runs_follow_their_first_step_and_a_failure_stops_no_other(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    process = local_sweep(data, tmp_path, "ft,mib:distillation=1e+39,lwf", "--threads", "1")
     said, errors = process.communicate()
     assert process.returncode == 1
     lines = [line for line in said.splitlines() if line.startswith(("started", "finished", "failed"))]
@@ -54,6 +56,7 @@ def test_runs_follow_their_first_step_and_a_failure_stops_no_other(data, tmp_pat
     assert {run.first_job for run in submission.runs} == {"sweep-1.first0"}
     assert [run.job for run in submission.runs] == ["sweep-1.0", "sweep-1.1", "sweep-1.2"]
     assert sorted(each.state for each in statuses(tmp_path)) == ["done", "done", "failed"]
+    assert {environment["threads"] for run in load_runs(tmp_path) for environment in run.environments} == {1}
 
 
 def test_a_first_step_that_fails_ends_its_runs_and_retry_carries_them_out_again(data, tmp_path, monkeypatch):

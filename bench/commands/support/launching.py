@@ -113,7 +113,7 @@ def _here(prepared: Prepared, asked: Asked, reporter: Reporter) -> dict[str, str
     from issbench.bench.engine.engine import Settings as EngineSettings
     from issbench.bench.engine.engine import execute
 
-    settings = EngineSettings(asked.common.workers, asked.common.checkpoint_every)
+    settings = EngineSettings(asked.common.workers, asked.common.checkpoint_every, asked.common.threads)
     try:
         return execute(prepared.waiting, prepared.store, settings, reporter)
     except KeyboardInterrupt:
@@ -129,10 +129,11 @@ def _request(asked: Asked, profile: Profile) -> Request:
     from issbench.bench.launching.profile import Settings
     from issbench.bench.launching.submissions import Request
 
-    out = str(asked.common.out.absolute())
+    common = asked.common
     settings = Settings(
-        out, asked.common.device, asked.common.workers, asked.common.checkpoint_every, asked.common.tensorboard
-    )
+        str(common.out.absolute()), common.device, common.workers, common.checkpoint_every, common.tensorboard,
+        common.threads,
+    )  # fmt: skip
     return Request(profile, settings, asked.kind, ("bench", *sys.argv[1:]), str(Path.cwd()))
 
 

@@ -44,6 +44,9 @@ class CommonOptions:
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes that read images.  [default: one per core, up to 8]")
     ] = None
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads that compute on the CPU; default OMP_NUM_THREADS, or 1.")
+    ] = None
     checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints inside a step.")] = (
         60.0
     )

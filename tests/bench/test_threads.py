@@ -1,0 +1,56 @@
+"""How many threads compute on the CPU: one unless the user says otherwise, so that machines of one kind agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from commands import bench
+from small_folder import RECIPE, small_folder
+
+from issbench.bench.engine.environment import arithmetic
+from issbench.results.runs import load_runs
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def three_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Torch as it is on a machine of three cores whose user has set nothing."""
+    before = torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("asked", "variable", "expected"), [(None, None, 1), (None, "3", 3), (2, None, 2), (2, "3", 2)]
+)
+def test_the_number(
+    asked: int | None, variable: str | None, expected: int, three_cores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if variable:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    with arithmetic(CPU, asked):
+        assert torch.get_num_threads() == expected
+    assert torch.get_num_threads() == 3  # the user's own code goes on as before
+
+
+def test_it_is_recorded_and_the_table_says_where_it_differs(three_cores: None, tmp_path: Path) -> None:
+    settings = [word for key, value in RECIPE.items() for word in ("--set", f"{key}={value}")]
+    out, data = tmp_path / "store", small_folder(tmp_path / "data")
+    words = ["run", "--methods", "ft", "--scenario", "folder_2-1", "--data", data, "--out", out, "--workers", "0"]
+    bench(*words, *settings)
+    said = bench(*words, *settings, "--seed", "1", "--threads", "2")
+    recorded = [[environment["threads"] for environment in run.environments] for run in load_runs(out)]
+    assert recorded == [[1, 1], [2, 2]]
+    assert "Not made alike" not in said
+    assert "Not made alike: 1 and 2 threads." in bench("table", "--out", out)
+
+
+def test_speed_names_it(three_cores: None) -> None:
+    words = ["speed", "--methods", "ft", "--backbone", "tiny", "--crop", "32", "--batch", "2", "--rounds", "1"]
+    assert ", 1 threads," in bench(*words)
