@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from issbench.bench.commands.support.once import Command
 from issbench.scenarios.datasets import dataset_names
 from issbench.scenarios.protocol import PROTOCOLS
 from issbench.scenarios.scenario import SETTINGS
@@ -18,7 +19,7 @@ _ROOT = typer.Option("--root", "--data", help="Directory of the dataset.")
 _DATASET = typer.Argument(help=f"{', '.join(dataset_names())}.")
 
 
-@app.command()
+@app.command(cls=Command)
 def prepare(
     dataset: Annotated[str, _DATASET],
     root: Annotated[Path, _ROOT],
@@ -39,7 +40,7 @@ def prepare(
         typer.echo(f"warning: {made.warning}", err=True)
 
 
-@app.command()
+@app.command(cls=Command)
 def check(dataset: Annotated[str, _DATASET], root: Annotated[Path | None, _ROOT] = None) -> None:
     """Read every image and label, and report every defect; exit code 1 if there is one."""
     from issbench.scenarios.check import check_dataset
@@ -55,7 +56,7 @@ def check(dataset: Annotated[str, _DATASET], root: Annotated[Path | None, _ROOT]
     raise typer.Exit(1 if defects else 0)
 
 
-@app.command()
+@app.command(cls=Command)
 def stats(
     scenario: Annotated[str, typer.Argument(help="A scenario, such as voc_15-1.")],
     root: Annotated[Path | None, _ROOT] = None,

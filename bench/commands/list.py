@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from issbench.bench.commands.support.once import Command
+
 if TYPE_CHECKING:
     from issbench.methods.interface.info import MethodInfo
 
 app = typer.Typer(help="List methods, scenarios, orders, backbones or protocols.", no_args_is_help=True)
 
 
-@app.command()
+@app.command(cls=Command)
 def methods() -> None:
     """Methods with their options and published defaults, and the parts to put on top of them."""
     from issbench.methods.interface.registry import available
@@ -43,7 +45,7 @@ def _method(info: MethodInfo, width: int) -> None:
         typer.echo(" " * (width + 2) + "takes no parts")
 
 
-@app.command()
+@app.command(cls=Command)
 def scenarios() -> None:
     """The published scenarios; every other DATASET_BASE-INC works, too."""
     from issbench.scenarios.datasets import dataset_classes
@@ -57,7 +59,7 @@ def scenarios() -> None:
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def orders() -> None:
     """Class orders that have a name."""
     from issbench.scenarios.datasets import dataset_classes
@@ -70,7 +72,7 @@ def orders() -> None:
     typer.echo("or a permutation of class numbers or names, literally or in a file")
 
 
-@app.command()
+@app.command(cls=Command)
 def backbones() -> None:
     """Backbones that the recipes and documents use; any timm model with feature maps works."""
     from issbench.bench.engine.backbones import SUGGESTED
@@ -79,7 +81,7 @@ def backbones() -> None:
         typer.echo(f"{name:<24} {text}")
 
 
-@app.command()
+@app.command(cls=Command)
 def protocols() -> None:
     """Evaluation protocols."""
     from issbench.scenarios.protocol import PROTOCOLS

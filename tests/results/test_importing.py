@@ -26,8 +26,8 @@ def released(name: str) -> Path:
     return FILES / name
 
 
-def load(file: Path, scenario: str, out: Path, *more: str) -> CompletedProcess[str]:
-    what = ["--method", "RCIL", "--scenario", scenario, "--setting", "overlapped"]
+def load(file: Path, scenario: str, out: Path, *more: str, setting: str = "overlapped") -> CompletedProcess[str]:
+    what = ["--method", "RCIL", "--scenario", scenario, "--setting", setting]
     return command("import", "plop", file, *what, "--out", out, *more)
 
 
@@ -97,7 +97,7 @@ def test_the_same_file_twice_is_one_run_and_another_file_is_refused(tmp_path: Pa
 def test_domains_have_all_classes_at_every_step(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("".join(f"{step},{'0.5,' * 19}0.5\n" for step in range(3)))
-    done = load(file, "cityscapes_11-5", tmp_path, "--setting", "domain")
+    done = load(file, "cityscapes_11-5", tmp_path, setting="domain")
     assert done.returncode == 0, done.stderr
     (run,) = load_runs(tmp_path)
     assert run.complete and run.last["metrics"]["groups"] == {"all": 50} and len(run.record["class_names"]) == 19
@@ -116,8 +116,9 @@ def test_domains_have_all_classes_at_every_step(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_commands(tmp_path: Path, arguments: list[str], words: str) -> None:
-    usual = ["--method", "RCIL", "--setting", "overlapped", "--out", str(tmp_path)]
-    done = command("import", "plop", released(VOC), *usual, *arguments)
+    asked = {"--method": "RCIL", "--setting": "overlapped", "--out": str(tmp_path)}
+    asked |= dict(zip(arguments[::2], arguments[1::2], strict=True))
+    done = command("import", "plop", released(VOC), *(word for pair in asked.items() for word in pair))
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert words in done.stderr
     assert not list(tmp_path.glob("runs/*"))

@@ -1,0 +1,18 @@
+"""Text from elsewhere (names of classes and files, records of strangers) as it may be shown."""
+
+from __future__ import annotations
+
+import re
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Controls but for the tab and the end of a line, marks that turn the direction of writing, half characters."""
+
+
+def printable(text: str) -> str:
+    """The text without what would steer a terminal or turn the direction of writing: each such character is �."""
+    return _UNPRINTABLE.sub("�", text)
+
+
+def one_line(text: str) -> str:
+    """A name or a title as it may be shown: printable, with blanks where it has tabs and ends of lines."""
+    return printable(re.sub(r"[\t\r\n]+", " ", text))
