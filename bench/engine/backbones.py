@@ -20,32 +20,38 @@ SUGGESTED = {
     "tf_efficientnet_lite0": "small; ImageNet weights offline with the extra `pretrained`",
     "tiny": "a narrow ResNet of four blocks for `shapes`, without weights",
 }
+_STAGES = 4
+_PROBE = 256  # pixels, a multiple of what attention in windows needs
 _OFFLINE = "tf_efficientnet_lite0"
-_TINY = {"layers": (1, 1, 1, 1), "channels": (16, 32, 64, 128), "stem_width": 16, "stem_type": "deep"}
+_TINY: dict[str, Any] = {
+    "layers": (1, 1, 1, 1),
+    "channels": (16, 32, 64, 128),
+    "stem_width": 16,
+    "stem_type": "deep",
+}
 
 
 def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
-    """A timm feature extractor of four stages. `weights`: `imagenet`, `none`, or a state-dict file."""
+    """A timm feature extractor of four stages. `weights`: `imagenet`, `none`, or a state-dict file. UsageError for
+    an unknown name, and for a backbone that gives no such maps."""
     import timm
 
-    model, extra = ("resnet18", _TINY) if name == "tiny" else (name, {})
+    model, _ = _timm_model(name)
     if not timm.is_model(model):
         hint = did_you_mean(name, [*SUGGESTED, *timm.list_models()], "see `bench list backbones`", cutoff=0.6)
         raise UsageError(f"unknown backbone {name!r}; {hint}")
     download = weights == "imagenet" and name != _OFFLINE
     if download and name == "tiny":
         raise UsageError("the backbone tiny has no ImageNet weights; use --weights none")
-    options: dict[str, Any] = {"features_only": True, "output_stride": output_stride, **extra}
-    try:
-        info: Any = timm.create_model(model, pretrained=False, **options).feature_info
-        count = len(info.channels())
-    except Exception as error:
+    reason = why_unfit(name, output_stride)
+    if reason:
         raise UsageError(
-            f"backbone {name} gives no feature maps at output stride {output_stride} "
-            f"({type(error).__name__}: {error}); set output_stride=32, or take one of `bench list backbones`"
-        ) from None
+            f"backbone {name} gives no feature maps at output stride {output_stride} ({reason}); "
+            f"{_remedy(name, output_stride)}"
+        )
+    count = len(_extractor(name, output_stride).feature_info.channels())  # as ever, it draws random numbers
     try:
-        backbone = timm.create_model(model, pretrained=download, out_indices=tuple(range(count))[-4:], **options)
+        backbone = _extractor(name, output_stride, pretrained=download, out_indices=tuple(range(count))[-_STAGES:])
     except Exception as error:
         if not download:
             raise
@@ -59,6 +65,44 @@ def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
     elif weights not in ("imagenet", "none"):
         _load_file(backbone, Path(weights))
     return backbone
+
+
+@lru_cache(maxsize=64)
+def why_unfit(name: str, output_stride: int) -> str:
+    """Why a backbone does not give four maps [B, D, H, W], the last of them `output_stride` times smaller than the
+    images; empty if it does. It is tried on the meta device, which has shapes but no values: that costs little."""
+    import torch
+
+    try:
+        with torch.device("meta"), torch.no_grad():
+            backbone = _extractor(name, output_stride).eval()
+            maps = backbone(torch.empty(1, 3, _PROBE, _PROBE))
+    except Exception as error:  # each of timm's families has its own
+        return f"{type(error).__name__}: {error}".removesuffix(": ")
+    if len(maps) < _STAGES:
+        return f"it has {len(maps)} stages, not {_STAGES}"
+    side = _PROBE // output_stride
+    wanted, last = (1, backbone.feature_info.channels()[-1], side, side), tuple(maps[-1].shape)
+    return "" if last == wanted else f"the last is {list(last)} for an image of {_PROBE} × {_PROBE}"
+
+
+def _remedy(name: str, output_stride: int) -> str:
+    strides = [other for other in (32, 16, 8) if other != output_stride and not why_unfit(name, other)]
+    if strides:
+        return f"it does at {strides[0]}: --set output_stride={strides[0]}"
+    return "nor at any other; take one of `bench list backbones`, such as resnet50"
+
+
+def _extractor(name: str, output_stride: int, **options: Any) -> Any:
+    import timm
+
+    model, own = _timm_model(name)
+    return timm.create_model(model, features_only=True, output_stride=output_stride, **own, **options)
+
+
+def _timm_model(name: str) -> tuple[str, dict[str, Any]]:
+    """The name and the options under which timm makes a backbone."""
+    return ("resnet18", _TINY) if name == "tiny" else (name, {})
 
 
 def weights_identity(name: str, weights: str) -> str:

