@@ -10,7 +10,8 @@ from typing import Any
 
 from issbench.bench.identity import what_differs
 from issbench.bench.recipe import Recipe, make_recipe
-from issbench.methods.interface.options import OptionError, canonical_options
+from issbench.methods.interface.numbers import SEEDS
+from issbench.methods.interface.options import OptionError, canonical_options, parse_value
 from issbench.methods.interface.registry import method_info
 from issbench.scenarios.orders import NATURAL, canonical_order
 from issbench.scenarios.protocol import Protocol, get_protocol
@@ -65,7 +66,7 @@ class Experiment:
             "setting": setting,
             "classes": tuple(classes),
             "order": canonical_order(order, dataset, setting, tuple(classes)),
-            "seed": seed,
+            "seed": parse_value("seed", int, seed, SEEDS),
             "protocol": protocol if isinstance(protocol, Protocol) else get_protocol(protocol, setting),
             "recipe": recipe if isinstance(recipe, Recipe) else make_recipe(dataset, recipe or {}),
             "data": None if data is None else str(data),
@@ -129,6 +130,8 @@ def parse_method(spec: str) -> tuple[str, dict[str, str]]:
         key, equals, value = part.partition("=")
         if not equals:
             raise OptionError(f"method {spec!r}: {part!r} is not an option; write {name}:option=value")
+        if key.strip() in options:
+            raise OptionError(f"method {spec!r}: {key.strip()} is given twice; give it once")
         options[key.strip()] = value.strip()
     return method_info(name).name, options
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from issbench.errors import UsageError, did_you_mean
 from issbench.files import read_toml
+from issbench.methods.interface.numbers import Count, Positive, Range, Weight
 from issbench.methods.interface.options import OptionError, parse_value
 from issbench.scenarios.datasets import dataset_class
 
@@ -20,51 +21,44 @@ from issbench.scenarios.datasets import dataset_class
 class Recipe:
     """How a network is trained. The defaults are GSC's Section V and, where it is silent, the released codes."""
 
-    epochs: int = 30
+    epochs: Count = 30
     """Epochs of a step."""
-    first_epochs: int | None = None
+    first_epochs: Count | None = None
     """Epochs of the first step; None: as the others."""
-    lr: float = 1e-3
+    lr: Positive = 1e-3
     """Initial learning rate of the steps after the first."""
-    first_lr: float = 1e-2
+    first_lr: Positive = 1e-2
     """Initial learning rate of the first step."""
-    batch: int = 24
-    """Images of a batch, over all processes."""
-    crop: int = 512
+    batch: Annotated[int, Range(2, 10**9)] = 24
+    """Images of a batch, over all processes; batch normalisation needs two."""
+    crop: Count = 512
     """Side of the training crop and of the centre crop at test, in pixels."""
-    momentum: float = 0.9
+    momentum: Annotated[float, Range(0, 1, without=(1,))] = 0.9
     """Nesterov momentum."""
-    weight_decay: float = 1e-4
-    power: float = 0.9
+    weight_decay: Weight = 1e-4
+    power: Weight = 0.9
     """Power of the polynomial decay of the learning rate, per iteration."""
-    scale_min: float = 0.5
-    scale_max: float = 2.0
+    scale_min: Positive = 0.5
+    scale_max: Positive = 2.0
     """Range of the area of the random-resized crop, relative to the image's, as torchvision defines it."""
     backbone: str = "resnet101"
     """A timm model with feature maps, or `tiny`."""
     weights: str = "imagenet"
     """`imagenet`, `none` (random), or a file with a state dict of the backbone."""
-    output_stride: int = 16
-    aspp_channels: int = 256
+    output_stride: Literal[8, 16, 32] = 16
+    aspp_channels: Count = 256
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Autocast; `auto` is bf16 on GPUs that have it, and fp32 elsewhere."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "first_epochs", "batch", "crop", "aspp_channels"):
+        for name, kind in _kinds().items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"recipe: {name}={value}; it must be at least 1")
-        for name in ("lr", "first_lr"):
-            if not 0 < getattr(self, name) < inf:
-                raise UsageError(f"recipe: {name}={getattr(self, name)}; a learning rate is above 0")
-        if not (0 <= self.momentum < 1 and 0 <= self.weight_decay < inf and 0 <= self.power < inf):
-            raise UsageError("recipe: momentum must lie in [0, 1), weight_decay and power must be at least 0")
-        if self.batch < 2:
-            raise UsageError("recipe: batch=1; batch normalisation needs at least 2 images in a batch")
-        if self.output_stride not in (8, 16, 32):
-            raise UsageError(f"recipe: output_stride={self.output_stride}; it is 8, 16 or 32")
-        if not 0 < self.scale_min <= self.scale_max:
-            raise UsageError("recipe: the crop's area range needs 0 < scale_min ≤ scale_max")
+            if value is not None or NoneType not in get_args(kind):
+                object.__setattr__(self, name, _checked(name, kind, value))
+        if self.scale_min > self.scale_max:
+            raise UsageError(
+                f"recipe: scale_min={self.scale_min} is above scale_max={self.scale_max}; exchange the two"
+            )
 
     def for_step(self, step: int) -> Recipe:
         """The recipe of a single step: `epochs` and `lr` are those of this step, what concerns the first is
@@ -84,20 +78,29 @@ class Recipe:
 
 def make_recipe(dataset: str, overrides: Mapping[str, Any]) -> Recipe:
     """The dataset's recipe with `overrides` (text or typed values). Raises UsageError for an unknown setting."""
-    hints = get_type_hints(Recipe)
-    values = {}
-    for name, value in {**dataset_class(dataset).recipe, **overrides}.items():
-        if name not in hints:
-            hint = did_you_mean(name, hints, f"settings: {', '.join(hints)}", cutoff=0.6)
+    values = {**dataset_class(dataset).recipe, **overrides}
+    for name in values:
+        if name not in _kinds():
+            hint = did_you_mean(name, _kinds(), f"settings: {', '.join(_kinds())}", cutoff=0.6)
             raise UsageError(f"unknown recipe setting {name!r}; {hint}")
-        kind = hints[name]
-        if isinstance(kind, types.UnionType):
-            kind = next(k for k in get_args(kind) if k is not types.NoneType)
-        try:
-            values[name] = parse_value(name, kind, value)
-        except OptionError as error:
-            raise UsageError(f"recipe: {error}") from None
     return Recipe(**values)
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    """The kinds of the settings, with their ranges."""
+    return get_type_hints(Recipe, include_extras=True)
+
+
+def _checked(name: str, kind: Any, value: Any) -> Any:
+    """A setting, text or typed, as its kind. UsageError where it is none."""
+    if NoneType in get_args(kind):
+        kind = get_args(kind)[0]
+    kind, within = get_args(kind) if get_origin(kind) is Annotated else (kind, None)
+    try:
+        return parse_value(name, kind, value, within)
+    except OptionError as error:
+        raise UsageError(f"recipe: {error}") from None
 
 
 def read_recipe_file(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from issbench.methods.interface.numbers import Share, Weight
 from issbench.methods.method import Batches
 from issbench.methods.shared.importance import ImportancePenalty, ParameterTable, normalised
 
@@ -17,8 +18,8 @@ from issbench.methods.shared.importance import ImportancePenalty, ParameterTable
 class EWCOptions:
     """`penalty`: its weight; `alpha`: weight of the newest squared gradient in the running average."""
 
-    penalty: float = 100.0
-    alpha: float = 0.9
+    penalty: Weight = 100.0
+    alpha: Share = 0.9
 
 
 class EWC(ImportancePenalty):

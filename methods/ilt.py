@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as nnf
 from torch import Tensor
 
+from issbench.methods.interface.numbers import Weight
 from issbench.methods.lwf import LwF, LwFOptions
 from issbench.methods.method import Batch
 
@@ -15,7 +16,7 @@ from issbench.methods.method import Batch
 class ILTOptions(LwFOptions):
     """`encoder`: weight of the distance between the encoders' features."""
 
-    encoder: float = 100.0
+    encoder: Weight = 100.0
 
 
 class ILT(LwF):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from issbench.methods import functional as fn
+from issbench.methods.interface.numbers import Weight
 from issbench.methods.method import Batch, Method
 
 
@@ -14,7 +15,7 @@ from issbench.methods.method import Batch, Method
 class LwFOptions:
     """`distillation`: weight of the distillation term."""
 
-    distillation: float = 100.0
+    distillation: Weight = 100.0
 
 
 class LwF(Method):

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from issbench.methods import functional as fn
+from issbench.methods.interface.numbers import Weight
 from issbench.methods.method import Batch, Method, NewClassifier
 
 
@@ -15,7 +16,7 @@ from issbench.methods.method import Batch, Method, NewClassifier
 class MiBOptions:
     """`distillation`: weight of the distillation term."""
 
-    distillation: float = 10.0
+    distillation: Weight = 10.0
 
 
 class MiB(Method):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from issbench.methods.interface.numbers import Weight
 from issbench.methods.method import Batches
 from issbench.methods.shared.importance import ImportancePenalty, ParameterTable, normalised
 
@@ -19,7 +20,7 @@ _EPS = 1e-20
 class PIOptions:
     """`penalty`: its weight."""
 
-    penalty: float = 100.0
+    penalty: Weight = 100.0
 
 
 class PI(ImportancePenalty):

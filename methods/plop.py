@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from issbench.methods import functional as fn
 from issbench.methods.equations.pseudo_labels import labelled_share
+from issbench.methods.interface.numbers import Share, Weight
 from issbench.methods.method import Batch, Batches, Step
 from issbench.methods.shared.background import EntropyMedians, released_thresholds
 from issbench.methods.shared.maps import distilled_maps, growth
@@ -21,10 +22,10 @@ class PLOPOptions:
     """`pod`, `pod_logits`: weights of the distillation of the feature maps and of the logits; `thresholds`: the
     medians of the paper or what the released code computes; `least_threshold`: their lower bound."""
 
-    pod: float = 0.01
-    pod_logits: float = 0.0005
+    pod: Weight = 0.01
+    pod_logits: Weight = 0.0005
     thresholds: Literal["paper", "released"] = "paper"
-    least_threshold: float = 0.001
+    least_threshold: Share = 0.001
 
 
 class PLOP(EntropyMedians):

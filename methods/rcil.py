@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from issbench.methods import functional as fn
+from issbench.methods.interface.numbers import Weight
 from issbench.methods.method import Batch, Batches
 from issbench.methods.mib import MiB, MiBOptions
 from issbench.methods.shared.branches import add_branches, merge_branches
@@ -19,11 +20,11 @@ class RCILOptions(MiBOptions):
     """Weights of the distillation of probabilities; of the spatial distillation of the feature maps and of the
     logits; and of the channel distillation of the stages and of the ASPP output."""
 
-    distillation: float = 100.0
-    spatial: float = 0.01
-    spatial_logits: float = 0.0005
-    channel: float = 0.01
-    channel_aspp: float = 0.0005
+    distillation: Weight = 100.0
+    spatial: Weight = 0.01
+    spatial_logits: Weight = 0.0005
+    channel: Weight = 0.01
+    channel_aspp: Weight = 0.0005
 
 
 class RCIL(MiB):

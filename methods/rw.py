@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from issbench.methods.ewc import EWC, EWCOptions
+from issbench.methods.interface.numbers import Count
 from issbench.methods.method import Batches, Step
 from issbench.methods.shared.importance import ParameterTable, normalised
 
@@ -21,7 +22,7 @@ _EPS = 1e-8
 class RWOptions(EWCOptions):
     """`interval`: iterations between two looks at how far a parameter went."""
 
-    interval: int = 10
+    interval: Count = 10
 
 
 class RW(EWC):

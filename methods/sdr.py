@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from issbench.methods import functional as fn
+from issbench.methods.interface.numbers import Weight
 from issbench.methods.method import IGNORE, Batch, Batches, Step
 from issbench.methods.mib import MiB, MiBOptions
 from issbench.methods.shared import collectives
@@ -20,11 +21,11 @@ from issbench.methods.shared.background import nearest_labels
 class SDROptions(MiBOptions):
     """Weights of the distillation and of the four terms on the encoder's features."""
 
-    distillation: float = 100.0
-    matching: float = 0.01
-    attraction: float = 0.001
-    repulsion: float = 0.001
-    sparsity: float = 0.001
+    distillation: Weight = 100.0
+    matching: Weight = 0.01
+    attraction: Weight = 0.001
+    repulsion: Weight = 0.001
+    sparsity: Weight = 0.001
 
 
 class SDR(MiB):

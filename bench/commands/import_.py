@@ -20,7 +20,7 @@ def import_results(
     scenario: Annotated[str, typer.Option(help="DATASET_BASE-INC, such as voc_10-1.")],
     setting: Annotated[str, typer.Option(help="overlapped, disjoint or domain; the file does not say.")],
     order: Annotated[str, typer.Option(help="Class order, as for `bench run`.")] = "natural",
-    seed: Annotated[int, typer.Option(min=0, help="Its number among several runs of one method.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Its number among runs of one method.")] = 0,
     protocol: Annotated[
         str | None,
         typer.Option(help="Evaluation protocol of the numbers.  [default: the format's own: plop, or released]"),

@@ -22,9 +22,9 @@ def speed(
         str | None, typer.Option(help="Methods with options, separated by commas.  [default: all]")
     ] = None,
     backbone: Annotated[str, typer.Option(help="A timm model; its weights are random.")] = "resnet50",
-    crop: Annotated[int, typer.Option(help="Side of the images, in pixels.")] = 256,
-    batch: Annotated[int, typer.Option(help="Images of a batch.")] = 4,
-    classes: Annotated[int, typer.Option(help="Classes after the step, background included.")] = 21,
+    crop: Annotated[int, typer.Option(max=8192, help="Side of the images, in pixels.")] = 256,
+    batch: Annotated[int, typer.Option(max=4096, help="Images of a batch.")] = 4,
+    classes: Annotated[int, typer.Option(max=4096, help="Classes after the step, with the background.")] = 21,
     new: Annotated[int, typer.Option(min=1, help="Classes that the step adds.")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
     precision: Annotated[

@@ -6,9 +6,10 @@ import ast
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from issbench.methods.interface.info import FACTS, MethodInfo, Option, SourceText
+from issbench.methods.interface.numbers import RANGED, Range
 
 Classes = Mapping[str, ast.ClassDef]
 """Class statements by name."""
@@ -111,21 +112,23 @@ def _options(lineage: list[ast.ClassDef], known: Classes) -> tuple[Option, ...]:
 
 
 def _option(name: str, annotation: ast.expr, default: ast.expr) -> Option:
-    kind = _kind(annotation)
+    kind, within = _kind(annotation)
     try:
         value = ast.literal_eval(default)
     except ValueError:
-        return Option(name, kind, SourceText(ast.unparse(default)))
-    return Option(name, kind, float(value) if kind is float and type(value) is int else value)
+        return Option(name, kind, SourceText(ast.unparse(default)), within)
+    return Option(name, kind, float(value) if kind is float and type(value) is int else value, within)
 
 
-def _kind(annotation: ast.expr) -> Any:
-    """The type that an annotation names, or None for one that the command line has no spelling for."""
+def _kind(annotation: ast.expr) -> tuple[Any, Range | None]:
+    """The type that an annotation names, or None where the command line has no spelling for it; and its range."""
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
         annotation = ast.parse(annotation.value, mode="eval").body
     if isinstance(annotation, ast.Subscript) and _last(annotation.value) == "Literal":
-        return Literal[ast.literal_eval(annotation.slice)]
-    return _KINDS.get(ast.unparse(annotation))
+        return Literal[ast.literal_eval(annotation.slice)], None
+    if _last(annotation) in RANGED:
+        return get_args(RANGED[_last(annotation)])
+    return _KINDS.get(ast.unparse(annotation)), None
 
 
 def _value(assigned: Mapping[str, ast.expr], name: str) -> Any:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from issbench.methods.interface.numbers import Range
+
 FACTS = ("title", "table_order", "colour", "marker", "dashes", "cite")
 """Class attributes about one method and no other: a class that derives from it does not inherit them."""
 
@@ -22,12 +24,14 @@ class Option:
     """An option of a method: a field of the dataclass `Options`.
 
     `kind` is bool, int, float, str or a Literal. It is None where the annotation is anything else; a value that the
-    user gives then stays text. `default` is the published value, or a SourceText.
+    user gives then stays text. `default` is the published value, or a SourceText. `within`: the range of a number
+    whose annotation names one.
     """
 
     name: str
     kind: Any
     default: Any
+    within: Range | None = None
 
 
 @dataclass(frozen=True)

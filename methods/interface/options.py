@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Literal, get_args, get_origin
 
 from issbench.errors import UsageError, did_you_mean
 from issbench.methods.interface.info import MethodInfo, SourceText
+from issbench.methods.interface.numbers import Range
 
 
 class OptionError(UsageError):
@@ -24,12 +26,12 @@ def resolved_options(info: MethodInfo, dataset: str, given: Mapping[str, str]) -
     text. Raises OptionError for an unknown name or a value of the wrong type.
     """
     resolved = _usual(info, dataset)
-    kinds = {option.name: option.kind for option in info.options}
+    known = {option.name: option for option in info.options}
     for name, text in given.items():
-        if name not in kinds:
-            hint = did_you_mean(name, kinds, f"it has {', '.join(kinds) or 'no options'}", cutoff=0.4)
+        if name not in known:
+            hint = did_you_mean(name, known, f"it has {', '.join(known) or 'no options'}", cutoff=0.4)
             raise OptionError(f"method {info.name} has no option {name!r}; {hint}")
-        resolved[name] = parse_value(f"{info.name}:{name}", kinds[name], text)
+        resolved[name] = parse_value(f"{info.name}:{name}", known[name].kind, text, known[name].within)
     return resolved
 
 
@@ -60,11 +62,11 @@ def spell(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-def parse_value(where: str, kind: Any, value: Any) -> Any:
-    """`value`, text or typed, as `kind`: bool (on/off), int, float, str or a Literal; as text where `kind` is
-    None. Raises OptionError with what it takes; `where` names the option in the message."""
+def parse_value(where: str, kind: Any, value: Any, within: Range | None = None) -> Any:
+    """`value`, text or typed, as `kind`: bool (on/off), int, float (finite, in the range `within`), str or a
+    Literal; as text where `kind` is None. OptionError says what it takes; `where` is the option's name there."""
     text = str(value).strip()
-    if kind is None:
+    if kind is None or kind is str:
         return text
     if get_origin(kind) is Literal:
         accepted = {str(each): each for each in get_args(kind)}
@@ -75,8 +77,18 @@ def parse_value(where: str, kind: Any, value: Any) -> Any:
         if text.lower() not in _SWITCH:
             raise OptionError(f"{where}={text}: it takes on or off")
         return _SWITCH[text.lower()]
+    return _number(where, kind, within, text)
+
+
+def _number(where: str, kind: type, within: Range | None, text: str) -> Any:
+    """A finite number of a range. The zero has one sign, so that it has one spelling."""
+    wanted = {int: "a whole number", float: "a number"}[kind]
     try:
-        return kind(text)
+        number = kind(text)
     except ValueError:
-        wanted = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
         raise OptionError(f"{where}={text}: it takes {wanted}") from None
+    if not isfinite(number):
+        raise OptionError(f"{where}={text}: it takes a finite number")
+    if within is not None and number not in within:
+        raise OptionError(f"{where}={text}: it takes {wanted}, {within}")
+    return number or kind(0)

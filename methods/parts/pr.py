@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from issbench.methods import functional as fn
+from issbench.methods.interface.numbers import Positive
 from issbench.methods.method import Batch, Batches, Part, Step, upsample
 from issbench.methods.shared.background import EntropyMedians, old_prototypes
 
@@ -18,7 +19,7 @@ class PROptions:
     """`pr`: the switch; `temperature`: T of eq. 10."""
 
     pr: bool = True
-    temperature: float = 1.0
+    temperature: Positive = 1.0
 
 
 class PR(Part, EntropyMedians):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from issbench.methods import functional as fn
+from issbench.methods.interface.numbers import Weight
 from issbench.methods.method import Batch, Part
 
 
@@ -15,7 +16,7 @@ class SCOptions:
     """`sc`: the switch; `lambda2`: the weight."""
 
     sc: bool = True
-    lambda2: float = 0.1
+    lambda2: Weight = 0.1
 
 
 class SC(Part):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from issbench.methods import functional as fn
+from issbench.methods.interface.numbers import Weight
 from issbench.methods.method import Batch, Part
 
 
@@ -15,7 +16,7 @@ class SROptions:
     """`sr`: the switch; `lambda1`: the weight."""
 
     sr: bool = True
-    lambda1: float = 0.3
+    lambda1: Weight = 0.3
 
 
 class SR(Part):

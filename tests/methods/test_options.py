@@ -56,6 +56,10 @@ def test_values(kind: Any, text: Any, value: Any) -> None:
         (int, "1.5", "where=1.5: it takes a whole number"),
         (int, "", "where=: it takes a whole number"),
         (float, "much", "where=much: it takes a number"),
+        (float, "nan", "where=nan: it takes a finite number"),
+        (float, "-inf", "where=-inf: it takes a finite number"),
+        (float, "1e999", "where=1e999: it takes a finite number"),
+        (int, "9" * 5000, f"where={'9' * 5000}: it takes a whole number"),
         (Literal["paper", "released"], "papers", "where=papers: it takes paper, released"),
     ],
 )
@@ -86,7 +90,7 @@ def test_defaults_then_published_then_given() -> None:
         ("large", {"weight": "1", "count": "+5"}, {"count": "5", "weight": "1.0"}),
         ("small", {"weight": "0.1", "count": "5"}, {}),
         ("small", {"weight": "0.5", "count": "3"}, {"count": "3", "weight": "0.5"}),
-        ("large", {"weight": "nan"}, {"weight": "nan"}),
+        ("large", {"weight": "-0.0"}, {"weight": "0.0"}),
         ("large", {"kind": "released", "name": "b"}, {"kind": "released", "name": "b"}),
     ],
 )

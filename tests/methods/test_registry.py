@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from dataclasses import MISSING, fields
-from typing import get_type_hints
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 import pytest
 from fresh_python import ROOT, python
@@ -27,8 +27,9 @@ def declared_class(name: str) -> type[Method]:
 
 def fields_of(options: type) -> list[Option]:
     """The fields of a dataclass as its import shows them."""
-    hints = get_type_hints(options)
-    return [Option(field.name, hints[field.name], field.default) for field in fields(options)]
+    hints, ranged = get_type_hints(options), get_type_hints(options, include_extras=True)
+    within = {name: get_args(kind)[1] for name, kind in ranged.items() if get_origin(kind) is Annotated}
+    return [Option(each.name, hints[each.name], each.default, within.get(each.name)) for each in fields(options)]
 
 
 def test_every_file_of_the_folder_has_its_method() -> None:

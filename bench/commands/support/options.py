@@ -42,14 +42,15 @@ class CommonOptions:
     out: Annotated[Path, typer.Option(help="The run store; what it holds is not computed again.")] = Path("runs")
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto"
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that read images.  [default: one per core, up to 8]")
+        int | None,
+        typer.Option(min=0, max=1024, help="Processes that read images.  [default: one per core, up to 8]"),
     ] = None
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads that compute on the CPU; default OMP_NUM_THREADS, or 1.")
     ] = None
-    checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints inside a step.")] = (
-        60.0
-    )
+    checkpoint_every: Annotated[
+        float, typer.Option(min=0, max=1e9, help="Seconds between checkpoints inside a step.")
+    ] = 60.0
     metrics: Annotated[str | None, typer.Option(help=f"Metrics beside the usual ones, {MANY}: boundary-iou.")] = (
         None
     )
@@ -97,28 +98,28 @@ def as_recorded(specs: Sequence[str], runs: Sequence[Run]) -> list[str]:
 def seed_numbers(text: str) -> tuple[int, ...]:
     """The seeds of `0,1,2`; UsageError for anything else."""
     from issbench.errors import UsageError
+    from issbench.methods.interface.numbers import SEEDS
+    from issbench.methods.interface.options import parse_value
 
-    numbers = names(text)
-    wrong = [part for part in numbers if not part.isdecimal()]
-    if wrong or not numbers:
-        raise UsageError(
-            f"--seeds {text}: {wrong[0] if wrong else 'nothing'} is not a whole number ≥ 0, as in 0,1,2"
-        )
-    return tuple(int(part) for part in numbers)
+    if not names(text):
+        raise UsageError(f"--seeds {text} names none; write whole numbers, as in 0,1,2")
+    return tuple(parse_value("--seeds", int, part, SEEDS) for part in names(text))
 
 
 def _overrides(
     recipe: Path | None, settings: list[str] | None, backbone: str | None, weights: str | None
 ) -> dict[str, object]:
-    """Settings of the recipe that the user gave: the file, over it --backbone and --weights, over them --set."""
+    """Settings of the recipe that the user gave: the file, over it --backbone, --weights and --set."""
     from issbench.bench.recipe import read_recipe_file
     from issbench.errors import UsageError
 
     values: dict[str, object] = read_recipe_file(recipe) if recipe else {}
-    values |= {key: value for key, value in (("backbone", backbone), ("weights", weights)) if value}
+    given = {key: value for key, value in (("backbone", backbone), ("weights", weights)) if value}
     for setting in settings or ():
         key, equals, value = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting}: write --set name=value, as in --set epochs=3")
-        values[key.strip()] = value.strip()
-    return values
+        if key.strip() in given:
+            raise UsageError(f"--set {key.strip()} is given twice; give it once")
+        given[key.strip()] = value.strip()
+    return values | given
