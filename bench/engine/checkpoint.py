@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,14 @@ from torch import Tensor
 
 from issbench.files import DamagedFile, replacing
 
+Finds = Callable[[Mapping[str, Any]], str | None]
+"""Says what is wrong with the state in a checkpoint; None: nothing."""
+
 _MARK = b"issbench checkpoint "
+
+
+def nothing(state: Mapping[str, Any]) -> None:
+    """Finds nothing wrong with a state."""
 
 
 def write_checkpoint(path: Path, key: str, state: Mapping[str, Any]) -> None:
@@ -34,8 +41,9 @@ def write_checkpoint(path: Path, key: str, state: Mapping[str, Any]) -> None:
         file.write(content)
 
 
-def read_checkpoint(path: Path, key: str, iterations: int) -> dict[str, Any]:
-    """A checkpoint on the CPU, of a step of so many iterations. DamagedFile for one that cannot be trusted."""
+def read_checkpoint(path: Path, key: str, iterations: int, wrong_in: Finds = nothing) -> dict[str, Any]:
+    """A checkpoint on the CPU, of a step of so many iterations. DamagedFile for one that cannot be trusted, or in
+    whose state `wrong_in` finds something."""
     with path.open("rb") as file:
         line, content = file.readline(), file.read()
     try:
@@ -49,11 +57,13 @@ def read_checkpoint(path: Path, key: str, iterations: int) -> dict[str, Any]:
     values, _, tensors = content.partition(b"\n")
     try:
         state: dict[str, Any] = _with_tensors(json.loads(values), safetensors.torch.load(tensors))
-        iteration = state["iteration"]
+        iteration, wrong = state["iteration"], wrong_in(state)
     except Exception as error:  # what is not a checkpoint fails in many ways
         raise DamagedFile(path, f"cannot be loaded ({type(error).__name__})") from None
     if not isinstance(iteration, int) or not 0 <= iteration <= iterations:
         raise DamagedFile(path, f"is of iteration {iteration}, but the step has {iterations}")
+    if wrong:
+        raise DamagedFile(path, wrong)
     return state
 
 

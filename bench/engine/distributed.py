@@ -14,13 +14,15 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
 
 from issbench.bench.engine.environment import choose_device
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _PATIENCE = timedelta(days=7)
@@ -92,6 +94,16 @@ def from_main(make: Callable[[], T]) -> T:
     if told[1] is not None:
         raise told[1]
     return told[0]
+
+
+def in_main(function: Callable[P, T]) -> Callable[P, T]:
+    """The same function, called in the main process alone: the others get what it returns or raises."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        return from_main(lambda: function(*args, **kwargs))
+
+    return call
 
 
 def all_gather(value: T) -> list[T]:

@@ -18,6 +18,8 @@ OUT/steps/KEY/                   written once, atomically:
     state-HASH.safetensors       a method's state after a first step that it shares
 OUT/steps/KEY.checkpoint         the state inside an unfinished step
 OUT/steps/KEY.failed.json        why the last attempt at the step failed
+OUT/steps/KEY.failed.safetensors its network and method (student.NAME, method.NAME), if NaN or infinity ended it:
+                                 to look into, never read back. Both are removed when the step is finished
 OUT/steps/KEY.lock               there while a process computes the step
 
 Every file that is read back says what it belongs to and has a checksum. One that is damaged or foreign is renamed
@@ -30,16 +32,16 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from filelock import SoftFileLease
 from torch import Tensor
 
 from issbench.bench.engine import distributed, stored
-from issbench.bench.engine.checkpoint import read_checkpoint, write_checkpoint
+from issbench.bench.engine.checkpoint import Finds, nothing, read_checkpoint, write_checkpoint
 from issbench.bench.finished import Step, is_done
 from issbench.bench.outcome import State, read_outcome, write_outcome
 from issbench.bench.store_format import check_store, make_store
@@ -50,7 +52,6 @@ from issbench.results.record import FORMAT, Record
 LEASE = 120.0
 """Seconds without a sign of life after which a step's lock may be broken: longer than NFS caches a file's time."""
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -58,14 +59,8 @@ class StepDamaged(RunError):
     """A finished step that was damaged: it has been set aside, and is to be computed anew."""
 
 
-def _in_main(method: Callable[Concatenate[Store, P], T]) -> Callable[Concatenate[Store, P], T]:
-    """Among several processes the main one alone touches files; the others get what it returns or raises."""
-
-    @wraps(method)
-    def call(self: Store, *args: P.args, **kwargs: P.kwargs) -> T:
-        return distributed.from_main(lambda: method(self, *args, **kwargs))
-
-    return call
+_in_main = distributed.in_main
+"""Among several processes the main one alone touches files."""
 
 
 class Store:
@@ -138,13 +133,13 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
             if not (isinstance(error, OSError) and self.step_dir(key).is_dir()):
                 raise
-        self.checkpoint_path(key).unlink(missing_ok=True)
-        (steps / f"{key}.failed.json").unlink(missing_ok=True)
+        for needless in ("checkpoint", "failed.json", "failed.safetensors"):
+            (steps / f"{key}.{needless}").unlink(missing_ok=True)
 
     @_in_main
     def load_weights(self, key: str) -> dict[str, Tensor]:
-        """The network of a finished step, on the CPU. StepDamaged where it cannot be trusted."""
-        return self._whole(key, lambda folder: stored.load_tensors(folder, "weights", key))
+        """The network of a finished step, on the CPU. StepDamaged where it cannot be trusted, or is not finite."""
+        return self._whole(key, lambda folder: stored.load_weights(folder, key))
 
     @_in_main
     def load_state(self, key: str) -> dict[str, Tensor]:
@@ -215,12 +210,17 @@ class Store:
         write_checkpoint(self.checkpoint_path(key), key, state)
 
     @_in_main
-    def load_checkpoint(self, key: str, iterations: int) -> dict[str, Any] | None:
+    def load_checkpoint(self, key: str, iterations: int, wrong_in: Finds = nothing) -> dict[str, Any] | None:
         """The step's checkpoint on the CPU; None if there is none that can be trusted. A step has `iterations`."""
         path = self.checkpoint_path(key)
         if not path.is_file():
             return None
-        return self._or_aside(lambda: read_checkpoint(path, key, iterations), None)
+        return self._or_aside(lambda: read_checkpoint(path, key, iterations, wrong_in), None)
+
+    @_in_main
+    def save_failed_state(self, key: str, state: Mapping[str, Tensor]) -> Path | None:
+        """Keep network and method of a step that fails; returns where, or None where they cannot be written."""
+        return stored.write_if_possible(self.root / "steps" / f"{key}.failed.safetensors", state)
 
     # Runs
 

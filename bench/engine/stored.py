@@ -11,6 +11,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from issbench.bench.engine.finite import not_finite
 from issbench.files import DamagedFile, read_sealed, replacing, sha256_of, write_sealed
 
 _SEALED = ("weights.safetensors", "method.safetensors")
@@ -44,6 +45,23 @@ def load_tensors(folder: Path, name: str, key: str) -> dict[str, Tensor]:
     FileNotFoundError."""
     path = folder / f"{name}.safetensors"
     return _checked(path, read_sealed(folder / "seal.json", key)[path.name])
+
+
+def load_weights(folder: Path, key: str) -> dict[str, Tensor]:
+    """The network of a finished step, on the CPU. DamagedFile also where it is not finite, or FileNotFoundError."""
+    weights = load_tensors(folder, "weights", key)
+    if wrong := not_finite(weights):
+        raise DamagedFile(folder / "weights.safetensors", f"has NaN or infinity in {wrong}")
+    return weights
+
+
+def write_if_possible(path: Path, tensors: Mapping[str, Tensor]) -> Path | None:
+    """Write named tensors that only people look at; None where the file system refuses."""
+    try:
+        _save_tensors(path, tensors)
+    except OSError:
+        return None
+    return path
 
 
 def write_extra(folder: Path, name: str, key: str, state: Mapping[str, Tensor]) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from torch import Tensor
 from issbench.bench.engine import distributed
 from issbench.bench.engine.assemble import assemble, make_network, on_device, step_of
 from issbench.bench.engine.environment import environment, peak_memory, reset_peak_memory, seed_generators
+from issbench.bench.engine.guard import Guard
 from issbench.bench.engine.loading import Loader, Share
 from issbench.bench.engine.network import Network
 from issbench.bench.engine.order import BatchOrder
@@ -43,15 +43,29 @@ class StepTrainer:
         """Train from the start, or from the checkpoint of an earlier attempt, and save the step."""
         reset_peak_memory(self.device)
         training = self._set_up()
-        checkpoint = self.store.load_checkpoint(self.step.key, len(self.order))
+        guard = Guard(training, self.step, self.store)
+        checkpoint = self.store.load_checkpoint(self.step.key, len(self.order), guard.wrong_in)
         if checkpoint is None:
             self._begin(training)
+            self._save_checkpoint_at(Method.begin, guard)
         else:
             training.restore(checkpoint, self.device)
             self.reporter.note(f"resuming at iteration {training.iteration} of {len(self.order)}")
-        self._loop(training, checkpoint_every)
+        self._loop(training, guard, checkpoint_every)
+        self._save_checkpoint_at(Method.end, guard)
         self._end(training)
+        guard.check()
         self._save(training)
+
+    def _save_checkpoint_at(self, hook: Callable[..., None], guard: Guard) -> None:
+        """After `begin` and before `end`, where the method has such a hook, which may take long: else a job whose
+        time is shorter than the hook and the way from or to a checkpoint would never get further."""
+        if self.step.method and getattr(self.plan.method, hook.__name__) is not hook:
+            self._save_checkpoint(guard)
+
+    def _save_checkpoint(self, guard: Guard) -> None:
+        guard.check()
+        self.store.save_checkpoint(self.step.key, guard.training.state())
 
     def _set_up(self) -> Training:
         """Student, teacher, method and optimiser at the beginning of the step."""
@@ -106,37 +120,34 @@ class StepTrainer:
         weights, state = training.student.state_dict(), training.method.state_dict()
         self.store.save_step(self.step.key, self.step.identity, summary, weights, state)
 
-    def _loop(self, training: Training, checkpoint_every: float) -> None:
-        """All iterations that are left. Nothing in here waits for the device but the end of an epoch."""
+    def _loop(self, training: Training, guard: Guard, checkpoint_every: float) -> None:
+        """All iterations that are left. Nothing in here waits for a GPU but the end of an epoch, and a look at the
+        loss now and then."""
         started = saved = time.monotonic()
         before = training.seconds
         training.student.train()
+        guard.start()
         self.reporter.start_training(self.step.index, self.order.epochs, len(self.order), training.iteration)
         for share in self.loader.training(self.step.view.data.train, self.order, training.iteration):
-            train(training, share, self.order)
+            with guard:
+                train(training, share, self.order)
             training.iteration += 1
             training.seconds = before + time.monotonic() - started
             if training.iteration % self.order.per_epoch == 0:
-                self._end_epoch(training)
+                self._end_epoch(training, guard)
             self.reporter.advance(training.iteration)
             due = distributed.is_main() and time.monotonic() - saved >= checkpoint_every
             stop, save = distributed.any_of(self.loader.interruption.requested, due)
             if stop or save:
-                self.store.save_checkpoint(self.step.key, training.state())
+                self._save_checkpoint(guard)
                 saved = time.monotonic()
             if stop:
                 raise KeyboardInterrupt
         self.reporter.end_training()
 
-    def _end_epoch(self, training: Training) -> None:
+    def _end_epoch(self, training: Training, guard: Guard) -> None:
+        guard.look()
         means = training.end_epoch(self.order.per_epoch)
-        for name, value in means.items():
-            if not math.isfinite(value):
-                raise RunError(
-                    f"the term {name} of {self.step.method or 'the first step'} became {value} in epoch "
-                    f"{len(training.history)} of step {self.step.index}; lower the learning rate "
-                    "(--set lr=…, --set first_lr=…) or that term's weight"
-                )
         self.reporter.end_epoch(len(training.history), means, training.iteration, training.seconds)
 
     def _previous_state(self) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ import issbench
 from issbench import Experiment
 from issbench.bench.engine.progress import Reporter
 from issbench.bench.outcome import read_outcome
+from issbench.methods.interface.registry import load_method
 from issbench.results.record import Record
 
 SETTINGS = RECIPE | {"first_epochs": 3, "epochs": 3}
@@ -120,7 +121,47 @@ def test_an_interruption_changes_no_bit(
     assert len([*(tmp_path / "steps").glob("*.checkpoint")]) == 1
     torch.manual_seed(99), np.random.seed(99), random.seed(99)
     assert bits(tmp_path, run(experiment(data), tmp_path)) == alone
-    assert "resuming at iteration" in next((tmp_path / "runs").glob("*/log.txt")).read_text()
+    assert "resuming at iteration" in log(tmp_path)
+
+
+def test_a_hook_is_not_repeated_after_the_next_interruption(
+    data: Path, alone: list[bytes | object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a job whose time is shorter than the hook and the way to a checkpoint would never get further."""
+    noisy, calls = load_method("noisy"), list[str]()
+    begin, end = noisy.begin, noisy.end
+
+    def called(name: str) -> None:
+        calls.append(name)
+        if calls.count(name) == 1 and not name.startswith("begin"):
+            raise KeyboardInterrupt
+
+    class Reports(Reporter):
+        def start_training(self, step: int, epochs: int, iterations: int, start: int) -> None:
+            super().start_training(step, epochs, iterations, start)
+            called(f"train {step}")
+
+    def counted_begin(self: Any, *given: Any) -> None:
+        called(f"begin {self.step.index}")
+        begin(self, *given)
+
+    def interrupted_end(self: Any, *given: Any) -> None:
+        called(f"end {self.step.index}")
+        end(self, *given)
+
+    monkeypatch.setattr(noisy, "begin", counted_begin)
+    monkeypatch.setattr(noisy, "end", interrupted_end)
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt):
+            run(experiment(data), tmp_path, reporter=Reports())
+    assert bits(tmp_path, run(experiment(data), tmp_path)) == alone
+    assert [name for name in calls if name.startswith("begin")] == ["begin 1", "begin 2"]
+    resumed = [line.partition("resuming at ")[2] for line in log(tmp_path).splitlines() if "resuming" in line]
+    assert resumed == ["iteration 0 of 3", "iteration 3 of 3"] * 2
+
+
+def log(out: Path) -> str:
+    return next(out.glob("runs/*/log.txt")).read_text()
 
 
 def test_what_ran_before_changes_no_bit(data: Path, alone: list[bytes | object], tmp_path: Path) -> None:
