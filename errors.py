@@ -39,4 +39,6 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "", cutoff: f
 
 def reason_of(error: BaseException) -> str:
     """What to tell of an error in one line: the message of a user's error, the type and message of a bug."""
+    if isinstance(error, OSError) and error.filename and not isinstance(error, UserError):
+        return f"{error.filename}: {error.strerror}"
     return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

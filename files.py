@@ -1,22 +1,61 @@
 """Writing files so that a reader, or a crash, never meets half of one, and reading them so that a damaged or a
-foreign one is never believed. Needs no torch."""
+foreign one is never believed. What a disk or a network refuses becomes one message here. Needs no torch."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import os
+import shutil
+import sys
+import time
 import tomllib
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from issbench.errors import RunError, UsageError
 
+T = TypeVar("T")
+
 _SEAL = b',\n "sha256": "'
+_FULL = {
+    errno.ENOSPC: "no space is left there",
+    errno.EDQUOT: "your quota there is used up",
+    errno.EFBIG: "no file may be so large here (see `ulimit -f`)",
+}
+_PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EREMOTEIO, errno.EHOSTDOWN}
+"""What network file systems answer while their server is away."""
+_PAUSES = (0.5, 1.0, 2.0, 4.0)
+"""Seconds between the attempts to read a file."""
+
+
+class Refused(OSError, RunError):
+    """What the file system refused, as a message. Made of its number, the message and the file, as other errors of
+    the system are, so that another process gets the same."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+class CannotRead(Refused):
+    """A file whose file system stayed away."""
+
+
+class CannotWrite(Refused):
+    """A file that could not be written: which and why, and where room is lacking, how much it needs and how much
+    there is."""
+
+    @property
+    def full(self) -> bool:
+        """Whether room was lacking, so that the same works once there is more."""
+        return self.errno in _FULL
 
 
 class DamagedFile(RunError):
@@ -32,9 +71,9 @@ class DamagedFile(RunError):
 
 def write_sealed(path: Path, value: Mapping[str, Any], key: str) -> None:
     """Write a JSON object that says what it belongs to (`key`), with a SHA-256 of all before it (`sha256`)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(sealed(value, key))
+    with writing(path):
+        path.parent.mkdir(exist_ok=True)
+    write_bytes(path, sealed(value, key))
 
 
 def sealed(value: Mapping[str, Any], key: str) -> bytes:
@@ -49,7 +88,7 @@ def read_sealed(path: Path, key: str | None = None) -> dict[str, Any]:
     Raises DamagedFile where the checksum is wrong or missing, or where the file belongs to another key; OSError
     where there is no such file.
     """
-    content = path.read_bytes()
+    content = read_bytes(path)
     body, mark, tail = content.rpartition(_SEAL)
     if not mark or tail != hashlib.sha256(body).hexdigest().encode() + b'"\n}\n':
         raise DamagedFile(path, "does not have the checksum with which it was written: it was cut off or altered")
@@ -62,20 +101,19 @@ def read_sealed(path: Path, key: str | None = None) -> dict[str, Any]:
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    with writing(path):
+        path.parent.mkdir(exist_ok=True)
+    write_bytes(path, f"{json.dumps(value, indent=1)}\n".encode())
 
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(read_bytes(path))
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
@@ -91,27 +129,114 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as a compressed `.npz`, whole or not at all."""
     save: Callable[..., None] = np.savez_compressed  # its stub takes an array for the option allow_pickle
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        save(file, **arrays)
+    buffer = io.BytesIO()
+    save(buffer, **arrays)
+    write_bytes(path, buffer.getbuffer())
 
 
-class replacing:
-    """A temporary file beside `path` that takes its place, durable, when the block ends without an error."""
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file that the user named, whole or not at all; what is no plain file, such as /dev/stdout, is written
+    to. UsageError for a place where it cannot be; CannotWrite where room is lacking."""
+    try:
+        if path.exists() and not path.is_file():
+            with writing(path, len(content)):
+                path.write_bytes(content)
+        else:
+            write_bytes(path.resolve(), content)  # a link stays, and what it names is written
+    except CannotWrite as error:
+        if error.full:
+            raise
+        why = os.strerror(error.errno or errno.EIO)
+        raise UsageError(f"--output {path} cannot be written ({why}); choose another place") from None
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
 
-    def __enter__(self) -> Path:
-        self.temporary.touch(exist_ok=False)
-        self.mode = self.temporary.stat().st_mode
-        return self.temporary
+def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file whole or not at all. CannotWrite where that is not possible."""
+    with replacing(path, sum(map(len, parts))) as temporary, temporary.open("wb") as file:
+        for part in parts:
+            file.write(part)
 
-    def __exit__(self, failed: type | None, *_: object) -> None:
-        if failed:
-            self.temporary.unlink(missing_ok=True)
-            return
-        self.temporary.chmod(self.mode)  # as files are here by default: some libraries make theirs private
-        with self.temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        self.temporary.replace(self.path)
+
+@contextmanager
+def replacing(path: Path, needed: int | None = None) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place, durable, when the block ends without an error.
+
+    CannotWrite where the file system refuses; `needed` is the size in bytes, for the message.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with writing(path, needed):
+        try:
+            temporary.touch(exist_ok=False)
+            mode = temporary.stat().st_mode
+            yield temporary
+            temporary.chmod(mode)  # as files are here by default: some libraries make theirs private
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writing(path: Path, needed: int | None = None) -> Iterator[None]:
+    """Make CannotWrite of what the file system refuses in this block, which writes `needed` bytes to `path`."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or errno.EIO
+        raise CannotWrite(number, _refusal(path, number, needed), str(path)) from None
+
+
+def explained(error: OSError) -> str:
+    """An error of the system in one line: which file, why, and what lacks where a disk is full."""
+    if isinstance(error, Refused) or not error.errno:
+        return str(error)
+    path = Path(error.filename) if isinstance(error.filename, str) else None
+    if path is None:
+        return os.strerror(error.errno)
+    return _refusal(path, error.errno, None) if error.errno in _FULL else f"{path}: {os.strerror(error.errno)}"
+
+
+def _refusal(path: Path, number: int, needed: int | None) -> str:
+    """Why a file cannot be written, and what to do."""
+    if number not in _FULL:
+        return f"{path} cannot be written ({os.strerror(number)}); see that its place is there and may be written"
+    room = "" if needed is None else f"it needs {needed:,} bytes"
+    folder = next((each for each in path.absolute().parents if each.is_dir()), None)
+    if folder is not None:
+        room += f"{', and ' if room else ''}{shutil.disk_usage(folder).free:,} bytes are free in {folder}"
+    return f"{path} cannot be written, {_FULL[number]}: {room}; make room, and give the same command again"
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file, after some attempts where its file system is away. OSError where there is none."""
+    return retrying(path.read_bytes, path)
+
+
+def retrying(read: Callable[[], T], path: Path, home: Path | None = None) -> T:
+    """What `read` gives. Where the file system of `path` answers that its server is away, or the folder `home` has
+    vanished, this says so once and tries again for 7.5 s. CannotRead where that does not help; any other OSError as
+    it comes."""
+    for attempt in range(len(_PAUSES) + 1):
+        try:
+            return read()
+        except OSError as error:
+            vanished = error.errno == errno.ENOENT and home is not None and not _is_there(home)
+            if error.errno not in _PASSING and not vanished:
+                raise
+            why = f"{path} cannot be read, " + (f"{home} is gone" if vanished else os.strerror(error.errno or 0))
+            if attempt == len(_PAUSES):
+                text = f"{why}; once it can be, give the same command again"
+                raise CannotRead(error.errno, text, str(path)) from None
+        if attempt == 0:
+            print(f"{why}; trying again for {sum(_PAUSES)} s", file=sys.stderr)
+        time.sleep(_PAUSES[attempt])
+    raise AssertionError  # the last attempt returns or raises
+
+
+def _is_there(folder: Path) -> bool:
+    with suppress(OSError):
+        return folder.is_dir()
+    return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from issbench.errors import RunError, UsageError
-from issbench.files import read_json, write_json
+from issbench.files import CannotWrite, read_json, write_json
 
 FORMAT = 2
 """Increase when stored files change their meaning. 1, of issbench 0.1, had no file that says so."""
@@ -40,6 +40,8 @@ def make_store(root: Path) -> None:
             (root / name).mkdir(parents=True, exist_ok=True)
         if not (root / _FILE).is_file():
             write_json(root / _FILE, {"format": FORMAT})
+    except CannotWrite:
+        raise
     except OSError as error:
         raise RunError(f"run store {root} cannot be written ({error.strerror}); pass another --out") from None
 

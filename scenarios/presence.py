@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from issbench.files import replacing
+from issbench.files import read_bytes, retrying, write_bytes
 from issbench.scenarios.datasets.base import Dataset, Split
 from issbench.scenarios.errors import DataError
 
@@ -117,12 +117,12 @@ class _Scan(NamedTuple):
 
 def _stamp(dataset: Dataset, sample: str) -> str:
     """The state of a sample's files: `SIZE MODIFIED CHANGED` or `-` for each, joined by semicolons."""
-    return ";".join(map(_stamp_of_file, dataset.files(sample)))
+    return ";".join(_stamp_of_file(path, dataset.root) for path in dataset.files(sample))
 
 
-def _stamp_of_file(path: Path) -> str:
+def _stamp_of_file(path: Path, root: Path | None) -> str:
     try:
-        stat = path.stat()
+        stat = retrying(path.stat, path, home=root)
     except (FileNotFoundError, NotADirectoryError):
         return _NO_FILE
     except OSError as error:
@@ -182,7 +182,7 @@ def _digest(content: bytes) -> str:
 def _load(path: Path) -> dict[str, _Scan]:
     """The scans that are kept, by sample; none where there is no such file or it is damaged."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError:
         return {}
     if hashlib.sha256(content[:-_SEAL]).digest() != content[-_SEAL:]:
@@ -203,8 +203,7 @@ def _keep(path: Path, scans: dict[str, _Scan]) -> None:
         np.savez_compressed(
             body, ids=np.array(list(scans)), stamps=stamps, table=table, images=images, labels=labels
         )
-        with replacing(path) as temporary:
-            temporary.write_bytes(body.getvalue() + hashlib.sha256(body.getvalue()).digest())
+        write_bytes(path, body.getvalue(), hashlib.sha256(body.getvalue()).digest())
     except OSError as error:
         warnings.warn(
             f"what was read of the data cannot be kept in {path.parent} ({error}), so the next run reads all of "

@@ -29,6 +29,7 @@ from issbench.bench.commands.list import app as list_app
 from issbench.bench.commands.support import terminal
 from issbench.bench.commands.support.once import Command
 from issbench.errors import Interrupted, UserError, reason_of
+from issbench.files import explained
 from issbench.text import printable
 
 BUG = "this is a bug of issbench"
@@ -89,6 +90,8 @@ def _told(error: Exception) -> int:
     if isinstance(error, OSError) and error.filename is None:
         terminal.give_up_output()
         return _fails(f"standard output cannot be written: {error.strerror or error}; send it elsewhere", 1)
+    if isinstance(error, OSError):  # whatever a disk or a network did that nobody foresaw
+        return _fails(explained(error), 1)
     if isinstance(error, UnicodeEncodeError):
         place = f"{error.object!r} has letters that {error.encoding}, the encoding of this system, lacks"
         return _fails(f"{place}; set PYTHONUTF8=1, or a locale with UTF-8", 1)

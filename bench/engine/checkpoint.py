@@ -15,7 +15,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
-from issbench.files import DamagedFile, replacing
+from issbench.files import DamagedFile, read_bytes, write_bytes
 
 Finds = Callable[[Mapping[str, Any]], str | None]
 """Says what is wrong with the state in a checkpoint; None: nothing."""
@@ -35,17 +35,13 @@ def write_checkpoint(path: Path, key: str, state: Mapping[str, Any]) -> None:
     digest = hashlib.sha256(values)
     digest.update(content)
     head = {"key": key, "sha256": digest.hexdigest()}
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(_MARK + json.dumps(head).encode() + b"\n")
-        file.write(values)
-        file.write(content)
+    write_bytes(path, _MARK + json.dumps(head).encode() + b"\n", values, content)
 
 
 def read_checkpoint(path: Path, key: str, iterations: int, wrong_in: Finds = nothing) -> dict[str, Any]:
     """A checkpoint on the CPU, of a step of so many iterations. DamagedFile for one that cannot be trusted, or in
     whose state `wrong_in` finds something."""
-    with path.open("rb") as file:
-        line, content = file.readline(), file.read()
+    line, _, content = read_bytes(path).partition(b"\n")
     try:
         head = json.loads(line.removeprefix(_MARK)) if line.startswith(_MARK) else {}
     except ValueError:

@@ -25,6 +25,7 @@ from issbench.bench.engine.training import StepTrainer
 from issbench.bench.engine.update import autocast
 from issbench.bench.metrics import merge
 from issbench.errors import RunError, reason_of
+from issbench.files import CannotWrite
 from issbench.results.counts import pack
 from issbench.results.record import Record, StepRecord
 
@@ -59,7 +60,8 @@ def execute(plans: Sequence[Plan], store: Store, settings: Settings, reporter: R
     """Carry out runs for one device; the names of those that failed, and why.
 
     A run that fails does not stop the others, and a step that failed is not tried again for the next run that needs
-    it. Among several processes a failure ends everything, since one alone may have met it.
+    it. Among several processes a failure ends everything, since one alone may have met it; so does a store that
+    cannot be written.
     Raises KeyboardInterrupt where a stop was requested by SIGINT, SIGTERM or SIGUSR2, after a checkpoint.
     """
     failures: dict[str, str] = {}
@@ -76,7 +78,7 @@ def execute(plans: Sequence[Plan], store: Store, settings: Settings, reporter: R
                 reporter.fail_run(error)
                 failed = {step.key: work.failed[step.key] for step in plan.steps if step.key in work.failed}
                 store.save_failure(plan.run_name, reason_of(error), failed)
-                if distributed.world_size() > 1:
+                if distributed.world_size() > 1 or isinstance(error, CannotWrite):
                     raise
             except KeyboardInterrupt:
                 store.write_outcome(plan.run_name, "interrupted")

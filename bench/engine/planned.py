@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -38,8 +39,10 @@ def sources(experiment: Experiment, data: Data, device: str) -> dict[str, Any]:
 
 
 def remember(out: Path, run: str, steps: Iterable[Step], found: Mapping[str, Any]) -> None:
-    """Keep the steps of a run that is done, with the `sources` that its plan was made from."""
-    write_sealed(out / "runs" / run / "plan.json", {**found, "steps": [list(step) for step in steps]}, run)
+    """Keep the steps of a run that is done, with the `sources` that its plan was made from. This only saves planning:
+    a store that cannot be written goes without."""
+    with suppress(OSError):
+        write_sealed(out / "runs" / run / "plan.json", {**found, "steps": [list(step) for step in steps]}, run)
 
 
 def may_be_done(out: Path, experiment: Experiment) -> bool:

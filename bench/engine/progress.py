@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from issbench.bench.position import FILE, Position, write_position
 from issbench.errors import UsageError, UserError, reason_of
+from issbench.files import explained
 
 if TYPE_CHECKING:
     from issbench.bench.engine.plan import Plan
@@ -166,9 +167,8 @@ class Reporter:
     def fail_run(self, error: Exception) -> None:
         """The run ended in an error, and another one begins; one that no user can mend is logged with its place."""
         self.note(f"failed: {reason_of(error)}")
-        if self._log and not isinstance(error, UserError):
-            with self._log.open("a", encoding="utf-8") as file:
-                traceback.print_exception(error, file=file)
+        if not isinstance(error, UserError):
+            self._add_to_log("".join(traceback.format_exception(error)))
         if "training" in self._tasks:
             self.end_training()
         self.end_run()
@@ -176,13 +176,23 @@ class Reporter:
     def note(self, text: str, epoch: bool = False) -> None:
         """A line; lines of single epochs are left to the bars on a terminal."""
         line = f"[{self._run}] {text}" if self._run else text
-        if self._log:
-            with self._log.open("a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+        self._add_to_log(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
         if self.console is not None and not (epoch and self.live):
             (self._bars.console if self._bars else self.console).print(
                 line, highlight=False, markup=False, soft_wrap=True
             )
+
+    def _add_to_log(self, text: str) -> None:
+        """A file system that refuses this must not end the run: it is said once, and the run goes on."""
+        log = self._log
+        if log is None:
+            return
+        try:
+            with log.open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            self._log = None
+            self.note(f"the run goes on without its log: {explained(error)}")
 
 
 def _summary_writer() -> Any:

@@ -46,7 +46,7 @@ from issbench.bench.finished import Step, is_done
 from issbench.bench.outcome import State, read_outcome, write_outcome
 from issbench.bench.store_format import check_store, make_store
 from issbench.errors import RunError, UsageError
-from issbench.files import DamagedFile, read_sealed, sha256_of, write_arrays, write_sealed
+from issbench.files import DamagedFile, read_sealed, retrying, sha256_of, write_arrays, write_sealed, writing
 from issbench.results.record import FORMAT, Record
 
 LEASE = 120.0
@@ -102,12 +102,15 @@ class Store:
     @_in_main
     def has_step(self, key: str) -> bool:
         """Whether a step is finished."""
-        return self.step_dir(key).is_dir()
+        return self._has(key)
 
     @_in_main
     def missing_steps(self, keys: list[str]) -> set[str]:
         """Those of the steps that are not finished."""
-        return {key for key in keys if not self.step_dir(key).is_dir()}
+        return {key for key in keys if not self._has(key)}
+
+    def _has(self, key: str) -> bool:
+        return retrying(self.step_dir(key).is_dir, self.step_dir(key))
 
     @_in_main
     def save_step(
@@ -123,16 +126,17 @@ class Store:
         Where another owner of a lost lock was faster, what it wrote stays.
         """
         steps = self.root / "steps"
-        stored.remove_remains(steps, key)
         folder = steps / f".{key}.{uuid.uuid4().hex}"
-        folder.mkdir()
-        try:
-            stored.write_step(folder, key, identity, training, weights, state)
-            folder.rename(self.step_dir(key))
-        except BaseException as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            if not (isinstance(error, OSError) and self.step_dir(key).is_dir()):
-                raise
+        with writing(self.step_dir(key), stored.size_of(weights) + stored.size_of(state)):
+            stored.remove_remains(steps, key)
+            folder.mkdir()
+            try:
+                stored.write_step(folder, key, identity, training, weights, state)
+                folder.rename(self.step_dir(key))
+            except BaseException as error:
+                shutil.rmtree(folder, ignore_errors=True)
+                if not (isinstance(error, OSError) and self.step_dir(key).is_dir()):
+                    raise
         for needless in ("checkpoint", "failed.json", "failed.safetensors"):
             (steps / f"{key}.{needless}").unlink(missing_ok=True)
 
@@ -154,7 +158,7 @@ class Store:
     def _whole(self, key: str, read: Callable[[Path], T]) -> T:
         folder = self.step_dir(key)
         try:
-            return read(folder)
+            return retrying(lambda: read(folder), folder, home=folder.parent)
         except (DamagedFile, FileNotFoundError) as error:
             aside = stored.set_aside(folder)
             raise StepDamaged(f"{error}; the step was set aside as {aside.name}, and is computed anew") from None
@@ -258,7 +262,6 @@ class Store:
         UsageError where the record there was written by a newer version.
         """
         folder = self.run_dir(run)
-        folder.mkdir(parents=True, exist_ok=True)
         path, beside = folder / "run.json", folder / "unfinished.json"
         there = self._or_aside(lambda: self._record_there(run), None)
         if there and not record["complete"] and _has_more(there, record):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from issbench.bench.engine.finite import not_finite
-from issbench.files import DamagedFile, read_sealed, replacing, sha256_of, write_sealed
+from issbench.files import DamagedFile, read_bytes, read_sealed, sha256_of, write_bytes, write_sealed
 
 _SEALED = ("weights.safetensors", "method.safetensors")
 _ALTERED = "does not have the checksum with which it was written: it was cut off or altered"
@@ -84,7 +86,9 @@ def has_evaluation(folder: Path, name: str, key: str) -> bool:
     """Whether a step has the counts of a test. DamagedFile where they cannot be trusted."""
     path = folder / f"{name}.json"
     try:
-        _check(path.with_suffix(".npz"), read_sealed(path, key)["counts_sha256"])
+        counts = path.with_suffix(".npz")
+        if sha256_of(counts) != read_sealed(path, key)["counts_sha256"]:
+            raise DamagedFile(counts, _ALTERED)
     except FileNotFoundError:
         return False
     return True
@@ -109,16 +113,21 @@ def remove_remains(steps: Path, key: str) -> None:
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as temporary:
-        save_file(plain, temporary)
+    write_bytes(path, save(plain))
 
 
 def _checked(path: Path, sha256: str) -> dict[str, Tensor]:
-    _check(path, sha256)
-    tensors: dict[str, Tensor] = load_file(path)
+    """The tensors of a file, from the very bytes whose checksum is right."""
+    content = read_bytes(path)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DamagedFile(path, _ALTERED)
+    try:
+        tensors: dict[str, Tensor] = load(content)
+    except SafetensorError as error:
+        raise DamagedFile(path, f"does not hold tensors ({error})") from None
     return tensors
 
 
-def _check(path: Path, sha256: str) -> None:
-    if sha256_of(path) != sha256:
-        raise DamagedFile(path, _ALTERED)
+def size_of(tensors: Mapping[str, Tensor]) -> int:
+    """The bytes of tensors, apart from their names."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())

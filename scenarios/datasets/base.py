@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from PIL import Image
 
+from issbench.files import read_bytes
 from issbench.scenarios.datasets.images import read_image, read_indices
 from issbench.scenarios.errors import DataError, ScenarioError
 
@@ -157,7 +158,7 @@ class FileDataset(Dataset):
     def image_content(self, sample: str) -> bytes:
         if type(self).image is not FileDataset.image:  # then not the file alone decides the pixels
             return super().image_content(sample)
-        return self.image_path(sample).read_bytes()
+        return read_bytes(self.image_path(sample))
 
     def image(self, sample: str) -> Image.Image:
         return read_image(self.image_path(sample))

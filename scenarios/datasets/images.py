@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from issbench.files import CannotRead, retrying
 from issbench.scenarios.errors import DataError
 
 _BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # what Pillow raises for damaged files
@@ -34,10 +35,16 @@ def read_indices(path: Path) -> np.ndarray:
 def _open(path: Path) -> Image.Image:
     """An image read completely, so that a truncated file fails here and not later."""
     try:
-        with Image.open(path) as image:
-            image.load()
+        return retrying(lambda: _loaded(path), path, home=path.parent.parent)
+    except CannotRead:
+        raise
     except FileNotFoundError:
         raise DataError(f"{path} does not exist, although the dataset lists it") from None
     except _BROKEN as error:
         raise DataError(f"{path} is not a readable image ({error}); replace the file") from None
+
+
+def _loaded(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        image.load()
     return image

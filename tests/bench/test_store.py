@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from issbench.bench.engine import stored
 from issbench.bench.engine.store import StepDamaged, Store
 from issbench.bench.engine.stored import read_identity
 from issbench.bench.outcome import read_outcome
 from issbench.errors import RunError, UsageError
-from issbench.files import DamagedFile, read_sealed
+from issbench.files import CannotWrite, DamagedFile, read_sealed
 from issbench.results.record import FORMAT, Record
 
 WEIGHTS = {
@@ -96,16 +97,18 @@ def test_a_failure_in_the_middle_leaves_nothing(store: Store, monkeypatch: pytes
     store.save_checkpoint("k", {"iteration": 3})
     written = []
 
-    def fail_at_second(tensors: dict[str, torch.Tensor], path: Path) -> None:
-        path.write_bytes(b"half")
-        written.append(path)
-        if len(written) == 2:
-            raise OSError("disk full")
+    def fail_at_third(number: int) -> None:
+        written.append(number)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "no space")
 
     with monkeypatch.context() as patch:
-        patch.setattr(stored, "save_file", fail_at_second)
-        with pytest.raises(OSError, match="disk full"):
+        patch.setattr(os, "fsync", fail_at_third)
+        with pytest.raises(
+            CannotWrite, match=r"steps/k cannot be written, no space is left.* bytes are free"
+        ) as info:
             save(store)
+    assert "it needs 452 bytes" in str(info.value)
     assert not store.has_step("k")
     assert files(store) == ["k.checkpoint"]  # the work so far is still there
     save(store)
