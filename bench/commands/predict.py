@@ -37,6 +37,7 @@ def predict(
     targets = _targets(images, output)
     from issbench.bench.engine.environment import choose_device
     from issbench.bench.engine.predict import load_predictor, read_image
+    from issbench.files import write_output
     from issbench.results.figures import save_figure
     from issbench.results.figures.images import legend_figure
 
@@ -48,8 +49,8 @@ def predict(
     for path, stem in targets.items():
         image = read_image(path)
         labels = table[predictor.predict(image)]
-        mask(labels).save(output / f"{stem}-mask.png")
-        overlay(image, labels).save(output / f"{stem}-overlay.png")
+        for kind, picture in {"mask": mask(labels), "overlay": overlay(image, labels)}.items():
+            write_output(output / f"{stem}-{kind}.png", _png(picture))
         typer.echo(f"{path}: {_found(labels, names)}")
     save_figure(legend_figure(names), output / "legend.png")
     typer.echo(f"wrote masks, overlays and legend.png to {output}")
@@ -130,6 +131,14 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FigureError(f"--output {folder} cannot be made ({error.strerror}); choose another place") from None
+
+
+def _png(picture: Image.Image) -> bytes:
+    import io
+
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    return content.getvalue()
 
 
 def mask(labels: np.ndarray) -> Image.Image:

@@ -91,11 +91,14 @@ def _long(runs: list[Run], format: Format | None, output: Path | None) -> None:
 
 
 def _write_parquet(frame: pd.DataFrame, output: Path) -> None:
+    import io
+
+    from issbench.files import write_output
     from issbench.results.table import TableError
 
+    content = io.BytesIO()
     try:
-        frame.to_parquet(output, index=False)
+        frame.to_parquet(content, index=False)
     except ImportError:
         raise TableError("--format parquet needs pyarrow: pip install pyarrow") from None
-    except OSError as error:
-        raise TableError(f"--output {output} cannot be written ({error.strerror}); choose another place") from None
+    write_output(output, content.getvalue())

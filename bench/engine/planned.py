@@ -39,8 +39,8 @@ def sources(experiment: Experiment, data: Data, device: str) -> dict[str, Any]:
 
 
 def remember(out: Path, run: str, steps: Iterable[Step], found: Mapping[str, Any]) -> None:
-    """Keep the steps of a run that is done, with the `sources` that its plan was made from. This only saves planning:
-    a store that cannot be written goes without."""
+    """Keep the steps of a run that is done, with the `sources` that its plan was made from. That only saves
+    planning: a store that cannot be written goes without."""
     with suppress(OSError):
         write_sealed(out / "runs" / run / "plan.json", {**found, "steps": [list(step) for step in steps]}, run)
 

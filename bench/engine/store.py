@@ -121,10 +121,8 @@ class Store:
         weights: Mapping[str, Tensor],
         state: Mapping[str, Tensor],
     ) -> None:
-        """Write a finished step; it appears whole or not at all. Its checkpoint is no longer needed.
-
-        Where another owner of a lost lock was faster, what it wrote stays.
-        """
+        """Write a finished step; it appears whole or not at all. Its checkpoint is no longer needed. Where another
+        owner of a lost lock was faster, what it wrote stays."""
         steps = self.root / "steps"
         folder = steps / f".{key}.{uuid.uuid4().hex}"
         with writing(self.step_dir(key), stored.size_of(weights) + stored.size_of(state)):
@@ -235,10 +233,8 @@ class Store:
                 write_outcome(self.run_dir(run) / "outcome.json", state)
 
     def save_failure(self, run: str, reason: str, steps: Mapping[str, str]) -> None:
-        """Keep why a run failed, and why steps did, by key, until these are finished.
-
-        Any of several processes may call this alone. Since the others fail because of that, the first reason stays.
-        """
+        """Keep why a run failed, and why steps did, by key, until these are finished. Any of several processes may
+        call this alone. Since the others fail because of that, the first reason stays."""
         path = self.run_dir(run) / "outcome.json"
         found = read_outcome(path)
         if found is not None and found.state == "failed":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Sequence
 from math import ceil
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from issbench.errors import UsageError
+from issbench.files import write_output
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -85,16 +87,15 @@ def check_output(path: Path) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure; the name's end says the format. FigureError for another end, or a place without access."""
+    """Write a figure; the name's end says the format. FigureError for another end, UsageError for a place without
+    access, CannotWrite where room lacks."""
     import matplotlib
 
     check_output(path)
     # No time of writing, so that equal figures are equal files; type 42 is what publishers accept.
     metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}[path.suffix.lower()]
     with matplotlib.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "issbench"}):
-        try:
-            figure.savefig(path, dpi=_DPI, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
-        except OSError as error:
-            raise FigureError(
-                f"--output {path} cannot be written ({error.strerror}); choose another place"
-            ) from None
+        drawn = io.BytesIO()
+        kind = path.suffix[1:].lower()
+        figure.savefig(drawn, format=kind, dpi=_DPI, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
+    write_output(path, drawn.getvalue())

@@ -13,6 +13,7 @@ from typing import cast
 
 from issbench.bench.identity import what_differs
 from issbench.bench.metrics import Context, metrics_for, run_values
+from issbench.bench.store_format import make_store
 from issbench.files import sha256_of, write_sealed
 from issbench.results.counts import ClassGroup, harmonic_mean, mean_of_group
 from issbench.results.record import FORMAT, Experiment, MethodFacts, Record, RunMetrics, Score, Source, StepRecord
@@ -116,7 +117,8 @@ def _step(step: int, iou: list[Score], context: Context) -> StepRecord:
 
 
 def save_imported(out: Path, record: Record) -> Path:
-    """Write the record as a run of the store; returns its folder. The same file again changes nothing.
+    """Write the record as a run of the store, which is made where there is none; returns its folder. The same file
+    again changes nothing.
 
     Raises RecordError where another file was imported as the same experiment.
     """
@@ -133,8 +135,6 @@ def save_imported(out: Path, record: Record) -> Path:
                 f"{folder} is there already, from {old['file'] if old else 'a run'}; pass another --method or "
                 "--seed, or remove it"
             )
-    try:
-        write_sealed(folder / "run.json", record, name)
-    except OSError as error:
-        raise RecordError(f"{folder} cannot be written ({error.strerror}); pass another --out") from None
+    make_store(out)
+    write_sealed(folder / "run.json", record, name)
     return folder

@@ -78,13 +78,10 @@ def deliver(
 
 
 def write_text(output: Path, text: str) -> Path:
-    """Write a file that the user asked for. TableError where it cannot be written."""
-    from issbench.results.table import TableError
+    """Write a file that the user asked for. UsageError where its place is wrong, CannotWrite where room lacks."""
+    from issbench.files import write_output
 
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise TableError(f"--output {output} cannot be written ({error.strerror}); choose another place") from None
+    write_output(output, text.encode())
     return output
 
 
