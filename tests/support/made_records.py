@@ -166,5 +166,6 @@ def as_imported(record: Record) -> Record:
 def write_run(out: Path, name: str, record: Record) -> Run:
     """Write a sealed record as a run of the store `out`; returns the run."""
     path = out / "runs" / name
+    path.mkdir(parents=True, exist_ok=True)
     write_sealed(path / "run.json", record, name)
     return Run(path, record)
