@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from issbench.scenarios.datasets import dataset_class
@@ -11,6 +11,10 @@ from issbench.scenarios.errors import ScenarioError
 
 NATURAL = "natural"
 _AROUND = " \t\r[](){}'\""
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+_MOST = 1_000_000
+"""Characters of an order, which has a name for each class."""
+_SHOWN = 200
 
 
 def canonical_order(order: str, dataset: str, setting: str, classes: tuple[str, ...]) -> str:
@@ -21,9 +25,10 @@ def canonical_order(order: str, dataset: str, setting: str, classes: tuple[str, 
         return NATURAL if list(named[order]) == sorted(named[order]) else order
     if order == NATURAL or order.startswith("random:"):
         return order
-    parts = [" ".join(part.strip(_AROUND).split()) for part in re.split(r"[,;\n]+", _read(order))]
-    numbers = [part.replace(" ", ",") if part.replace(" ", "").isdecimal() else part for part in parts]
-    return ",".join(filter(None, numbers))
+    text = _read(order)
+    if not text.strip(_AROUND + ",;\n"):
+        raise ScenarioError(f"order {_short(order)} names no class; write a permutation such as 3,1,2")
+    return ",".join(filter(None, map(_spelled, re.split(r"[,;\n]+", text))))
 
 
 def resolve_order(
@@ -42,8 +47,8 @@ def resolve_order(
         return _check(named[order], natural, order)
     if order.startswith("random:"):
         seed = order.removeprefix("random:")
-        if not seed.isdecimal():
-            raise ScenarioError(f"order {order!r}: the seed must be a whole number, as in random:3")
+        if not re.fullmatch(r"\d{1,18}", seed, re.ASCII):
+            raise ScenarioError(f"order {_short(order)}: the seed must be a whole number, as in random:3")
         import numpy as np  # late, like all that is slow to import: lists and help texts must not wait for it
 
         shuffled = np.random.Generator(np.random.PCG64(int(seed))).permutation(len(natural))
@@ -51,23 +56,42 @@ def resolve_order(
     return _check(_parse(order, natural, names, tuple(named)), natural, order)
 
 
+def _spelled(part: str) -> str:
+    """What stands between two commas in one spelling. Only numbers lose their brackets: a class may be named
+    `bus (small)`."""
+    bare = part.strip(_AROUND).split()
+    return ",".join(bare) if bare and all(map(_NUMBER.fullmatch, bare)) else " ".join(part.split())
+
+
 def _parse(order: str, natural: tuple[int, ...], names: dict[str, int], named: tuple[str, ...]) -> tuple[int, ...]:
-    # A name may hold spaces, so what stands between two commas is tried as a whole first.
-    parts = [part.strip(_AROUND) for part in re.split(r"[,;\n]+", _read(order))]
-    tokens = [token for part in parts for token in ([part] if part in names else part.split())]
+    known = {name.strip(_AROUND): item for name, item in names.items() if name.strip(_AROUND)} | names
     items: list[int] = []
-    for token in (token.strip(_AROUND) for token in tokens):
-        if token in names:
-            items.append(names[token])
-        elif token.isdecimal():
+    for token in _tokens(_read(order), known):
+        if token in known:
+            items.append(known[token])
+        elif _NUMBER.fullmatch(token):
             items.append(int(token))
         elif token:
             raise ScenarioError(
-                f"order {order!r}: {token!r} is neither a number nor a known name; give "
+                f"order {_short(order)}: {_short(token)} is neither a number nor a known name; give "
                 f"{', '.join((NATURAL, *named))}, random:SEED, a permutation such as "
-                f"{','.join(map(str, natural[:3]))},…, or a file that holds one"
+                f"{','.join(map(str, natural[:3]))},…, or a file that holds one; a class whose name has a comma "
+                "goes by its number"
             )
     return tuple(items[1:] if items[:1] == [0] and 0 not in natural else items)
+
+
+def _tokens(text: str, known: dict[str, int]) -> Iterator[str]:
+    """Names and numbers of a list. A name may hold spaces and brackets, so what stands between two commas is tried
+    as it is first, then without brackets and quotes around it, then word by word."""
+    for part in re.split(r"[,;\n]+", text):
+        whole = next((each for each in (part.strip(), part.strip(_AROUND)) if each in known), None)
+        yield from [whole] if whole is not None else (word.strip(_AROUND) for word in part.split())
+
+
+def _short(text: str) -> str:
+    """A text of the user in quotes, cut where it is long."""
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 def _read(order: str) -> str:
@@ -76,12 +100,16 @@ def _read(order: str) -> str:
     try:
         if not path.is_file():
             return order
-    except OSError:  # a literal list may be longer than a file name can be
+    except (OSError, ValueError):  # a literal list may be longer than a file name can be, or hold other signs
         return order
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(_MOST + 1)
     except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"the order in {path} cannot be read as text: {error}") from None
+        raise ScenarioError(f"the order in {path} cannot be read as text: {error}; save it as UTF-8") from None
+    if len(text) > _MOST:
+        raise ScenarioError(f"the order in {path} is longer than {_MOST:,} characters; is it a list of classes?")
+    return text
 
 
 def _check(items: tuple[int, ...], natural: tuple[int, ...], order: str) -> tuple[int, ...]:
@@ -98,6 +126,6 @@ def _check(items: tuple[int, ...], natural: tuple[int, ...], order: str) -> tupl
         if found
     ]
     raise ScenarioError(
-        f"order {order!r} is not a permutation of the scenario's {len(natural)} classes or domains "
+        f"order {_short(order)} is not a permutation of the scenario's {len(natural)} classes or domains "
         f"({min(natural)}–{max(natural)}): {'; '.join(problems)}"
     )

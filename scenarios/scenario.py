@@ -41,7 +41,7 @@ def parse_name(name: str) -> tuple[str, int, int]:
     dataset = max((known for known in dataset_names() if f"{name}_".startswith(f"{known}_")), key=len, default="")
     if not dataset:
         raise unknown_name("scenario", name, published_scenarios())
-    match = re.fullmatch(r"([1-9]\d*)-([1-9]\d*)", name.removeprefix(f"{dataset}_"))
+    match = re.fullmatch(r"([1-9]\d{0,5})-([1-9]\d{0,5})", name.removeprefix(f"{dataset}_"), re.ASCII)
     if match is None:
         example = (*dataset_class(dataset).published_splits, "4-1")[0]
         raise ScenarioError(
@@ -91,6 +91,24 @@ def make_scenario(
     natural = tuple(names[c] for c in classes) if classes else tuple(names.values())
     learned = resolve_order(order, dataset.orders, natural, names)
     return Scenario(name, dataset.name, checked, _split(name, learned, base, increment))
+
+
+def check_split(scenario: Scenario) -> str:
+    """What to tell of a split that does not fit the number of classes; nothing where it fits. ScenarioError where
+    all are learned at the first step."""
+    _, _, increment = parse_name(scenario.name)
+    sizes = [len(step) for step in scenario.steps]
+    if len(sizes) == 1:
+        raise ScenarioError(
+            f"scenario {scenario.name} learns all {sizes[0]} classes or domains at its first step, so nothing is "
+            f"left for a later one; begin with fewer, as in {scenario.dataset}_{max(1, sizes[0] - 1)}-1"
+        )
+    if sizes[-1] == increment:
+        return ""
+    return (
+        f"{scenario.name}: the last of {len(sizes)} steps has {sizes[-1]} of {increment} classes or domains, "
+        f"because there are {sum(sizes)}"
+    )
 
 
 def _split(name: str, items: tuple[int, ...], base: int, increment: int) -> tuple[tuple[int, ...], ...]:

@@ -9,7 +9,7 @@ from issbench.scenarios.datasets import load_dataset
 from issbench.scenarios.orders import NATURAL
 from issbench.scenarios.presence import presence
 from issbench.scenarios.protocol import get_protocol
-from issbench.scenarios.scenario import default_setting, make_scenario, parse_name
+from issbench.scenarios.scenario import check_split, default_setting, make_scenario, parse_name
 from issbench.scenarios.views import step_data
 
 
@@ -30,7 +30,8 @@ def scenario_stats(
     rules = get_protocol(protocol, setting)
     train, test = presence(dataset, "train", on_progress), presence(dataset, "test", on_progress)
     rows = {sample: index for index, sample in enumerate(train.ids)}
-    lines = [f"{name}, {setting}, order {order}, protocol {rules.name}"]
+    remark = check_split(scenario)
+    lines = [f"{name}, {setting}, order {order}, protocol {rules.name}", *([remark] if remark else [])]
     for step, new in enumerate(scenario.steps):
         data = step_data(scenario, dataset, rules, step, train, test)
         lines.append(f"step {step}: {len(data.train.ids)} training images, {len(data.test.ids)} test images")

@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from issbench.bench.commands.support.once import Command
+from issbench.bench.commands.support.options import names
 from issbench.scenarios.datasets import dataset_names
 from issbench.scenarios.protocol import PROTOCOLS
 from issbench.scenarios.scenario import SETTINGS
+from issbench.text import printable
 
 app = typer.Typer(help="Prepare, check and count datasets.", no_args_is_help=True)
 
@@ -50,7 +52,7 @@ def check(dataset: Annotated[str, _DATASET], root: Annotated[Path | None, _ROOT]
     with _bar("samples") as advance:
         defects = check_dataset(loaded, advance)
     for defect in defects:
-        typer.echo(defect)
+        typer.echo(printable(defect))
     images = sum(len(loaded.ids(split)) for split in ("train", "test")) if not defects else 0
     typer.echo(f"{len(defects)} defects" if defects else f"{dataset}: all {images} samples are sound")
     raise typer.Exit(1 if defects else 0)
@@ -68,9 +70,8 @@ def stats(
     """Images of each step, and of each class in them, without training anything."""
     from issbench.scenarios.stats import scenario_stats
 
-    chosen = tuple(part.strip() for part in classes.split(",")) if classes else ()
     with _bar("files") as advance:
-        lines = scenario_stats(scenario, root, setting, order, chosen, protocol, advance)
+        lines = scenario_stats(scenario, root, setting, order, names(classes), protocol, advance)
     for line in lines:
         typer.echo(line)
 

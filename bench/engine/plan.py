@@ -27,7 +27,7 @@ from issbench.methods.interface.options import resolved_options
 from issbench.methods.interface.registry import load_method, method_info
 from issbench.methods.method import Method
 from issbench.scenarios.datasets.base import Dataset
-from issbench.scenarios.scenario import Scenario
+from issbench.scenarios.scenario import Scenario, check_split
 
 _ENGINE = "issbench.bench.engine"
 TRAINING = (
@@ -213,6 +213,7 @@ def make_plans(
 def make_plan(experiment: Experiment, data: Data, device: torch.device) -> Plan:
     """Lay out the steps of an experiment; every mistake of the user that is left shows here."""
     plan = Plan(experiment, data, opening.scenario_of(experiment, data), device)
+    check_split(plan.scenario)
     _ = plan.sources  # read now: a plug-in may be edited before the run is done
     for step in plan.steps:  # their making checks the options of the method
         if not step.train_ids:

@@ -8,7 +8,7 @@ import pytest
 
 from issbench.scenarios.datasets import dataset_class
 from issbench.scenarios.errors import ScenarioError
-from issbench.scenarios.orders import NATURAL, resolve_order
+from issbench.scenarios.orders import NATURAL, canonical_order, resolve_order
 
 # Table VI of the paper, step by step, with the background as the paper prints it.
 PAPER = {
@@ -103,13 +103,26 @@ def test_order_from_a_file(text: str, tmp_path: Path) -> None:
     assert order_of(path) == VOC[::-1]
 
 
+@pytest.mark.parametrize("text", ["\ufeff{}", "{}\r\n", "\r\n{}\r\n\r\n"])
+def test_files_of_other_editors(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "order.txt"
+    path.write_text(text.format("\r\n".join(map(str, VOC[::-1]))), encoding="utf-8", newline="")
+    assert order_of(path) == VOC[::-1]
+    assert canonical_order(str(path), "voc", "overlapped", ()) == ",".join(map(str, VOC[::-1]))
+
+
 def test_wrong_files(tmp_path: Path) -> None:
     path = tmp_path / "order.txt"
     path.write_text("1, 2, 3")
     message = refused(path)
     assert str(path) in message and "it lacks 4, 5, 6, " in message
     path.write_bytes(b"\xff\xfe\x00\x01")
-    assert str(path) in refused(path)
+    assert str(path) in refused(path) and "save it as UTF-8" in refused(path)
+    path.write_text("1," * 600_000)
+    assert f"the order in {path} is longer than 1,000,000 characters" in refused(path)
+    path.write_text("\n \n")
+    with pytest.raises(ScenarioError, match=r"order\.txt' names no class; write a permutation"):
+        canonical_order(str(path), "voc", "overlapped", ())
     assert "nowhere.txt' is neither a number nor a known name" in refused(tmp_path / "nowhere.txt")
 
 
@@ -160,3 +173,26 @@ def test_unknown_words(word: str) -> None:
 def test_orders_of_the_paper_are_for_voc() -> None:
     message = refused("A", "ade")
     assert "'A' is neither a number nor a known name; give natural, random:SEED, a permutation" in message
+
+
+NAMES = ("bus (small)", "it's", "[x]", "猫", "two words", "5", "a: b", "{}", '"quoted"')
+
+
+@pytest.mark.parametrize("separator", [",", ", ", "\n"])
+def test_names_with_signs_of_their_own(separator: str) -> None:
+    labels = {name: label for label, name in enumerate(NAMES, 1)}
+    asked = separator.join(reversed(NAMES))
+    for text in (asked, canonical_order(asked, "folder", "overlapped", ())):
+        assert resolve_order(text, {}, tuple(labels.values()), labels) == tuple(range(len(NAMES), 0, -1))
+
+
+def test_a_list_of_python_with_names() -> None:
+    labels = {"cat": 1, "bus (small)": 2}
+    for text in ("['bus (small)', 'cat']", '("bus (small)", "cat")', "[2, 1]"):
+        assert resolve_order(canonical_order(text, "folder", "overlapped", ()), {}, (1, 2), labels) == (2, 1)
+
+
+@pytest.mark.parametrize("word", ["9" * 5000, "x" * 5000, "1" * 10])
+def test_long_words_are_cut_in_the_message(word: str) -> None:
+    assert "is neither a number nor a known name" in refused(f"1,2,{word}") and len(refused(f"1,2,{word}")) < 1000
+    assert len(refused(f"random:{word}x")) < 400

@@ -15,6 +15,7 @@ from issbench.scenarios.errors import ScenarioError
 from issbench.scenarios.scenario import (
     Scenario,
     check_setting,
+    check_split,
     default_setting,
     make_scenario,
     parse_name,
@@ -138,13 +139,36 @@ def test_a_name_like_no_other_lists_all() -> None:
 
 @pytest.mark.parametrize(
     "split",
-    ["", "15", "15-", "-1", "0-1", "15-0", "15-1-1", "015-1", "15_1", "a-b", "15-1 ", "15-1\n", "1.5-1"],
+    [
+        "",
+        "15",
+        "15-",
+        "-1",
+        "0-1",
+        "15-0",
+        "15-1-1",
+        "015-1",
+        "15_1",
+        "a-b",
+        "15-1 ",
+        "15-1\n",
+        "1.5-1",
+        "٣-1",
+        "1-" + "9" * 5000,
+    ],
 )
 def test_malformed_split(split: str) -> None:
     message = refused(parse_name, f"voc_{split}")
     assert message.startswith(f"scenario {f'voc_{split}'!r}: after voc_ comes BASE-INC")
     assert parse_name(message.split()[-1])[0] == "voc"  # the example is one
     assert re.search(r"as in folder_\d+-\d+$", refused(parse_name, f"folder_{split}"))
+
+
+def test_splits_that_do_not_fit_are_told() -> None:
+    assert check_split(make("voc_15-1")) == check_split(make("voc_1-19")) == ""
+    for name, said in (("voc_13-4", "last of 3 steps has 3 of 4"), ("voc_15-9", "last of 2 steps has 5 of 9")):
+        assert said in check_split(make(name)) and "there are 20" in check_split(make(name))
+    assert refused(check_split, make("voc_20-1")).endswith("begin with fewer, as in voc_19-1")
 
 
 def test_base_too_large() -> None:

@@ -15,6 +15,7 @@ import typer
 from issbench.bench.commands.support.launch_options import LaunchOptions
 from issbench.bench.commands.support.options import CommonOptions
 from issbench.errors import Interrupted
+from issbench.scenarios.scenario import check_split
 
 if TYPE_CHECKING:
     from issbench.bench.engine.progress import Reporter
@@ -60,6 +61,8 @@ def carry_out(experiments: Sequence[Experiment], asked: Asked) -> None:
     device = launcher.device(asked.common.device, profile) if launcher else distributed.join(asked.common.device)
     reporter = Reporter(Console(), asked.common.tensorboard)
     prepared = prepare(experiments, asked.common.out, device, reporter, asked.dry_run)
+    for remark in dict.fromkeys(filter(None, (check_split(plan.scenario) for plan in prepared.plans))):
+        typer.echo(remark, err=True)
     typer.echo(_costs(prepared))
     request = _request(asked, profile)
     if asked.dry_run:

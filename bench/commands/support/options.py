@@ -74,8 +74,21 @@ class CommonOptions:
 
 
 def names(text: str | None) -> tuple[str, ...]:
-    """What stands between commas; an option that is not given names nothing."""
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+    """What stands between commas, in quotes where it has a comma itself (`"road, paved",car`); an option that is
+    not given names nothing. UsageError for one that is given and names nothing."""
+    import csv
+
+    from issbench.errors import UsageError
+
+    if text is None:
+        return ()
+    try:
+        found = [part.strip() for row in csv.reader([text], skipinitialspace=True) for part in row if part.strip()]
+    except csv.Error as error:
+        raise UsageError(f"{text!r} is no list of names with commas between them ({error})") from None
+    if not found:
+        raise UsageError(f"{text!r} names nothing; write names with commas between them, or leave the option out")
+    return tuple(found)
 
 
 def as_recorded(specs: Sequence[str], runs: Sequence[Run]) -> list[str]:
@@ -97,12 +110,9 @@ def as_recorded(specs: Sequence[str], runs: Sequence[Run]) -> list[str]:
 
 def seed_numbers(text: str) -> tuple[int, ...]:
     """The seeds of `0,1,2`; UsageError for anything else."""
-    from issbench.errors import UsageError
     from issbench.methods.interface.numbers import SEEDS
     from issbench.methods.interface.options import parse_value
 
-    if not names(text):
-        raise UsageError(f"--seeds {text} names none; write whole numbers, as in 0,1,2")
     return tuple(parse_value("--seeds", int, part, SEEDS) for part in names(text))
 
 
