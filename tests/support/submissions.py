@@ -37,8 +37,8 @@ def submission(
     """A submission in a run store, with a folder for what its jobs leave."""
     command = ("bench", "sweep", "--table", "II")
     made = Submission(name, created, launcher, command, str(out), {}, {}, runs=tuple(runs))
-    save_submission(out, made)
     jobs_dir(out, name).mkdir(parents=True, exist_ok=True)
+    save_submission(out, made)
     (out / "runs").mkdir(exist_ok=True)
     return made
 
@@ -65,6 +65,7 @@ def finish(
         counts = {"tp": [12345.5] * numbers}
         records.append({"step": index, "key": key, "metrics": {}, "counts": counts, "evaluations": evaluations})
     record = {"format": 3, "experiment": submitted(run, None).experiment, "complete": complete, "steps": records}
+    (out / "runs").mkdir(parents=True, exist_ok=True)
     write_sealed(out / "runs" / run / "run.json", record, run)
     return out / "runs" / run / "run.json"
 
