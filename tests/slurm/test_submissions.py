@@ -13,12 +13,19 @@ from issbench.bench.launching.submissions import (
     latest,
     load_submissions,
     save_submission,
+    submissions_dir,
     submission_dir,
 )
 from issbench.errors import RunError
 from issbench.files import write_sealed
 
 RUN = SubmittedRun("r", "ft shapes_4-1 seed 0", {"method": "ft"}, (("a", "e"), ("b", "f")), "7_0", "8_0")
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path):
+    """As `submitting` makes it."""
+    submissions_dir(tmp_path).mkdir()
 
 
 def submission(name="sweep-1", created=1.0, **changes):
