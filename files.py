@@ -92,8 +92,11 @@ def read_sealed(path: Path, key: str | None = None) -> dict[str, Any]:
     body, mark, tail = content.rpartition(_SEAL)
     if not mark or tail != hashlib.sha256(body).hexdigest().encode() + b'"\n}\n':
         raise DamagedFile(path, "does not have the checksum with which it was written: it was cut off or altered")
-    value: dict[str, Any] = json.loads(body + b"\n}")
-    found = value.pop("key")
+    try:
+        value: dict[str, Any] = json.loads(body + b"\n}")
+        found = value.pop("key")
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):  # not as `sealed` makes it
+        raise DamagedFile(path, "has the checksum of what it holds, but was not written by this suite") from None
     if key is not None and found != key:
         raise DamagedFile(path, f"belongs to {found}, not to {key}: it was copied from elsewhere")
     return value

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from issbench.files import DamagedFile, read_sealed
+from issbench.files import DamagedFile
+from issbench.results.read_record import read_record
 from issbench.results.record import FORMAT
 
 Step = tuple[str, str]
@@ -17,12 +18,12 @@ def is_done(out: Path, run: str, steps: Sequence[Step], metrics: Sequence[str] =
     evaluations, for which the opt-in `metrics` were asked, and the counts of its tests. One file is read, and one
     looked for per evaluation."""
     try:
-        record = read_sealed(out / "runs" / run / "run.json", run)
+        record = read_record(out / "runs" / run / "run.json", run)
     except (OSError, DamagedFile):
         return False
     if record["format"] != FORMAT or not record["complete"] or not {*metrics} <= {*record["experiment"]["metrics"]}:
         return False
-    wanted: dict[str, set[str]] = {}
+    wanted: dict[str | None, set[str]] = {}
     for key, name in steps:
         wanted.setdefault(key, set()).add(name)
     tests = {step["key"]: (step["evaluations"] or {}).values() for step in record["steps"]}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from issbench.files import read_json, write_json
+from issbench.wellformed import misfit
 
 State = Literal["running", "done", "failed", "interrupted"]
 
@@ -34,6 +35,7 @@ def write_outcome(path: Path, state: State, reason: str = "") -> None:
 def read_outcome(path: Path) -> Outcome | None:
     """The outcome in a file; None where there is none that can be read."""
     try:
-        return Outcome(**read_json(path))
+        value = read_json(path)
+        return None if misfit(value, Outcome, path.name) else Outcome(**value)
     except (OSError, ValueError, TypeError):
         return None

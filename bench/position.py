@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from issbench.files import read_json, write_json
+from issbench.wellformed import misfit
 
 FILE = "progress.json"
 
@@ -36,6 +37,7 @@ def read_position(folder: Path) -> Position | None:
     """Where the run of this folder is, or was when it was stopped; None before its first training and after its
     last."""
     try:
-        return Position(**read_json(folder / FILE))
+        value = read_json(folder / FILE)
+        return None if misfit(value, Position, FILE) else Position(**value)
     except (OSError, ValueError, TypeError):  # none, or one of another version
         return None

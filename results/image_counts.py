@@ -16,7 +16,11 @@ from issbench.results.runs import RecordError, Run
 
 CONFUSION = "confusion"
 """The name of this evaluation in records."""
-_DAMAGED = (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (
+    OSError, EOFError, ValueError, KeyError, IndexError, TypeError, NotImplementedError, OverflowError, MemoryError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What zipfile and NumPy raise for files that are none of theirs."""
 _AGAIN = "the same `bench run` makes it, and trains nothing again"
 
 

@@ -31,7 +31,8 @@ def read_plop(path: Path, channels_per_step: Sequence[int]) -> dict[int, list[Sc
     steps: dict[int, list[Score]] = {}
     for number, row in enumerate(lines, start=1):
         place = f"{path}, line {number}"
-        step = int(row[0]) if row[0].strip().isdecimal() else -1
+        first = row[0].strip()
+        step = int(first) if first.isascii() and first.isdecimal() else -1
         if not 0 <= step < len(channels_per_step):
             raise RecordError(
                 f"{place}: it begins with {row[0]!r}, but the scenario has the steps 0 to "

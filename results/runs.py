@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from issbench.errors import UsageError
-from issbench.files import DamagedFile, read_json, read_sealed
+from issbench.files import DamagedFile, read_json
+from issbench.results.read_record import read_record
 from issbench.results.record import FORMAT, Environment, Experiment, MethodFacts, Record, StepRecord
 
 
@@ -184,7 +185,7 @@ def find_name(out: Path, names: Sequence[str], name: str) -> str:
 def _load(folder: Path) -> Run:
     path = folder / "run.json"
     try:
-        record = read_sealed(path, folder.name)
+        record = read_record(path, folder.name)
     except OSError as error:
         raise RecordError(f"record {path} cannot be read: {error.strerror}") from None
     except DamagedFile as error:
@@ -194,7 +195,7 @@ def _load(folder: Path) -> Run:
     refused = _other_format(path, record.get("format"))
     if refused:
         raise refused
-    return Run(folder, cast(Record, record))
+    return Run(folder, record)
 
 
 def _format_of(path: Path) -> object:

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {"errors", "files", "plugins", "text"}
-RECORD = {"issbench.results.record", "issbench.results.counts"}
+LEAVES = {"errors", "files", "plugins", "text", "wellformed"}
+RECORD = {"issbench.results.record", "issbench.results.read_record", "issbench.results.counts"}
 """What the engine writes and results read: the one thing of `results` that is known below the commands."""
 BELOW_BENCH = LEAVES | {"methods", "scenarios"}
 ALLOWED = {
     "errors": set(),
     "text": set(),
+    "wellformed": set(),
     "files": {"errors"},
     "plugins": {"errors"},
     "methods": LEAVES,

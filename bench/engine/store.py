@@ -47,6 +47,7 @@ from issbench.bench.outcome import State, read_outcome, write_outcome
 from issbench.bench.store_format import check_store, make_store
 from issbench.errors import RunError, UsageError
 from issbench.files import DamagedFile, read_sealed, retrying, sha256_of, write_arrays, write_sealed, writing
+from issbench.results.read_record import read_record
 from issbench.results.record import FORMAT, Record
 
 LEASE = 120.0
@@ -66,8 +67,8 @@ _in_main = distributed.in_main
 class Store:
     """The steps and runs under one directory. Every process calls its methods alike, and gets the same answers.
 
-    UsageError for a store of another format, RunError where it cannot be written; `look` leaves a directory that is
-    not there alone, for those who only ask what is done. `note` is called with a line about each damaged file.
+    UsageError for another format, RunError where it cannot be written; `look` leaves a directory that is not there
+    alone, for those who only ask what is done. `note` is called with a line about each damaged file.
     """
 
     def __init__(self, root: str | Path, look: bool = False, note: Callable[[str], None] = lambda text: None):
@@ -260,7 +261,7 @@ class Store:
         folder = self.run_dir(run)
         path, beside = folder / "run.json", folder / "unfinished.json"
         there = self._or_aside(lambda: self._record_there(run), None)
-        if there and not record["complete"] and _has_more(there, record):
+        if there and not record["complete"] and stored.has_more(there, record):
             write_sealed(beside, record, run)
             return
         write_sealed(path, record, run)
@@ -269,7 +270,7 @@ class Store:
     @_in_main
     def load_record(self, run: str) -> Record:
         """A run's record. DamagedFile where it cannot be trusted."""
-        return read_sealed(self.run_dir(run) / "run.json", run)  # type: ignore[return-value]
+        return read_record(self.run_dir(run) / "run.json", run)
 
     @_in_main
     def done_runs(self, runs: Sequence[tuple[str, Sequence[Step], Sequence[str]]]) -> set[str]:
@@ -280,7 +281,7 @@ class Store:
         """The record of a run; None if there is none. UsageError for one of a newer version; DamagedFile."""
         path = self.run_dir(run) / "run.json"
         try:
-            found: Record = read_sealed(path, run)  # type: ignore[assignment]
+            found = read_record(path, run)
         except FileNotFoundError:
             return None
         if found["format"] > FORMAT:
@@ -290,10 +291,3 @@ class Store:
         if found["format"] < FORMAT:
             raise DamagedFile(path, "was written by an older version")
         return found
-
-
-def _has_more(there: Record, record: Record) -> bool:
-    """Whether a record says more than a partial one of the same run: it is complete, or has more steps, and the
-    same as far as the other goes."""
-    old, new = ([step["key"] for step in each["steps"]] for each in (there, record))
-    return there["complete"] or (len(old) > len(new) and old[: len(new)] == new)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from issbench.bench.engine.finite import not_finite
 from issbench.files import DamagedFile, read_bytes, read_sealed, sha256_of, write_bytes, write_sealed
+from issbench.results.record import Record
 
 _SEALED = ("weights.safetensors", "method.safetensors")
 _ALTERED = "does not have the checksum with which it was written: it was cut off or altered"
@@ -92,6 +93,13 @@ def has_evaluation(folder: Path, name: str, key: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def has_more(there: Record, record: Record) -> bool:
+    """Whether a record says more than a partial one of the same run: it is complete, or has more steps, and the
+    same as far as the other goes."""
+    old, new = ([step["key"] for step in each["steps"]] for each in (there, record))
+    return there["complete"] or (len(old) > len(new) and old[: len(new)] == new)
 
 
 def set_aside(path: Path) -> Path:

@@ -22,6 +22,7 @@ from issbench.bench.finished import Step, is_done
 from issbench.bench.launching.profile import Profile, Settings
 from issbench.errors import RunError
 from issbench.files import DamagedFile, read_sealed, write_sealed
+from issbench.wellformed import misfit
 
 if TYPE_CHECKING:
     from issbench.bench.engine.plan import Plan
@@ -147,13 +148,16 @@ def save_submission(out: Path, submission: Submission) -> None:
 def load_submission(path: Path) -> Submission:
     """Read one `sweep.json`; RunError for one that is damaged, or that this version cannot read."""
     try:
-        record = read_sealed(path)
+        record = read_sealed(path, path.parent.name)
     except DamagedFile as error:
         if b'"executor": ' in path.read_bytes():  # as version 0.1 wrote it, without a checksum
             raise RunError(f"{path} was written by bench 0.1; use that version, or another --out") from None
         raise RunError(f"{error}; move the folder {path.parent} away") from None
-    if record.pop("format") != FORMAT:
+    if record.pop("format", None) != FORMAT:
         raise RunError(f"{path} was written by another version of bench; use that version, or another --out")
+    fault = misfit(record, Submission, "the record")
+    if fault:
+        raise RunError(f"{path} is not as this version writes it: {fault}; move the folder {path.parent} away")
     runs = tuple(SubmittedRun(**run | {"steps": tuple(map(tuple, run["steps"]))}) for run in record.pop("runs"))
     return Submission(**record | {"command": tuple(record["command"])}, runs=runs)
 

@@ -10,7 +10,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from small_folder import small_folder
 from issbench.bench.engine.checkpoint import read_checkpoint, write_checkpoint
 from issbench.bench.experiment import Experiment, split_methods
 from issbench.bench.launching.profile import make_profile
-from issbench.bench.launching.submissions import load_submission
+from issbench.bench.launching.submissions import Submission, SubmittedRun, load_submission
 from issbench.bench.outcome import read_outcome
 from issbench.bench.position import read_position
 from issbench.errors import UserError
@@ -142,6 +142,9 @@ _PIXELS = np.arange(12, dtype=np.uint8).reshape(3, 4)
 _PNGS = [_png(mode, _PIXELS) for mode in ("L", "P", "1", "RGB", "RGBA", "LA", "I;16")]
 _JPEG = _made(lambda path: Image.fromarray(_PIXELS).convert("RGB").save(path, "JPEG"))
 _RECORD = sealed(dict(one_record()), RUN)
+_SUBMITTED = SubmittedRun(RUN, "gsc", {"method": "gsc"}, (("key", "evaluation-1"),), None, "7_0")
+_SWEEP = Submission("sweep-1", 0.0, "slurm", ("bench",), "/home", {}, {}, (_SUBMITTED,))
+_SUBMISSION = sealed({"format": 2} | asdict(_SWEEP), "sweep-1")
 _PLOP = b"0,0.9,0.5,0.5,x,0.6333333333\n1,0.9,0.5,0.5,0.1,0.5\n"
 _CHECKPOINT = _made(
     lambda path: write_checkpoint(path, "key", {"iteration": 1, "student": {"weight": torch.ones(2)}})
@@ -172,9 +175,7 @@ READERS: Mapping[str, Reader] = {
     ),
     "counts": Reader([_COUNTS], _read_counts),
     "checkpoint": Reader([_CHECKPOINT], _file("key.checkpoint", lambda path: read_checkpoint(path, "key", 3))),
-    "submission": Reader(
-        [sealed({"format": 2, "runs": [], "command": []}, "sweep-1")], _file("s/sweep.json", load_submission)
-    ),
+    "submission": Reader([_SUBMISSION], _file("sweep-1/sweep.json", load_submission)),
     "outcome": Reader([b'{"state": "failed", "reason": "x", "time": 0.0}'], _file("outcome.json", read_outcome)),
     "position": Reader([b'{"step": 1}'], _file("progress.json", lambda path: read_position(path.parent))),
     "TOML": Reader([_TOML], _file("profile.toml", lambda path: make_profile(path, {}))),
