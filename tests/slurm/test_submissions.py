@@ -13,8 +13,8 @@ from issbench.bench.launching.submissions import (
     latest,
     load_submissions,
     save_submission,
-    submissions_dir,
     submission_dir,
+    submissions_dir,
 )
 from issbench.errors import RunError
 from issbench.files import write_sealed
