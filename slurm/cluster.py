@@ -1,34 +1,31 @@
-"""The launcher `slurm`: runs as arrays of jobs on a cluster, submitted through submitit."""
+"""The launcher `slurm`: runs as arrays of jobs on a cluster."""
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from issbench.bench.launching.launcher import Cancelled, JobState, Launcher, Report, Submitted
+from issbench.bench.launching.launcher import Cancelled, JobState, Launcher, NoAnswer, Report, Submitted
 from issbench.bench.launching.profile import Profile
 from issbench.bench.launching.submissions import (
     Entry,
     Request,
     Submission,
-    SubmittedRun,
-    jobs_dir,
     latest,
     load_submissions,
     new_submission,
-    outcome_path,
     save_submission,
-    submission_dir,
     submitting,
 )
-from issbench.slurm.job import Job
+from issbench.errors import Interrupted
+from issbench.slurm.arrays import is_recorded, open_arrays, with_jobs
+from issbench.slurm.ask import ask_slurm
 from issbench.slurm.layout import Array, Need, lay_out
-from issbench.slurm.queue import WAITING, EndedJob, QueuedJob, ask_slurm, check_slurm, ended, max_array_size, queue
+from issbench.slurm.queue import WAITING, EndedJob, QueuedJob, check_slurm, ended, max_array_size, number_of, queue
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +51,7 @@ class Cluster(Launcher):
 
     def describe(self, plans: Sequence[Plan], store: Store, request: Request) -> list[str]:
         """A line for each array."""
-        chosen, needs = _needs(plans, store)
+        chosen, needs = _needs(plans, store, self._recovered(store.root))
         arrays = lay_out(needs, max_array_size(), request.profile.max_parallel)
         lines = [f"array {number:<4} {_described(array)}" for number, array in enumerate(arrays)]
         return lines + [f"{len(plans) - len(chosen)} runs are queued already"] * (len(chosen) < len(plans))
@@ -62,8 +59,11 @@ class Cluster(Launcher):
     def submit(self, plans: Sequence[Plan], store: Store, request: Request, report: Report) -> Submitted:
         """Submit what no queued job makes. Of two that submit at the same time, the second waits and sees what the
         first one queued."""
+        from issbench.slurm.submit import submit
+
         with submitting(store.root):
-            chosen, needs = _needs(plans, store)
+            submissions = self._recovered(store.root, record=True)
+            chosen, needs = _needs(plans, store, submissions)
             queued = len(plans) - len(chosen)
             if queued:
                 report(f"{queued} runs are queued already")
@@ -72,18 +72,44 @@ class Cluster(Launcher):
                 return Submitted(None, queued)
             submission = new_submission(store.root, self.name, chosen, request)
             runs = (replace(run, first_job=need.queued) for run, need in zip(submission.runs, needs, strict=True))
-            submission = _submit(replace(submission, runs=tuple(runs)), needs, store.root, request)
+            submission = replace(submission, runs=tuple(runs))
+            try:
+                submission = submit(submission, needs, submissions, store.root, request)
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    "interrupted; what Slurm took is recorded, and the same command submits the rest"
+                ) from None
         report(_summary(submission, needs, store.root))
         return Submitted(submission, queued)
+
+    def recover(self, out: Path, submissions: Sequence[Submission]) -> list[Submission]:
+        """Slurm is asked for the names of the arrays whose numbers are not recorded, if there are any."""
+        return [_with_open_arrays(out, submission) for submission in submissions]
+
+    def _recovered(self, out: Path, record: bool = False) -> list[Submission]:
+        """This launcher's submissions. `record`: what was found is written down, and what Slurm does not have is
+        given up."""
+        recorded = [each for each in load_submissions(out) if each.launcher == self.name]
+        recovered = self.recover(out, recorded)
+        for old, new in zip(recorded, recovered, strict=True) if record else ():
+            if new != old:
+                save_submission(out, new)
+            for array in open_arrays(out, new.name):
+                array.close(taken=is_recorded(new, array))
+        return recovered
 
     def states(self, out: Path, entries: Sequence[Entry]) -> dict[str, JobState]:
         """One question each to `squeue` and `sacct`."""
         jobs = {job for _, run in entries for job in (run.job, run.first_job) if job}
         waiting = queue(jobs)
         gone = jobs - waiting.keys()
-        endings = ended(gone)
+        try:
+            endings, unknown = ended(gone), "Slurm's accounting does not say how (yet)"
+        except NoAnswer as error:
+            endings, unknown = {}, f"how it ended is not known: {error}"
+        waiting |= queue(job for job, end in endings.items() if end.seems_alive)  # some may just have come back
         return {job: _queued_state(queued) for job, queued in waiting.items()} | {
-            job: _ended_state(endings.get(job)) for job in gone
+            job: _ended_state(endings.get(job), unknown) for job in gone - waiting.keys()
         }
 
     def cancel(self, out: Path, chosen: Sequence[Entry], others: Sequence[Entry]) -> Cancelled:
@@ -100,9 +126,8 @@ class Cluster(Launcher):
         return Cancelled(tuple(found), {job: count for job, count in kept.items() if job})
 
 
-def _needs(plans: Sequence[Plan], store: Store) -> tuple[list[Plan], list[Need]]:
+def _needs(plans: Sequence[Plan], store: Store, submissions: Sequence[Submission]) -> tuple[list[Plan], list[Need]]:
     """The runs that no job makes, and which of their first steps are missing or queued."""
-    submissions = [each for each in load_submissions(store.root) if each.launcher == Cluster.name]
     submitted = latest(submissions)
     wanted = {plan.steps[0].key for plan in plans}
     every = (run for submission in submissions for run in submission.runs)
@@ -119,59 +144,13 @@ def _needs(plans: Sequence[Plan], store: Store) -> tuple[list[Plan], list[Need]]
     return chosen, needs
 
 
-def _submit(submission: Submission, needs: Sequence[Need], out: Path, request: Request) -> Submission:
-    """Submit array after array; the record is written after each."""
-    from issbench.slurm.cluster_job import ClusterJob
-    from issbench.slurm.sbatch import Refused, Sbatch, refusal
-
-    arrays = lay_out(needs, max_array_size(), request.profile.max_parallel)
-    folders = {run.first_job: jobs_dir(out, each.name) for each in load_submissions(out) for run in each.runs}
-    save_submission(out, submission)
-    sbatch = Sbatch(out, submission, request.profile)
-    ids: list[list[str]] = []
-    for array in arrays:
-        runs = [submission.runs[run] for run in array.runs]
-        jobs = [ClusterJob(_job(run, array, folders, request)) for run in runs]
-        try:
-            ids.append(sbatch.submit(jobs, _dependency(array, ids), array.at_once))
-        except Refused as error:
-            taken = sum(map(len, ids))
-            if not taken:
-                shutil.rmtree(submission_dir(out, submission.name), ignore_errors=True)
-            raise refusal(error, taken, submission.name) from None
-        if array.firsts:
-            folders |= dict.fromkeys(ids[-1], jobs_dir(out, submission.name))
-        submission = _with_jobs(submission, needs, array, ids[-1])
-        save_submission(out, submission)
+def _with_open_arrays(out: Path, submission: Submission) -> Submission:
+    """A submission with the jobs of those of its arrays for which Slurm's answer was never recorded."""
+    for array in open_arrays(out, submission.name):
+        number = None if is_recorded(submission, array) else number_of(array.name, submission.created)
+        if number is not None:
+            submission = with_jobs(submission, array, number)
     return submission
-
-
-def _job(run: SubmittedRun, array: Array, folders: Mapping[str | None, Path], request: Request) -> Job:
-    """The job of a run, or of its first step; `folders` have the outcomes of the jobs of first steps."""
-    if array.firsts:
-        return Job(run.experiment, request.settings, last_step=0)
-    first = run.first_job and str(outcome_path(folders[run.first_job].absolute(), run.first_job))
-    return Job(run.experiment, request.settings, first=first)
-
-
-def _dependency(array: Array, ids: Sequence[Sequence[str]]) -> str | None:
-    """As sbatch takes it, such as `afterany:7:9_1`."""
-    jobs = [ids[each][0].partition("_")[0] if isinstance(each, int) else each for each in array.after]
-    return f"afterany:{':'.join(jobs)}" if jobs else None
-
-
-def _with_jobs(submission: Submission, needs: Sequence[Need], array: Array, jobs: Sequence[str]) -> Submission:
-    """The record with the jobs of an array that was submitted."""
-    runs = list(submission.runs)
-    if array.firsts:
-        job_of = {needs[run].first: job for run, job in zip(array.runs, jobs, strict=True)}
-        for position, need in enumerate(needs):
-            if need.queued is None and need.first in job_of:
-                runs[position] = replace(runs[position], first_job=job_of[need.first])
-    else:
-        for position, job in zip(array.runs, jobs, strict=True):
-            runs[position] = replace(runs[position], job=job)
-    return replace(submission, runs=tuple(runs))
 
 
 def _described(array: Array) -> str:
@@ -195,12 +174,14 @@ def _queued_state(queued: QueuedJob) -> JobState:
     return JobState("queued", queued.detail) if queued.waits else JobState("running")
 
 
-def _ended_state(job: EndedJob | None) -> JobState:
+def _ended_state(job: EndedJob | None, unknown: str) -> JobState:
     """The state of a job that has left the queue."""
     if job is None:
-        return JobState("failed", "its job has left the queue; Slurm's accounting does not say how")
-    if job.state in WAITING or job.state == "RUNNING":  # it came back between the two questions
+        return JobState("failed", f"its job has left the queue; {unknown}")
+    if job.state in WAITING:
         return JobState("queued", "about to start")
+    if job.seems_alive:
+        return JobState("failed", f"its job has left the queue; Slurm's accounting still has it as {job.state}")
     return JobState("stopped" if job.state == "CANCELLED" else "failed", job.detail)
 
 

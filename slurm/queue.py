@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from issbench.bench.launching.launcher import NoAnswer
 from issbench.errors import RunError
+from issbench.slurm.ask import ask_slurm
 
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 """States of jobs in the queue that do not run; the others there do, or are about to begin or end."""
@@ -71,6 +72,11 @@ class EndedJob:
     """The signal that ended it, or 0."""
 
     @property
+    def seems_alive(self) -> bool:
+        """Whether accounting, which is often late, has it as one that waits or runs."""
+        return self.state in {*WAITING, "RUNNING", "SUSPENDED", "COMPLETING"}
+
+    @property
     def detail(self) -> str:
         """How it ended, and what helps."""
         if self.state == "FAILED":
@@ -96,22 +102,40 @@ def queue(jobs: Iterable[str]) -> dict[str, QueuedJob]:
 def ended(jobs: Iterable[str]) -> dict[str, EndedJob]:
     """How jobs ended, by their ids, the last time if they were requeued. One call of `sacct`.
 
-    Nothing of those that accounting does not know (yet: it may be some seconds late), nor where a cluster keeps no
-    accounts.
+    Nothing of those that accounting does not know (yet: it may be some seconds late). NoAnswer where a cluster
+    keeps no accounts.
     """
     wanted = set(jobs)
     if not wanted:
         return {}
     fields = "JobID,State,ExitCode"
-    try:
-        lines = ask_slurm(
-            ["sacct", "-X", "--noheader", "--parsable2", f"--jobs={_arrays(wanted)}", f"--format={fields}"]
-        )
-    except RunError:
-        return {}
+    lines = ask_slurm(
+        ["sacct", "-X", "--noheader", "--parsable2", f"--jobs={_arrays(wanted)}", f"--format={fields}"],
+        insist=False,
+    )
     rows = [line.split("|") for line in lines]
-    jobs_of = {row[0]: wanted & _tasks(row[0]) for row in rows if len(row) == 3}
+    rows = [row for row in rows if len(row) == 3 and row[1].strip() and re.fullmatch(r"\d+(:\d+)?", row[2])]
+    jobs_of = {row[0]: wanted & _tasks(row[0]) for row in rows}
     return {job: _ended(job, *row[1:]) for row in rows for job in jobs_of.get(row[0], ())}
+
+
+def number_of(name: str, since: float) -> str | None:
+    """The number of the job, or array, that was submitted under a name after a time (seconds since 1970); None if
+    Slurm has none. Asks `squeue`, which also knows what ended a moment ago, and then `sacct`.
+
+    NoAnswer where `squeue` does not answer.
+    """
+    lines = ask_slurm(["squeue", "--noheader", "--states=all", f"--name={name}", "--format=%i|%j"])
+    if not any(line.strip().endswith(f"|{name}") for line in lines):
+        start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since - 3600))
+        asked = [f"--name={name}", f"--starttime={start}", "--format=JobID,JobName%200"]
+        try:
+            lines = ask_slurm(["sacct", "-X", "--noheader", "--parsable2", *asked], insist=False)
+        except NoAnswer:
+            return None
+    rows = (line.strip().partition("|") for line in lines)
+    numbers = (re.match(r"\d+", job) for job, _, found in rows if found == name)
+    return next((number.group() for number in numbers if number), None)
 
 
 def _arrays(jobs: Iterable[str]) -> str:
@@ -135,7 +159,7 @@ def _ended(job: str, state: str, code: str) -> EndedJob:
 
 def check_slurm() -> None:
     """RunError on a machine from which nothing can be submitted."""
-    for program in ("sbatch", "srun", "squeue", "scontrol"):
+    for program in ("sbatch", "squeue"):
         if shutil.which(program) is None:
             raise RunError(
                 f"--slurm: this machine has no {program}; submit from a login node of the cluster, or use --local"
@@ -143,26 +167,11 @@ def check_slurm() -> None:
 
 
 def max_array_size() -> int:
-    """How many jobs an array of this cluster may have; 1 where it takes no arrays."""
-    lines = ask_slurm(["scontrol", "show", "config"])
+    """How many jobs an array of this cluster may have; 1 where it takes no arrays, Slurm's default where it does
+    not say."""
+    try:
+        lines = ask_slurm(["scontrol", "show", "config"])
+    except NoAnswer:
+        lines = []
     found = (re.match(r"MaxArraySize\s*=\s*(\d+)", line) for line in lines)
     return next((max(1, int(match.group(1))) for match in found if match), 1001)
-
-
-def ask_slurm(command: list[str], unknown: str = "") -> list[str]:
-    """The lines that one of Slurm's commands prints. Where it ends with the words `unknown`, nothing.
-
-    RunError where the command is missing or fails.
-    """
-    try:
-        environment = os.environ | {"SLURM_BITSTR_LEN": "0"}  # names of many tasks of an array are not cut off
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    except FileNotFoundError:
-        raise RunError(
-            f"this machine has no {command[0]}; run this on a login node of the cluster, or use --local"
-        ) from None
-    if done.returncode == 0:
-        return [line for line in done.stdout.splitlines() if line.strip()]
-    if unknown and unknown in done.stderr:
-        return []
-    raise RunError(f"{command[0]} failed: {done.stderr.strip() or f'exit code {done.returncode}'}")

@@ -1,31 +1,34 @@
-"""Submits arrays of jobs through submitit, and explains a refusal."""
+"""Submits arrays of jobs, understands what sbatch answers, and explains a refusal."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
-from io import StringIO
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from submitit import SlurmExecutor
-from submitit.core.utils import FailedJobError
-from submitit.helpers import clean_env
-
+from issbench.bench.launching.launcher import NoAnswer
 from issbench.bench.launching.profile import Profile
 from issbench.bench.launching.submissions import Submission, jobs_dir
-from issbench.errors import RunError
-from issbench.slurm.cluster_job import ClusterJob
+from issbench.errors import RunError, UsageError
+from issbench.files import sha256_of
+from issbench.slurm import ask
+from issbench.slurm.arrays import OpenArray, Task, write_array
+from issbench.slurm.queue import number_of
+from issbench.slurm.script import options, script
 
-_NUMBER_OF_JOB = "_get_job_id_from_submission_command"
+PATIENCE = 150.0
+"""Seconds in which sbatch must answer: it waits for a busy controller by itself."""
+
+_LIMIT = re.compile(r"policy|max\w*submit|submit\w*limit|array spec|array ?size|job limit|too many jobs", re.I)
+"""A refusal that a smaller array may escape."""
 
 _HINTS = {
-    r"configuration source|contact|connect": "the cluster does not answer; try `sinfo`",
-    r"partition": "choose another --partition; `sinfo` lists them",
-    r"policy|limit.*(exceeded|reached)|max.*submit": "when some jobs have ended, the same command submits the rest",
+    r"configuration source|contact|connect|timed? ?out": "the cluster does not answer; try `sinfo`",
     r"account|qos": "check --account and --qos; `sacctmgr show associations user=$USER` lists yours",
+    r"partition": "choose another --partition; `sinfo` lists them",
     r"time limit": "lower --time",
     r"node configuration|node count|cpu count|memory|gres|feature": (
         "no node has what is asked; change --gpus, --nodes, --cpus, --mem or --constraint"
@@ -36,85 +39,127 @@ _HINTS = {
 class Refused(Exception):
     """Slurm did not take an array; the message has its words."""
 
+    @property
+    def is_limit(self) -> bool:
+        """Whether it may take a part of it."""
+        return _LIMIT.search(str(self)) is not None
 
+
+class Unclear(RunError):
+    """Slurm did not say whether it took an array."""
+
+
+@dataclass(frozen=True)
 class Sbatch:
     """Submits the arrays of one submission."""
 
-    def __init__(self, out: Path, submission: Submission, profile: Profile):
-        # A run may need any number of time limits; each of them brings it further.
-        self.executor = SlurmExecutor(jobs_dir(out, submission.name), max_num_timeout=1_000_000)
-        self.executor.update_parameters(**_parameters(submission, profile))
+    out: Path
+    submission: Submission
+    profile: Profile
 
-    def submit(self, jobs: Sequence[ClusterJob], dependency: str | None, at_once: int | None) -> list[str]:
-        """Submit jobs as one array; their ids. Raises Refused."""
-        self.executor.update_parameters(dependency=dependency, array_parallelism=at_once or len(jobs))
+    def submit(
+        self, firsts: bool, tasks: Mapping[int, Task], dependency: str | None, at_once: int | None
+    ) -> tuple[OpenArray, str]:
+        """Submit tasks, by the positions of their runs, as one array; its number. It is to be closed when that is
+        recorded.
+
+        Raises Refused; Unclear where Slurm does not say whether it took the array.
+        """
+        array = write_array(self.out, self.submission.name, firsts, tasks)
         try:
-            with _outside_of_jobs(), redirect_stderr(StringIO()):  # the words of sbatch are in the error
-                return [job.job_id for job in self.executor.submit_array(jobs)]
-        except FailedJobError as error:
-            raise Refused(str(error)) from None
+            path = self._write_script(array, len(tasks), dependency, at_once)
+            return array, self._number(array, path)
+        except (Refused, UsageError):
+            array.close(taken=False)
+            raise
+
+    def _write_script(self, array: OpenArray, jobs: int, dependency: str | None, at_once: int | None) -> Path:
+        logs = jobs_dir(self.out, self.submission.name).absolute()
+        logs.mkdir(exist_ok=True)
+        asked = options(self.profile, array.name, self.submission.directory, logs, jobs, at_once)
+        tasks = array.tasks.absolute()
+        command = ["issbench.slurm.cluster_job", str(tasks), sha256_of(tasks)]
+        path = array.path.with_suffix(".sh")
+        text = script(asked | {"dependency": dependency}, self.profile, logs, command)
+        path.write_text(text, encoding="utf-8", errors="surrogateescape")  # paths need not be UTF-8
+        return path
+
+    def _number(self, array: OpenArray, path: Path) -> str:
+        """Give a script to sbatch. Unless the answer is clear, the queue is asked for the name of the job before
+        anything else is done: it may have been taken all the same."""
+        for pause in (*ask.PAUSES, None):
+            answer = ask.call(["sbatch", str(path)], PATIENCE, _outside_of_jobs())
+            number = job_number(answer.out) if answer.code == 0 else None
+            number = number or self._taken(array, answer)
+            if number is not None:
+                return number
+            if answer.code is None or answer.code == 0:
+                raise _unclear(
+                    array, f"sbatch printed {answer.out.strip()!r}" if answer.code == 0 else answer.words
+                )
+            if not answer.is_away or pause is None:
+                break
+            time.sleep(pause)
+        raise Refused(answer.words)
+
+    def _taken(self, array: OpenArray, answer: ask.Answer) -> str | None:
+        try:
+            return number_of(array.name, self.submission.created)
+        except NoAnswer as error:
+            raise _unclear(array, f"{answer.words}, and then {error}") from None
 
 
-def _parameters(submission: Submission, profile: Profile) -> dict[str, Any]:
-    srun = ["--kill-on-bad-exit=1"]  # where one process fails, the others would wait for it
-    if profile.cpus:
-        srun.append(f"--cpus-per-task={profile.cpus}")  # srun no longer takes it from sbatch
-    return {
-        "job_name": f"bench-{submission.name}",
-        "partition": profile.partition,
-        "time": profile.minutes,
-        "nodes": profile.nodes,
-        "ntasks_per_node": profile.tasks_per_node,
-        "gpus_per_node": profile.gpus or None,
-        "cpus_per_task": profile.cpus,
-        "mem": profile.mem,
-        "account": profile.account,
-        "qos": profile.qos,
-        "constraint": profile.constraint,
-        "exclude": profile.exclude,
-        "setup": list(profile.setup) or None,
-        "signal_delay_s": profile.grace,
-        "stderr_to_stdout": True,
-        "srun_args": srun,
-        "additional_parameters": {"requeue": True, "chdir": submission.directory, **profile.extra},
-    }
+_ANSWER = re.compile(r"Submitted batch job ([1-9]\d*)(?: on cluster \S+)?", re.ASCII)
+_PARSABLE = re.compile(r"([1-9]\d*)(?:;\S+)?", re.ASCII)
 
 
-@contextmanager
-def _outside_of_jobs() -> Iterator[None]:
-    """Where this runs in a job itself, hide that job from sbatch, but not which cluster it is on."""
-    if "SLURM_JOB_ID" not in os.environ:
-        yield
-        return
-    cluster = {key: value for key, value in os.environ.items() if key == "SLURM_CONF"}
-    with clean_env():
-        os.environ.update(cluster)
-        yield
-
-
-def job_number(printed: str | bytes) -> str:
-    """The number of a job in what sbatch printed: some clusters put a banner before it, or print nothing else."""
-    text = printed.decode() if isinstance(printed, bytes) else printed
-    found = re.search(r"Submitted batch job (\d+)", text) or re.search(r"^(\d+)(;\w+)?$", text.strip(), re.M)
-    if found is None:
-        raise FailedJobError(f"sbatch printed no number of a job, but {text.strip()!r}")
-    return found.group(1)
-
-
-# submitit takes the first `job N` anywhere, also that of a banner. It makes executors for arrays itself, so that a
-# class derived from its own would not be asked.
-setattr(SlurmExecutor, _NUMBER_OF_JOB, staticmethod(job_number))
+def job_number(printed: str) -> str | None:
+    """The number of a job in what sbatch printed: `7` or `7;CLUSTER` in the last line, after whatever greeting, or
+    one line `Submitted batch job 7`; None for anything else."""
+    lines = [line.strip() for line in printed.split("\n") if line.strip()]
+    last = _PARSABLE.fullmatch(lines[-1]) if lines else None
+    found = [last] if last else [each for each in map(_ANSWER.fullmatch, lines) if each]
+    return found[0].group(1) if len(found) == 1 else None
 
 
 def refusal(error: Refused, taken: int, name: str) -> RunError:
     """Slurm's words and what to change."""
-    lines = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in str(error).strip().splitlines()]
-    words = lines[-1] if lines else "sbatch failed without a word"
-    hint = next(
-        (text for pattern, text in _HINTS.items() if re.search(pattern, str(error), re.I)), "change the options"
+    words = str(error)
+    hint = next((text for pattern, text in _HINTS.items() if re.search(pattern, words, re.I)), "change the options")
+    if taken:
+        if error.is_limit:
+            hint = "when some of these jobs have ended, the same command submits the rest"
+        return RunError(
+            f"Slurm took {taken} jobs of {name} and then no more: {words}; {hint}"
+            + ("" if error.is_limit else ". Then the same command submits the rest")
+        )
+    if error.is_limit:
+        hint = (
+            "not even one job was taken: when others of your jobs have ended, the same command submits these; or "
+            "--time, --nodes or --gpus exceed what your account may have, which `sacctmgr show associations "
+            "user=$USER` and `sacctmgr show qos` list"
+        )
+    return RunError(f"Slurm took no job: {words}; {hint}")
+
+
+def _unclear(array: OpenArray, why: str) -> Unclear:
+    return Unclear(
+        f"Slurm did not say whether it took {len(array.runs)} jobs: {why}. Nothing more was submitted, and what "
+        f"was taken is recorded. `squeue --name {array.name}` shows them if they exist; the same command looks for "
+        "them first, and submits what is not there"
     )
-    if not taken:
-        return RunError(f"Slurm took no job: {words}; {hint}")
-    return RunError(
-        f"Slurm took {taken} jobs of {name} and then no more: {words}; {hint}. The same command submits the rest"
-    )
+
+
+def _outside_of_jobs() -> dict[str, str]:
+    """The environment for sbatch. Where this runs in a job itself, that job is hidden, but not which cluster it is
+    on."""
+    if "SLURM_JOB_ID" not in os.environ:
+        return dict(os.environ)
+    hidden = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_")
+    group = {"MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"}
+    kept = {"SLURM_CONF", "SLURM_CLUSTERS"}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in kept or not (name.startswith(hidden) or name in group)
+    }

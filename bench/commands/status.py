@@ -24,7 +24,9 @@ _FEW, _MORE = 3, 10
 """Lines of a log that are shown."""
 _SILENT = 300.0
 """Seconds without a sign of life that are worth mentioning."""
-_COLOURS: dict[State, str] = {"failed": "red", "running": "green", "stopped": "yellow", "queued": "", "done": "dim"}
+_COLOURS: dict[State, str] = {
+    "failed": "red", "running": "green", "stopped": "yellow", "unknown": "magenta", "queued": "", "done": "dim",
+}  # fmt: skip
 """The states in the order in which they matter."""
 
 
@@ -37,13 +39,14 @@ def status(
 ) -> None:
     """Show which runs are queued, running, failed, stopped or done.
 
-    Those that failed or run come first. It reads files and asks Slurm once, so it works on any login node.
+    Those that failed or run come first. It reads files and asks Slurm once, so it works on any login node. Where
+    Slurm does not answer, exit code 1 says so, and what the runs themselves left is shown.
     """
     import shutil
 
     from rich.console import Console
 
-    from issbench.errors import Interrupted, UsageError
+    from issbench.errors import Interrupted, RunError, UsageError
 
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -51,7 +54,11 @@ def status(
     if watch and not console.is_terminal:
         raise UsageError("--watch needs a terminal; without it, `bench status` shows how things are now")
     if not watch:
-        console.print(*_view(_look(out, sweep), everything, failed, _SHOWN), sep="\n")
+        runs = _look(out, sweep)
+        console.print(*_view(runs, everything, failed, _SHOWN), sep="\n")
+        unknown = [each.detail for each in runs if each.state == "unknown"]
+        if unknown:
+            raise RunError(f"the state of {len(unknown)} runs is not known: {unknown[0]}; ask again later")
         return
     try:
         _watch(console, out, sweep, failed, everything)
@@ -82,7 +89,7 @@ def _watch(console: Console, out: Path, sweep: str | None, failed: bool, everyth
             runs = _look(out, sweep)
             *parts, total = _view(runs, everything, failed, max(5, console.height // 2))
             live.update(Group(total, *parts), refresh=True)  # what does not fit on the screen is at its end
-            if not any(each.state in ("running", "queued") for each in runs):
+            if not any(each.state in ("running", "queued", "unknown") for each in runs):
                 return
             time.sleep(_EVERY)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from issbench.bench.launching.launcher import Cancelled, by_launcher
-from issbench.bench.launching.submissions import latest, load_submissions
+from issbench.bench.launching.launcher import Cancelled, by_launcher, recovered_submissions
+from issbench.bench.launching.submissions import latest
 
 
 def cancel(out: Path, name: str) -> Cancelled:
     """End the jobs of a submission, or of a run, that wait or run. Runs resubmitted later belong to the later
-    submission and are not cancelled here."""
-    entries = list(latest(load_submissions(out)).values())
+    submission and are not cancelled here. NoAnswer where it cannot be known what waits or runs."""
+    entries = list(latest(recovered_submissions(out)).values())
     chosen = [entry for entry in entries if name in (entry[0].name, entry[1].run)]
     others = [entry for entry in entries if entry not in chosen]
     jobs: list[str] = []

@@ -2,7 +2,7 @@
 
 Ours are `slurm` and `local`; an installed package adds one by an entry point of the group `issbench.launchers`.
 What it starts calls `issbench.slurm.job.Job.run`, which leaves the job's outcome where `outcome_path` says. To
-import a launcher, and all that it does but `device`, `describe` and `submit`, must need neither torch nor submitit.
+import a launcher, and all that it does but `device`, `describe` and `submit`, must need no torch.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from issbench.bench.launching.logs import job_logs
 from issbench.bench.launching.profile import Profile
-from issbench.bench.launching.submissions import Entry, Request, Submission, jobs_dir
-from issbench.errors import UsageError, did_you_mean
+from issbench.bench.launching.submissions import Entry, Request, Submission, jobs_dir, load_submissions
+from issbench.errors import RunError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +30,10 @@ _OURS = {"slurm": "issbench.slurm.cluster:Cluster", "local": "issbench.slurm.loc
 
 Report = Callable[[str], None]
 """Takes a line for the user."""
+
+
+class NoAnswer(RunError):
+    """What knows of jobs (the queue of a cluster, say) does not answer, so they may be alive."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +101,19 @@ class Launcher(ABC):
 
     @abstractmethod
     def states(self, out: Path, entries: Sequence[Entry]) -> dict[str, JobState]:
-        """The states of the jobs of runs that are not done, by job. Jobs of which nothing is known are left out."""
+        """The states of the jobs of runs that are not done, by job. Jobs of which nothing is known are left out.
+
+        NoAnswer where nothing can be known now.
+        """
 
     @abstractmethod
     def cancel(self, out: Path, chosen: Sequence[Entry], others: Sequence[Entry]) -> Cancelled:
         """End the jobs of runs, but no first step that `others` wait for."""
+
+    def recover(self, out: Path, submissions: Sequence[Submission]) -> list[Submission]:
+        """The submissions of this launcher with the jobs that it took without the record knowing, because the
+        command that submitted them was killed or got no answer. Writes nothing. NoAnswer as in `states`."""
+        return list(submissions)
 
     def logs(self, out: Path, submission: str, job: str) -> list[Path]:
         """What the processes of a job printed, the first process first."""
@@ -122,3 +134,15 @@ def by_launcher(entries: Sequence[Entry]) -> list[tuple[Launcher, list[Entry]]]:
     """The entries of each launcher, with it."""
     names = dict.fromkeys(submission.launcher for submission, _ in entries)
     return [(load_launcher(name), [entry for entry in entries if entry[0].launcher == name]) for name in names]
+
+
+def recovered_submissions(out: Path) -> list[Submission]:
+    """All submissions of a run store, the oldest first, with the jobs that their launchers took without the record
+    knowing. NoAnswer where a launcher cannot say."""
+    recorded = load_submissions(out)
+    found: dict[str, Submission] = {}
+    incomplete = [each for each in recorded if any(run.job is None for run in each.runs)]
+    for name in dict.fromkeys(submission.launcher for submission in incomplete):
+        mine = [submission for submission in incomplete if submission.launcher == name]
+        found |= {submission.name: submission for submission in load_launcher(name).recover(out, mine)}
+    return [found.get(submission.name, submission) for submission in recorded]

@@ -38,7 +38,7 @@ class Profile:
     grace: int = 120
     """Seconds before the time limit at which a job saves a checkpoint and is requeued."""
     extra: Mapping[str, str | int | bool] = dataclasses.field(default_factory=dict)
-    """Further options of sbatch by their long names."""
+    """Further options of sbatch by their long names: with a value, or alone (true)."""
 
     def __post_init__(self) -> None:
         least = {"gpus": 0, "nodes": 1, "cpus": 1, "max_parallel": 1, "grace": 1}
@@ -65,6 +65,16 @@ class Profile:
         return {name: value for name, value in values.items() if value not in (None, [], {})}
 
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What would end a line of a job's script, or be lost in it."""
+
+_OURS = {
+    "array", "clusters", "dependency", "error", "job-name", "output", "parsable", "quiet", "signal", "test-only",
+    "wait",
+}  # fmt: skip
+"""Options of sbatch that the suite must know or choose itself."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How all jobs of a submission work. Paths are absolute."""
@@ -84,22 +94,14 @@ def option(key: str) -> str:
 
 def make_profile(path: Path | None, given: Mapping[str, Any]) -> Profile:
     """The profile in a file, and over it what was given on the command line (None: not given)."""
-    values = read_toml(path, "--slurm-profile") if path else {}
-    return profile_of(values | {key: value for key, value in given.items() if value is not None}, path)
+    values = _values(read_toml(path, "--slurm-profile"), f"{path}: ") if path else {}
+    asked = {key: value for key, value in given.items() if value is not None}
+    return Profile(**values | _values(asked))
 
 
-def profile_of(values: Mapping[str, Any], path: Path | None = None) -> Profile:
-    """The profile of plain values. UsageError for an unknown key, with the nearest known ones, or a wrong type."""
-    where = f"{path}: " if path else ""
-    known = {field.name: field for field in dataclasses.fields(Profile)}
-    checked: dict[str, Any] = {}
-    for written, value in values.items():
-        key = written.replace("-", "_")
-        if key not in known:
-            hint = did_you_mean(key, known, f"it may hold {', '.join(known)}", cutoff=0.6)
-            raise UsageError(f"{where}unknown key {written!r}; {hint}")
-        checked[key] = _checked(f"{where}{written}", str(known[key].type), value)
-    return Profile(**checked)
+def profile_of(values: Mapping[str, Any]) -> Profile:
+    """The profile that `describe` gave."""
+    return Profile(**_values(values))
 
 
 def minutes(text: str) -> int:
@@ -119,17 +121,49 @@ def minutes(text: str) -> int:
     return -(-seconds // 60)
 
 
+def _values(written: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """The values of the file that `where` names, or of the command line, by the names of the fields. UsageError for
+    an unknown key, with the nearest known ones, or a wrong value."""
+    known = {field.name: str(field.type) for field in dataclasses.fields(Profile)}
+    checked: dict[str, Any] = {}
+    for name, value in written.items():
+        key = name.replace("-", "_")
+        if key not in known:
+            hint = did_you_mean(key, known, f"it may hold {', '.join(known)}", cutoff=0.6)
+            raise UsageError(f"{where}unknown key {name!r}; {hint}")
+        checked[key] = _checked(f"{where}{name}" if where else option(key), known[key], value)
+    return checked
+
+
 def _checked(where: str, kind: str, value: Any) -> Any:
     """A value of a TOML file as the type that a field is annotated with."""
     if kind.startswith("int") and isinstance(value, int) and not isinstance(value, bool):
         return value
     if kind.startswith("str") and isinstance(value, (str, int)) and not isinstance(value, bool):
-        return str(value)
+        return _one_line(where, str(value))
     if kind.startswith("tuple"):
         lines = (value,) if isinstance(value, str) else value
         if isinstance(lines, (list, tuple)) and all(isinstance(line, str) for line in lines):
             return tuple(lines)
     if kind.startswith("Mapping") and isinstance(value, Mapping):
-        return dict(value)
+        return {name.replace("_", "-"): _extra(where, name, each) for name, each in value.items()}
     wanted = {"int": "a whole number", "str": "a text", "tup": "a list of texts", "Map": "a table"}[kind[:3]]
     raise UsageError(f"{where} = {value!r}: it takes {wanted}")
+
+
+def _extra(where: str, name: str, value: Any) -> str | int | bool:
+    """The value of one further option of sbatch."""
+    where = f"{where}.{name}"
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name, re.ASCII):
+        raise UsageError(f"{where!r}: write the long name of an option of sbatch, such as licenses")
+    if name.replace("_", "-") in _OURS:
+        raise UsageError(f"{where}: the suite chooses this itself; leave it out")
+    if not isinstance(value, (str, int)):
+        raise UsageError(f"{where} = {value!r}: it takes a text, a whole number, or true")
+    return _one_line(where, value) if isinstance(value, str) else value
+
+
+def _one_line(where: str, text: str) -> str:
+    if CONTROL.search(text):
+        raise UsageError(f"{where} = {text!r}: it must be one line, without control characters")
+    return text

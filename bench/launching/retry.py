@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from issbench.bench.experiment import experiment_of
-from issbench.bench.launching.launcher import Launcher, load_launcher
+from issbench.bench.launching.launcher import Launcher, NoAnswer, load_launcher
 from issbench.bench.launching.profile import Settings, profile_of
 from issbench.bench.launching.status import statuses
 from issbench.bench.launching.submissions import Request, Submission, load_submissions
@@ -57,12 +57,16 @@ class Retry:
 
 def find_retries(out: Path, names: Sequence[str], failed: bool) -> list[Retry]:
     """The runs to submit again, by the submission that they were in last. `names` are submissions and runs (none:
-    all); `failed` leaves out those that were cancelled."""
+    all); `failed` leaves out those that were cancelled. NoAnswer where it is unknown whether jobs have them."""
     submissions = {submission.name: submission for submission in load_submissions(out)}
     chosen = {run.run for name in names if name in submissions for run in submissions[name].runs} | {*names}
     states = {"failed"} if failed else {"failed", "stopped"}
     runs: dict[str, list[str]] = {}
     for status in statuses(out):
-        if status.state in states and status.submission is not None and (not names or status.run in chosen):
+        if status.submission is None or (names and status.run not in chosen):
+            continue
+        if status.state == "unknown":
+            raise NoAnswer(f"nothing was submitted, since a job may have {status.run}: {status.detail}")
+        if status.state in states:
             runs.setdefault(status.submission, []).append(status.run)
     return [Retry(submissions[name], tuple(found)) for name, found in runs.items()]

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from issbench.bench.launching.launcher import JobState, by_launcher, load_launcher
+from issbench.bench.launching.launcher import (
+    JobState,
+    NoAnswer,
+    by_launcher,
+    load_launcher,
+    recovered_submissions,
+)
 from issbench.bench.launching.logs import run_log
 from issbench.bench.launching.submissions import (
     Entry,
@@ -27,8 +33,8 @@ from issbench.bench.position import Position, read_position
 from issbench.errors import UsageError
 from issbench.files import DamagedFile, read_sealed
 
-State = Literal["failed", "running", "stopped", "queued", "done"]
-"""Failed and stopped runs need `bench retry`."""
+State = Literal["failed", "running", "stopped", "unknown", "queued", "done"]
+"""Failed and stopped runs need `bench retry`. Unknown ones may have a job, which is why they must wait."""
 
 _FRESH = 120.0
 """A run that its launcher does not know is considered alive for this many seconds after its last update."""
@@ -58,23 +64,30 @@ class RunStatus:
 def statuses(out: Path, sweep: str | None = None, runs: Iterable[str] | None = None) -> list[RunStatus]:
     """The state of all runs of a store, of those of one submission, or of the named ones.
 
-    A run that was submitted several times has the state of its last job. UsageError for a submission that is not
-    there; RunError where a launcher is needed and does not answer.
+    A run that was submitted several times has the state of its last job. Where a launcher is needed and does not
+    answer, it is `unknown`, unless the run itself left a word. UsageError for a submission that is not there.
     """
-    submissions = load_submissions(out)
+    lost, silent = None, dict[str, str]()
+    try:
+        submissions = recovered_submissions(out)
+    except NoAnswer as error:
+        submissions, lost = load_submissions(out), str(error)
     wanted = _wanted(out, submissions, sweep, runs)
     submitted = {name: entry for name, entry in latest(submissions).items() if wanted is None or name in wanted}
     done = {name for name, (_, run) in submitted.items() if run.is_done(out)}
     jobs: dict[str, JobState] = {}
     for launcher, entries in by_launcher([entry for name, entry in submitted.items() if name not in done]):
-        jobs |= launcher.states(out, entries)
+        try:
+            jobs |= launcher.states(out, entries)
+        except NoAnswer as error:
+            silent[launcher.name] = str(error)
     trains: dict[str, str] = {}
     for run in (run for submission in submissions for run in submission.runs if run.first_job):
         trains.setdefault(run.first_job or "", run.run)
     found = [
         RunStatus(name, run.label, run.experiment, "done", submission=submission.name, job=run.job)
         if name in done
-        else _open(out, submission, run, jobs, trains)
+        else _open(out, submission, run, jobs, trains, silent.get(submission.launcher) if run.job else lost)
         for name, (submission, run) in submitted.items()
     ]
     others = [path for path in run_folders(out) if path.name not in submitted] if sweep is None else []
@@ -100,10 +113,16 @@ def _wanted(
 
 
 def _open(
-    out: Path, submission: Submission, run: SubmittedRun, jobs: Mapping[str, JobState], trains: Mapping[str, str]
+    out: Path,
+    submission: Submission,
+    run: SubmittedRun,
+    jobs: Mapping[str, JobState],
+    trains: Mapping[str, str],
+    silent: str | None,
 ) -> RunStatus:
-    """The status of a submitted run that is not done. `trains` has, by job, the run in whose name it trains."""
-    state, detail, explained = _state(out, (submission, run), jobs)
+    """The status of a submitted run that is not done. `trains` has, by job, the run in whose name it trains;
+    `silent` says why its launcher knows nothing of it now."""
+    state, detail, explained = _state(out, (submission, run), jobs, silent)
     position = None
     first = jobs.get(run.first_job or "")
     if state == "running":
@@ -125,10 +144,12 @@ def _first_position(out: Path, run: SubmittedRun, trains: Mapping[str, str]) -> 
     return read_position(out / "runs" / trains[run.first_job]) if run.first_job else None
 
 
-def _state(out: Path, entry: Entry, jobs: Mapping[str, JobState]) -> tuple[State, str, bool]:
+def _state(out: Path, entry: Entry, jobs: Mapping[str, JobState], silent: str | None) -> tuple[State, str, bool]:
     """The state of a run that is not done, why, and whether its job gave that reason: what its launcher knows of
     its job while that waits or runs, then the outcome that it left, then how it ended in the launcher's words."""
     submission, run = entry
+    if run.job is None and silent:
+        return "unknown", f"whether a job has it: {silent}", True
     if run.job is None:
         return "stopped", "not started; the same command starts it", True
     job, outcome = jobs.get(run.job), read_outcome(outcome_path(jobs_dir(out, submission.name), run.job))
@@ -136,7 +157,9 @@ def _state(out: Path, entry: Entry, jobs: Mapping[str, JobState]) -> tuple[State
         return job.state, job.detail, True
     if outcome is not None and outcome.state == "failed":
         return "failed", outcome.reason, True
-    if outcome is not None and outcome.state == "interrupted":
+    if silent and not _is_fresh(read_position(out / "runs" / run.run)):
+        return "unknown", silent, True
+    if outcome is not None and outcome.state == "interrupted" and not silent:
         return "stopped", "interrupted; the same command resumes it", True
     if job is not None:
         return job.state, job.detail, False

@@ -69,7 +69,7 @@ def results(out: Path) -> dict[str, list[tuple[object, bytes]]]:
 def processes_of(out: Path) -> list[int]:
     """The processes of the job that runs for a store."""
     found = subprocess.run(
-        ["pgrep", "-f", f"^[^ ]*python.*submitit.core._submit {out}/"], capture_output=True, text=True
+        ["pgrep", "-f", f"^[^ ]*python.*-m issbench.slurm.cluster_job {out}/"], capture_output=True, text=True
     )
     return [int(line) for line in found.stdout.split()]
 

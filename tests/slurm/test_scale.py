@@ -67,7 +67,7 @@ def test_two_thousand_runs_are_submitted_in_few_calls(many, voc_aug_root, tmp_pa
         queued = ask("squeue", "--array", "--noheader", "--format=%i").split()
         assert jobs <= {*queued} and len(jobs) > 1980
     finally:
-        subprocess.run(["scancel", "--name=bench-sweep-1"], check=False)
+        subprocess.run(["scancel", f"--user={os.getuid()}"], check=False)
     files = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
-    assert len(files) <= 1.2 * 1980  # a pickle for each job, a script for each array
+    assert len(files) <= 20  # the tasks and the script of each array, and the record
     assert sum(path.stat().st_size for path in files) <= 6000 * 1980

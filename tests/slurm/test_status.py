@@ -30,7 +30,7 @@ def bench(*arguments: str) -> str:
 
 @pytest.fixture
 def submit(ask, tmp_path):
-    """Submits a job with its log where submitit would have it; gives its number. Ends all jobs after the test."""
+    """Submits a job with its log where ours have it; gives its number. Ends all jobs after the test."""
     folder = jobs_dir(tmp_path, "sweep-1")
     jobs = []
 

@@ -90,10 +90,11 @@ def test_jobs_ask_for_what_the_options_say(folder, ask):
     (run,) = load_submissions(folder / "runs")[0].runs
     asked = dict(word.partition("=")[::2] for word in ask("scontrol", "show", "job", run.job).split())
     wanted = {
-        "JobName": "bench-sweep-1", "Partition": "high", "NumNodes": "2-2", "NumTasks": "2", "CPUs/Task": "2",
+        "Partition": "high", "NumNodes": "2-2", "NumTasks": "2", "CPUs/Task": "2",
         "MinMemoryNode": "1G", "TimeLimit": "02:00:00", "Requeue": "1", "WorkDir": str(folder),
     }  # fmt: skip
     assert {key: asked[key] for key in wanted} == wanted
+    assert asked["JobName"].startswith("bench-sweep-1-") and not asked.get("WCKey")
 
 
 @pytest.mark.slurm
