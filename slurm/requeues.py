@@ -7,7 +7,7 @@ Preemptions are not counted: another time limit would not help.
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,9 +16,6 @@ from issbench.files import read_json, write_json
 
 MOST = 3
 """Time limits in a row that may bring nothing."""
-
-_HEAD = 1000
-"""Bytes of a checkpoint that surely hold its first line."""
 
 
 def progress(out: Path, steps: Iterable[Step]) -> tuple[int, int]:
@@ -46,9 +43,10 @@ def fruitless_limits(file: Path, further: bool, timed_out: bool) -> int:
 
 
 def _iteration(checkpoint: Path) -> int:
+    """The iteration in the second line, where a checkpoint has its plain values."""
     try:
         with checkpoint.open("rb") as file:
-            found = re.search(rb'"iteration": (\d+)', file.read(_HEAD).partition(b"\n")[0])
-    except OSError:
+            file.readline()
+            return int(json.loads(file.readline())["iteration"])
+    except (OSError, ValueError, KeyError, TypeError):
         return -1
-    return int(found.group(1)) if found else 0

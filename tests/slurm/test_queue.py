@@ -173,7 +173,9 @@ def test_where_the_queue_does_not_answer_only_what_runs_left_is_known(slurm_says
     monkeypatch.setattr(ask, "PAUSES", (0.0,))
     words = "slurm_load_jobs error: Unable to contact slurm controller"
     slurm_says(squeue=words, fails="squeue")
-    runs = [submitted(run, f"7_{number}") for number, run in enumerate(("failed", "interrupted", "trains", "waits"))]
+    runs = [
+        submitted(run, f"7_{number}") for number, run in enumerate(("failed", "interrupted", "trains", "waits"))
+    ]
     submission(tmp_path, *runs)
     leave(tmp_path, "7_0", "failed", "the loss became nan")
     leave(tmp_path, "7_1", "interrupted")  # it may have been requeued
@@ -181,7 +183,8 @@ def test_where_the_queue_does_not_answer_only_what_runs_left_is_known(slurm_says
     train(tmp_path, "trains")
     unknown = ("unknown", f"squeue failed: {words}")
     assert {each.run: (each.state, each.detail) for each in statuses(tmp_path)} == {
-        "failed": ("failed", "the loss became nan"), "interrupted": unknown, "trains": ("running", ""), "waits": unknown,
+        "failed": ("failed", "the loss became nan"), "interrupted": unknown, "trains": ("running", ""),
+        "waits": unknown,
     }  # fmt: skip
 
 
