@@ -98,7 +98,7 @@ def test_a_launcher_of_a_package_runs_and_is_asked(inline):
     error = CliRunner().invoke(app, asked).exception
     assert "1 of 2 runs failed" in str(error) and "mib:distillation=1e+39 shapes_4-4" in str(error)
     shown = bench("status")
-    assert "2 runs: 1 failed, 1 done" in shown and "the term classification of mib became" in shown
+    assert "2 runs: 1 failed, 1 done" in shown and "the term distillation of mib became" in shown
     error = CliRunner().invoke(app, ["retry"]).exception
     assert "1 of 1 runs failed" in str(error)
     assert "no job of sweep-1 waits or runs" in bench("cancel", "sweep-1")
