@@ -78,7 +78,7 @@ def write_sealed(path: Path, value: Mapping[str, Any], key: str) -> None:
 
 def sealed(value: Mapping[str, Any], key: str) -> bytes:
     """The text that `write_sealed` writes."""
-    body = json.dumps({**value, "key": key}, indent=1).encode().removesuffix(b"\n}")
+    body = json.dumps({**value, "key": key}, indent=1, allow_nan=False).encode().removesuffix(b"\n}")
     return body + _SEAL + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
 
 
@@ -93,13 +93,24 @@ def read_sealed(path: Path, key: str | None = None) -> dict[str, Any]:
     if not mark or tail != hashlib.sha256(body).hexdigest().encode() + b'"\n}\n':
         raise DamagedFile(path, "does not have the checksum with which it was written: it was cut off or altered")
     try:
-        value: dict[str, Any] = json.loads(body + b"\n}")
+        value: dict[str, Any] = _parsed(body + b"\n}")
         found = value.pop("key")
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):  # not as `sealed` makes it
+    except (ValueError, KeyError, AttributeError, TypeError):
         raise DamagedFile(path, "has the checksum of what it holds, but was not written by this suite") from None
     if key is not None and found != key:
         raise DamagedFile(path, f"belongs to {found}, not to {key}: it was copied from elsewhere")
     return value
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file or folder, so that it is never read again and nothing is lost; its new place. Another
+    process may be faster."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    with writing(path), suppress(FileNotFoundError):
+        path.rename(aside)
+    return aside
 
 
 def sha256_of(path: Path) -> str:
@@ -115,8 +126,20 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(read_bytes(path))
+    """The content of a JSON file. ValueError for what is not JSON; OSError."""
+    return _parsed(read_bytes(path))
+
+
+def _parsed(text: bytes) -> Any:
+    """JSON without the numbers NaN and Infinity, which it does not have."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no number of JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ PACKAGE = "issbench"
 DECIDE_NOTHING = (
     f"{PACKAGE}.errors",
     f"{PACKAGE}.files",
+    f"{PACKAGE}.wellformed",
     f"{PACKAGE}.bench.engine.distributed",
     f"{PACKAGE}.bench.engine.interruption",
 )

@@ -35,7 +35,7 @@ def write_outcome(path: Path, state: State, reason: str = "") -> None:
 def read_outcome(path: Path) -> Outcome | None:
     """The outcome in a file; None where there is none that can be read."""
     try:
-        value = read_json(path)
-        return None if misfit(value, Outcome, path.name) else Outcome(**value)
-    except (OSError, ValueError, TypeError):
+        found = read_json(path)
+    except (OSError, ValueError):
         return None
+    return Outcome(**found) if misfit(found, Outcome, path.name) is None else None

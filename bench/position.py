@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,6 +12,10 @@ from issbench.files import read_json, write_json
 from issbench.wellformed import misfit
 
 FILE = "progress.json"
+_FRESH = 120.0
+"""Seconds after its last sign of life for which a training is considered alive."""
+_LATEST = 1e11
+"""No time is later, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,25 @@ class Position:
     """Seconds to the end of the step; None if not yet known."""
     updated: float
     """When this was so, in seconds since 1970."""
+    host: str = ""
+    pid: int = 0
+    """The process that trains, and its machine."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the training gave a sign of life just now; where its process can be asked for, whether that still
+        is there."""
+        if time.time() - self.updated >= _FRESH:
+            return False
+        if self.host != socket.gethostname() or self.pid < 1:
+            return True
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:  # another user's
+            return True
+        return True
 
 
 def write_position(folder: Path, position: Position) -> None:
@@ -37,7 +63,10 @@ def read_position(folder: Path) -> Position | None:
     """Where the run of this folder is, or was when it was stopped; None before its first training and after its
     last."""
     try:
-        value = read_json(folder / FILE)
-        return None if misfit(value, Position, FILE) else Position(**value)
-    except (OSError, ValueError, TypeError):  # none, or one of another version
+        found = read_json(folder / FILE)
+    except (OSError, ValueError):
         return None
+    if misfit(found, Position, FILE):  # it may be of another version
+        return None
+    position = Position(**found)
+    return position if max(position.left or 0, abs(position.updated)) < _LATEST else None

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from issbench.errors import RunError, UsageError
-from issbench.files import CannotWrite, read_json, write_json
+from issbench.files import CannotWrite, DamagedFile, read_json, set_aside, write_json, writing
 
 FORMAT = 2
 """Increase when stored files change their meaning. 1, of issbench 0.1, had no file that says so."""
 _FILE = "store.json"
+_FOLDERS = ("steps", "runs")
 
 
 def check_store(root: Path) -> None:
-    """UsageError for a directory that holds a run store of another format."""
+    """UsageError for a directory that holds a run store of another format. One whose file is damaged passes:
+    version 0.1 had none, and `make_store` writes it anew."""
     try:
-        found = read_json(root / _FILE)["format"]
-    except OSError:
-        found = 1 if any(_is_filled(root / name) for name in ("steps", "runs")) else FORMAT
-    except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{root / _FILE} is damaged; move the run store away, or pass another --out") from None
+        found = _format_of(root)
+    except DamagedFile:
+        return
     if found == 1:
         raise UsageError(
             f"the run store {root} was written by issbench 0.1, whose keys do not cover images and code; its "
@@ -32,18 +36,59 @@ def check_store(root: Path) -> None:
         )
 
 
-def make_store(root: Path) -> None:
-    """Make the directories of a run store where they are missing. RunError where they cannot be written."""
-    check_store(root)
+def _format_of(root: Path) -> int:
+    """The format of a run store, or of one that is to be made. DamagedFile where that cannot be read."""
+    path = root / _FILE
     try:
-        for name in ("steps", "runs"):
+        found = read_json(path)
+    except FileNotFoundError:
+        return 1 if any(_is_filled(root / name) for name in _FOLDERS) else FORMAT
+    except NotADirectoryError:
+        return FORMAT  # to make it there will fail, and say why
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or type(found.get("format")) is not int:
+        raise DamagedFile(path, "does not say the format of the run store")
+    format: int = found["format"]
+    return format
+
+
+def make_store(root: Path, note: Callable[[str], None] = lambda text: None) -> None:
+    """Make what a run store lacks. `note` is called with a line about a file that is damaged, and set aside.
+    RunError where that is not possible."""
+    check_store(root)
+    with _writing_in(root):
+        for name in _FOLDERS:
             (root / name).mkdir(parents=True, exist_ok=True)
-        if not (root / _FILE).is_file():
-            write_json(root / _FILE, {"format": FORMAT})
-    except CannotWrite:
-        raise
-    except OSError as error:
-        raise RunError(f"run store {root} cannot be written ({error.strerror}); pass another --out") from None
+    path = root / _FILE
+    try:
+        _format_of(root)
+    except DamagedFile as error:
+        note(f"{error}; it was set aside as {set_aside(path).name}, and is written anew")
+    if not path.is_file():
+        write_json(path, {"format": FORMAT})
+
+
+def check_writable(root: Path) -> None:
+    """RunError for a run store in which nothing can be written, as is told before anything trains."""
+    for name in _FOLDERS:
+        with _writing_in(root):
+            trial = root / name / f".{uuid.uuid4().hex}"
+            trial.touch(exist_ok=False)
+            trial.unlink()
+
+
+@contextmanager
+def _writing_in(root: Path) -> Iterator[None]:
+    """CannotWrite where room is lacking in a run store, RunError for one that cannot be written at all."""
+    try:
+        with writing(root):
+            yield
+    except CannotWrite as error:
+        if error.full:
+            raise
+        why = os.strerror(error.errno or 0)
+        raise RunError(f"run store {root} cannot be written ({why}); pass another --out") from None
 
 
 def _is_filled(folder: Path) -> bool:

@@ -137,11 +137,19 @@ def lambda_row(run: Run) -> RowName | None:
     """λ2 of a run of GSC whose other options are the published ones."""
     if run.method["name"] != "gsc" or set(run.changed_options) - {*_LAMBDAS}:
         return None
-    return (str(float(run.method["options"]["lambda2"])),)
+    weight = _weight(run, "lambda2")
+    return None if weight is None else (str(weight),)
 
 
 def _lambda_values(run: Run) -> Values:
-    return {f"λ1 = {float(run.method['options']['lambda1'])}": all_value(run)}
+    weight = _weight(run, "lambda1")
+    return {} if weight is None else {f"λ1 = {weight}": all_value(run)}
+
+
+def _weight(run: Run, name: str) -> float | None:
+    """An option of GSC; None in a record of a version that lacked it."""
+    value = run.method["options"].get(name)
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _descending(text: str) -> float:

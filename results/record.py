@@ -7,11 +7,12 @@ over channels is in learning order, the background first.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 FORMAT = 3
 """Raised when the meaning of a record changes; readers refuse what they do not know."""
 
+Setting = str | int | float | bool | None
 Score = float | None
 """In %; None where no class of a group counts, or a class is in neither the labels nor the predictions."""
 
@@ -37,14 +38,14 @@ class Experiment(TypedDict):
     classes: list[str]
     """The subset of classes that was chosen; empty for all."""
     seed: int
-    protocol: dict[str, Any]
-    recipe: dict[str, Any] | None
+    protocol: dict[str, Setting]
+    recipe: dict[str, Setting] | None
     data: str | None
     """Directory of the dataset when the run was made."""
     dataset: str
     metrics: list[str]
     """The metrics asked for besides the standard ones."""
-    differs: dict[str, dict[str, Any]]
+    differs: dict[str, dict[str, Setting]]
     """Of `protocol` and `recipe` what differs from the defaults: equal for equal settings, also where one version
     knows more of them than another."""
 
@@ -54,7 +55,7 @@ class MethodFacts(TypedDict):
 
     name: str
     title: str
-    options: dict[str, Any]
+    options: dict[str, Setting]
     """All of them with the values that were used, the defaults too."""
     parts: list[str]
     order: int | None
@@ -146,7 +147,7 @@ class StepRecord(TypedDict):
     """By what was counted, such as `confusion`."""
     test_images: int | None
     test_seconds: float | None
-    recipe: dict[str, Any] | None
+    recipe: dict[str, Setting] | None
     training: Training | None
 
 

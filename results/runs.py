@@ -192,7 +192,7 @@ def _load(folder: Path) -> Run:
         raise _other_format(path, _format_of(path)) or RecordError(
             f"record {error}; remove the folder and make the run again"
         ) from None
-    refused = _other_format(path, record.get("format"))
+    refused = _other_format(path, record["format"])
     if refused:
         raise refused
     return Run(folder, record)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from filelock import Timeout
 
 from issbench.bench.engine import distributed
 from issbench.bench.engine.assemble import frozen, make_network
@@ -102,10 +101,10 @@ def _run(plan: Plan, work: _Work) -> None:
         raise RunError(
             f"steps of {plan.run_name} are damaged again and again; check the disk under {work.store.root}"
         )
-    if complete:
-        work.store.write_outcome(plan.run_name, "done")
-        if distributed.is_main():
-            remember(work.store.root, plan.run_name, plan.keys, plan.sources)
+    # A job may compute the first step alone; its run is not complete, and nothing works on it after this.
+    work.store.write_outcome(plan.run_name, "done" if complete else "interrupted")
+    if complete and distributed.is_main():
+        remember(work.store.root, plan.run_name, plan.keys, plan.sources)
     work.reporter.end_run()
 
 
@@ -173,16 +172,13 @@ def _locked(key: str, work: _Work) -> Iterator[None]:
 
     lock = work.store.lock(key, lose) if distributed.is_main() else None
     told = False
-    while lock is not None:
-        try:
-            lock.acquire(timeout=1 if told else 0, poll_interval=1)
-            break
-        except Timeout:
-            if not told:
-                work.reporter.note("another process computes this step; waiting for it")
-            told = True
-            if work.interruption.requested:
-                break
+    while lock is not None and not lock.acquire() and not work.interruption.requested:
+        if not told:
+            work.reporter.note("another process computes this step; waiting for it")
+        told = True
+        time.sleep(1)
+    if lock is not None and lock.broken:
+        work.reporter.note(f"{lock.broken} was broken, since its owner gave no sign of life")
     try:
         work.interruption.check()
         yield

@@ -56,7 +56,7 @@ def done_before(out: Path, experiment: Experiment, data: Data, device: str) -> s
     try:
         known = read_sealed(out / "runs" / run / "plan.json", run)
         unchanged = all(sha256_of(Path(path)) == sha256 for path, sha256 in known["files"].items())
-    except (OSError, DamagedFile):
+    except (OSError, DamagedFile, AttributeError, KeyError, TypeError):  # whatever stands there, it is planned anew
         return None
     if not unchanged or known["inputs"] != _inputs(experiment, data, device):
         return None

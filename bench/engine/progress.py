@@ -3,6 +3,8 @@ run's folder, which `bench status` reads."""
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -123,6 +125,8 @@ class Reporter:
             self._epochs,
             left,
             time.time(),
+            socket.gethostname(),
+            os.getpid(),
         )
         self._written = time.monotonic()
         with suppress(OSError):

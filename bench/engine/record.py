@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import cast
 
 from issbench.bench.engine.plan import Plan, StepPlan
+from issbench.bench.engine.stored import Evaluation
 from issbench.bench.metrics import Context, run_values, step_values
 from issbench.methods.interface.registry import method_info
-from issbench.results.record import FORMAT, MethodFacts, Record, RunMetrics, StepMetrics, StepRecord
+from issbench.results.record import (
+    FORMAT,
+    Counts,
+    MethodFacts,
+    Record,
+    RunMetrics,
+    StepMetrics,
+    StepRecord,
+    Training,
+)
 from issbench.scenarios.groups import channel_names, class_groups
 
 
-def step_record(
-    plan: Plan, step: StepPlan, training: dict[str, Any], tests: dict[str, dict[str, Any]]
-) -> StepRecord:
+def step_record(plan: Plan, step: StepPlan, training: Training, tests: Mapping[str, Evaluation]) -> StepRecord:
     """The record of a step: its metrics, and how it came about. `tests` has the facts of each kind of counts."""
     counts = {kind: facts["counts"] for kind, facts in tests.items()}
     confusion = next(iter(tests.values()))
@@ -21,7 +30,7 @@ def step_record(
         "step": step.index,
         "key": step.key,
         "metrics": cast(StepMetrics, step_values(plan.metrics, counts, context_of(plan))),
-        "counts": confusion["counts"],
+        "counts": cast(Counts, confusion["counts"]),
         # Evaluations of one name have the same test images in the same order with the same labels, so that runs can
         # be compared image by image. Paths are relative to the run store.
         "evaluations": {
@@ -31,7 +40,7 @@ def step_record(
         "test_images": confusion["images"],
         "test_seconds": sum(facts["seconds"] for facts in tests.values()),
         "recipe": step.recipe.of_step(),
-        "training": training,  # type: ignore[typeddict-item]  # read from the file that the training left
+        "training": training,
     }
 
 

@@ -18,6 +18,7 @@ from issbench.bench.engine.preflight import preflight
 from issbench.bench.engine.progress import Reporter
 from issbench.bench.engine.store import Store
 from issbench.bench.experiment import Experiment
+from issbench.bench.store_format import check_writable
 from issbench.bench.sweep import Sweep
 from issbench.errors import RunError
 from issbench.results.record import Record
@@ -62,6 +63,8 @@ def prepare(
     done = store.done_runs([(plan.run_name, plan.keys, plan.experiment.metrics) for plan in plans])
     waiting = [plan for plan in plans if plan.run_name not in done]
     store.check_records([plan.run_name for plan in waiting])
+    if waiting and not dry_run:
+        distributed.from_main(lambda: check_writable(store.root))
     with arithmetic(device):  # it draws the weights of networks
         preflight(waiting, store, load_weights=not dry_run)
     if distributed.is_main() and not dry_run:

@@ -37,21 +37,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from filelock import SoftFileLease
 from torch import Tensor
 
 from issbench.bench.engine import distributed, stored
 from issbench.bench.engine.checkpoint import Finds, nothing, read_checkpoint, write_checkpoint
+from issbench.bench.engine.lock import LEASE, StoreLock
+from issbench.bench.engine.stored import Evaluation
 from issbench.bench.finished import Step, is_done
 from issbench.bench.outcome import State, read_outcome, write_outcome
 from issbench.bench.store_format import check_store, make_store
 from issbench.errors import RunError, UsageError
-from issbench.files import DamagedFile, read_sealed, retrying, sha256_of, write_arrays, write_sealed, writing
+from issbench.files import DamagedFile, retrying, set_aside, sha256_of, write_arrays, write_sealed, writing
 from issbench.results.read_record import read_record
-from issbench.results.record import FORMAT, Record
-
-LEASE = 120.0
-"""Seconds without a sign of life after which a step's lock may be broken: longer than NFS caches a file's time."""
+from issbench.results.record import FORMAT, Record, Training
 
 T = TypeVar("T")
 
@@ -73,7 +71,7 @@ class Store:
 
     def __init__(self, root: str | Path, look: bool = False, note: Callable[[str], None] = lambda text: None):
         self.root, self._note = Path(root), note
-        distributed.from_main(lambda: check_store(self.root) if look else make_store(self.root))
+        distributed.from_main(lambda: check_store(self.root) if look else make_store(self.root, note))
 
     def step_dir(self, key: str) -> Path:
         """Where a finished step lies."""
@@ -87,16 +85,9 @@ class Store:
         """The checkpoint inside an unfinished step."""
         return self.root / "steps" / f"{key}.checkpoint"
 
-    def lock(self, key: str, on_loss: Callable[[], None] = lambda: None, lease: float = LEASE) -> SoftFileLease:
-        """The lock of a step, among all machines that share the store.
-
-        It is a file that must not exist before (O_EXCL, which NFS 3 and later keep atomic) and whose time its owner
-        renews. Others break it when they have seen no renewal for `lease` seconds of their own clocks, or at once
-        when its owner is a dead process of this machine. An owner that was not dead, only stopped, learns of it by
-        `on_loss`; even two owners do no harm but double work, since what they write is the same and appears whole.
-        """
-        path = self.root / "steps" / f"{key}.lock"
-        return SoftFileLease(path, lease_duration=lease, on_compromise=lambda _: on_loss())
+    def lock(self, key: str, on_loss: Callable[[], None] = lambda: None, lease: float = LEASE) -> StoreLock:
+        """The lock of a step, among all machines that share the store."""
+        return StoreLock(self.root / "steps" / f"{key}.lock", on_loss, lease)
 
     # Steps
 
@@ -150,24 +141,26 @@ class Store:
         return self._whole(key, lambda folder: stored.load_tensors(folder, "method", key))
 
     @_in_main
-    def load_training(self, key: str) -> dict[str, Any]:
-        """How a finished step was trained. StepDamaged where that cannot be read."""
-        return self._whole(key, lambda folder: read_sealed(folder / "training.json", key))
+    def load_training(self, key: str) -> Training:
+        """How a finished step was trained. StepDamaged where that cannot be trusted."""
+        return self._whole(key, lambda folder: stored.read_formed(folder / "training.json", key, Training))
 
     def _whole(self, key: str, read: Callable[[Path], T]) -> T:
         folder = self.step_dir(key)
         try:
             return retrying(lambda: read(folder), folder, home=folder.parent)
         except (DamagedFile, FileNotFoundError) as error:
-            aside = stored.set_aside(folder)
+            aside = set_aside(folder)
             raise StepDamaged(f"{error}; the step was set aside as {aside.name}, and is computed anew") from None
 
     def _or_aside(self, read: Callable[[], T], otherwise: T) -> T:
-        """What `read` gives; a file that is damaged is named and set aside, and `otherwise` is given."""
+        """What `read` gives, and `otherwise` where there is no file; one that is damaged is named and set aside."""
         try:
             return read()
+        except FileNotFoundError:
+            return otherwise
         except DamagedFile as error:
-            self._note(f"{error}; it was set aside as {stored.set_aside(error.path).name}, and is computed anew")
+            self._note(f"{error}; it was set aside as {set_aside(error.path).name}, and is computed anew")
             return otherwise
 
     @_in_main
@@ -186,8 +179,8 @@ class Store:
     def has_evaluations(self, key: str, names: list[str]) -> bool:
         """Whether the counts of tests are there; what is damaged is set aside."""
         folder = self.step_dir(key)
-        has = [self._or_aside(partial(stored.has_evaluation, folder, name, key), False) for name in names]
-        return all(has)
+        found = [self._or_aside(partial(stored.read_evaluation, folder, name, key), None) for name in names]
+        return None not in found
 
     @_in_main
     def save_evaluation(
@@ -201,9 +194,9 @@ class Store:
         write_sealed(path, {**facts, "counts_sha256": sha256_of(counts)}, key)
 
     @_in_main
-    def load_evaluation(self, key: str, name: str) -> dict[str, Any]:
+    def load_evaluation(self, key: str, name: str) -> Evaluation:
         """The facts of a test. DamagedFile where they cannot be trusted."""
-        return read_sealed(self.step_dir(key) / f"{name}.json", key)
+        return stored.read_evaluation(self.step_dir(key), name, key)
 
     # Checkpoints and failures
 
@@ -249,7 +242,7 @@ class Store:
     def check_records(self, runs: Iterable[str]) -> None:
         """UsageError for a run whose record a newer version wrote."""
         for run in runs:
-            with suppress(DamagedFile):
+            with suppress(DamagedFile, FileNotFoundError):
                 self._record_there(run)
 
     @_in_main
@@ -277,13 +270,10 @@ class Store:
         """Those of the runs that are done, by their names, steps and metrics."""
         return {run for run, steps, metrics in runs if is_done(self.root, run, steps, metrics)}
 
-    def _record_there(self, run: str) -> Record | None:
-        """The record of a run; None if there is none. UsageError for one of a newer version; DamagedFile."""
+    def _record_there(self, run: str) -> Record:
+        """The record of a run. UsageError for one of a newer version; DamagedFile, or FileNotFoundError."""
         path = self.run_dir(run) / "run.json"
-        try:
-            found = read_record(path, run)
-        except FileNotFoundError:
-            return None
+        found = read_record(path, run)
         if found["format"] > FORMAT:
             raise UsageError(
                 f"{path} was written by a newer version of issbench; update this one, or pass another --out"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, TypeVar, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -16,6 +15,9 @@ from torch import Tensor
 from issbench.bench.engine.finite import not_finite
 from issbench.files import DamagedFile, read_bytes, read_sealed, sha256_of, write_bytes, write_sealed
 from issbench.results.record import Record
+from issbench.wellformed import misfit
+
+T = TypeVar("T")
 
 _SEALED = ("weights.safetensors", "method.safetensors")
 _ALTERED = "does not have the checksum with which it was written: it was cut off or altered"
@@ -47,7 +49,7 @@ def load_tensors(folder: Path, name: str, key: str) -> dict[str, Tensor]:
     """`weights` or the state of the `method` after a finished step, on the CPU. DamagedFile, or
     FileNotFoundError."""
     path = folder / f"{name}.safetensors"
-    return _checked(path, read_sealed(folder / "seal.json", key)[path.name])
+    return _checked(path, _checksum(folder / "seal.json", key, path.name))
 
 
 def load_weights(folder: Path, key: str) -> dict[str, Tensor]:
@@ -78,21 +80,30 @@ def load_extra(folder: Path, name: str, key: str) -> dict[str, Tensor] | None:
     """Named tensors beside a finished step; None where there are none. DamagedFile."""
     path, seal = folder / f"{name}.safetensors", folder / f"{name}.json"
     try:
-        return _checked(path, read_sealed(seal, key)[path.name])
+        return _checked(path, _checksum(seal, key, path.name))
     except FileNotFoundError:
         return None
 
 
-def has_evaluation(folder: Path, name: str, key: str) -> bool:
-    """Whether a step has the counts of a test. DamagedFile where they cannot be trusted."""
+class Evaluation(TypedDict):
+    """What is kept of a test beside the counts of its images."""
+
+    counts: dict[str, list[int]]
+    """Their sums, for each channel."""
+    images: int
+    seconds: float
+    """On average for each kind of counts."""
+    counts_sha256: str
+
+
+def read_evaluation(folder: Path, name: str, key: str) -> Evaluation:
+    """The facts of a test. DamagedFile where they, or the counts beside them, cannot be trusted;
+    FileNotFoundError."""
     path = folder / f"{name}.json"
-    try:
-        counts = path.with_suffix(".npz")
-        if sha256_of(counts) != read_sealed(path, key)["counts_sha256"]:
-            raise DamagedFile(counts, _ALTERED)
-    except FileNotFoundError:
-        return False
-    return True
+    facts, counts = read_formed(path, key, Evaluation), path.with_suffix(".npz")
+    if sha256_of(counts) != facts["counts_sha256"]:
+        raise DamagedFile(counts, _ALTERED)
+    return facts
 
 
 def has_more(there: Record, record: Record) -> bool:
@@ -102,15 +113,12 @@ def has_more(there: Record, record: Record) -> bool:
     return there["complete"] or (len(old) > len(new) and old[: len(new)] == new)
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a damaged file or folder, so that it is never read again and nothing is lost. Another process may be
-    faster."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
-        number += 1
-    with suppress(FileNotFoundError):
-        path.rename(aside)
-    return aside
+def read_formed(path: Path, key: str, kind: type[T]) -> T:
+    """The object of a sealed file, which has the form of a TypedDict. DamagedFile; OSError."""
+    found = read_sealed(path, key)
+    if wrong := misfit(found, kind, "it"):
+        raise DamagedFile(path, f"does not hold what belongs there: {wrong}")
+    return cast(T, found)
 
 
 def remove_remains(steps: Path, key: str) -> None:
@@ -134,6 +142,14 @@ def _checked(path: Path, sha256: str) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise DamagedFile(path, f"does not hold tensors ({error})") from None
     return tensors
+
+
+def _checksum(path: Path, key: str, name: str) -> str:
+    """The checksum of a file, as the sealed file beside it has it."""
+    found = read_sealed(path, key).get(name)
+    if type(found) is not str:
+        raise DamagedFile(path, f"does not have the checksum of {name}")
+    return found
 
 
 def size_of(tensors: Mapping[str, Tensor]) -> int:

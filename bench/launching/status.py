@@ -5,7 +5,6 @@ Needs no torch, and no process that watches.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +30,11 @@ from issbench.bench.launching.submissions import (
 from issbench.bench.outcome import read_outcome
 from issbench.bench.position import Position, read_position
 from issbench.errors import UsageError
-from issbench.files import DamagedFile, read_sealed
+from issbench.files import DamagedFile
+from issbench.results.read_record import read_record
 
 State = Literal["failed", "running", "stopped", "unknown", "queued", "done"]
 """Failed and stopped runs need `bench retry`. Unknown ones may have a job, which is why they must wait."""
-
-_FRESH = 120.0
-"""A run that its launcher does not know is considered alive for this many seconds after its last update."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +160,8 @@ def _state(out: Path, entry: Entry, jobs: Mapping[str, JobState], silent: str | 
         return "stopped", "interrupted; the same command resumes it", True
     if job is not None:
         return job.state, job.detail, False
-    if _is_fresh(read_position(out / "runs" / run.run)):
+    position = read_position(out / "runs" / run.run)
+    if position is not None and position.alive:
         return "running", "", True
     if outcome is None:
         return "stopped", "not started; the same command starts it", True
@@ -174,21 +172,16 @@ def _state(out: Path, entry: Entry, jobs: Mapping[str, JobState], silent: str | 
 def _unsubmitted(folder: Path) -> RunStatus:
     """The status of a run that was carried out without a job, or imported."""
     try:
-        record = read_sealed(folder / "run.json", folder.name)
+        record: Mapping[str, Any] = read_record(folder / "run.json", folder.name)
     except (OSError, DamagedFile):
         record = {}
     outcome, position = read_outcome(folder / "outcome.json"), read_position(folder)
     name, experiment = folder.name, record.get("experiment", {})
     if record.get("complete") and (outcome is None or outcome.state == "done"):
         return RunStatus(name, name, experiment, "done")
-    if _is_fresh(position) and (outcome is None or outcome.state == "running"):
+    if position is not None and position.alive and (outcome is None or outcome.state == "running"):
         return RunStatus(name, name, experiment, "running", position=position)
     if outcome is not None and outcome.state == "failed":
         return RunStatus(name, name, experiment, "failed", outcome.reason, log=folder / "log.txt")
     why = "interrupted" if outcome is not None and outcome.state == "interrupted" else "not complete"
     return RunStatus(name, name, experiment, "stopped", f"{why}; the same command resumes it")
-
-
-def _is_fresh(position: Position | None) -> bool:
-    """Whether a training has given a sign of life just now."""
-    return position is not None and time.time() - position.updated < _FRESH

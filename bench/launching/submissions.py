@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import SoftFileLease
-
+from issbench.bench.engine.lock import StoreLock
 from issbench.bench.finished import Step, is_done
 from issbench.bench.launching.profile import Profile, Settings
 from issbench.errors import RunError
@@ -113,8 +112,13 @@ def submitting(out: Path) -> Iterator[None]:
     """Hold the lock under which submissions of a run store are made."""
     folder = submissions_dir(out)
     folder.mkdir(parents=True, exist_ok=True)
-    with SoftFileLease(folder / ".lock"):
+    lock = StoreLock(folder / ".lock")
+    while not lock.acquire():
+        time.sleep(1)
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def new_submission(out: Path, launcher: str, plans: Sequence[Plan], request: Request) -> Submission:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_records import one_record
 
 from issbench.bench.engine.store import StepDamaged, Store
 from issbench.bench.engine.stored import read_identity
@@ -26,6 +28,7 @@ WEIGHTS = {
     "half": torch.ones(2, dtype=torch.bfloat16),
 }
 STATE = {"medians": torch.tensor([0.5, 0.25])}
+TRAINING = one_record()["steps"][0]["training"]
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def files(store: Store) -> list[str]:
 
 
 def save(store: Store, key: str = "k") -> None:
-    store.save_step(key, {"step": 0}, {"seconds": 1.5}, WEIGHTS, STATE)
+    store.save_step(key, {"step": 0}, TRAINING, WEIGHTS, STATE)
 
 
 def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -61,7 +64,7 @@ def test_a_step_comes_back_as_it_was(store: Store) -> None:
     assert equal(store.load_weights("k"), WEIGHTS)
     assert equal(store.load_state("k"), STATE)
     assert read_identity(store.step_dir("k"), "k") == {"step": 0}
-    assert store.load_training("k") == {"seconds": 1.5}
+    assert store.load_training("k") == TRAINING
     assert store.missing_steps(["k", "other"]) == {"other"}
     assert Store(store.root).has_step("k")  # another process finds it
 
@@ -197,7 +200,9 @@ def test_a_damaged_step_is_set_aside(
     store: Store, damage: Damage, name: str, load: Callable[[Store, str], object]
 ) -> None:
     save(store)
-    store.save_step("other", {"step": 1}, {"seconds": 2.5}, {"conv": torch.ones(3)}, {"medians": torch.ones(3)})
+    store.save_step(
+        "other", {"step": 1}, {**TRAINING, "seconds": 2.5}, {"conv": torch.ones(3)}, {"medians": torch.ones(3)}
+    )
     damage(store.step_dir("k") / name)
     with pytest.raises(StepDamaged, match=rf"{name} .*set aside as k\.damaged-1, and is computed anew"):
         load(store, "k")
@@ -241,9 +246,10 @@ def test_a_damaged_state_after_the_first_step_is_set_aside(
 @damages
 @pytest.mark.parametrize("name", ["evaluation-x.npz", "evaluation-x.json"])
 def test_a_damaged_evaluation_is_set_aside(store: Store, notes: list[str], damage: Damage, name: str) -> None:
+    facts = {"counts": {"tp": [1, 2], "fp": [0, 0], "fn": [0, 3]}, "seconds": 0.5}
     for key, value in (("k", 1), ("other", 2)):
         save(store, key)
-        store.save_evaluation(key, "evaluation-x", {"tp": np.full(9, value)}, {"images": value})
+        store.save_evaluation(key, "evaluation-x", {"tp": np.full(9, value)}, facts | {"images": value})
     assert store.has_evaluations("k", ["evaluation-x"]) and not store.has_evaluations("k", ["evaluation-y"])
     assert store.load_evaluation("k", "evaluation-x")["images"] == 1
     damage(store.step_dir("k") / name)
@@ -284,9 +290,12 @@ def test_a_checkpoint_of_something_else(store: Store, notes: list[str]) -> None:
 
 
 def record(*keys: str, complete: bool = True, format: int = FORMAT, seconds: float = 1.0) -> Record:
-    """A record as far as the store looks into it."""
-    steps = [{"step": index, "key": key, "test_seconds": seconds} for index, key in enumerate(keys)]
-    return {"format": format, "complete": complete, "steps": steps}  # type: ignore[typeddict-item]
+    """A record of a run whose steps have these keys, as it is read."""
+    made: Record = json.loads(json.dumps(one_record("ft")))
+    steps = made["steps"][: len(keys)]
+    for step, key in zip(steps, keys, strict=True):
+        step["key"], step["test_seconds"] = key, seconds
+    return {**made, "format": format, "complete": complete, "steps": steps}
 
 
 def names(store: Store) -> set[str]:
@@ -361,34 +370,3 @@ def test_a_failure_is_kept_until_the_step_is_finished(store: Store) -> None:
     store.write_outcome("r", "done")
     outcome = read_outcome(store.run_dir("r") / "outcome.json")
     assert outcome is not None and (outcome.state, outcome.reason) == ("done", "")
-
-
-# Formats
-
-
-@pytest.mark.parametrize("content", ["steps/0123/weights.safetensors", "runs/a/run.json"])
-def test_a_store_of_the_first_version_is_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / content).parent.mkdir(parents=True)
-    (tmp_path / content).write_text("{}")
-    for look in (False, True):
-        with pytest.raises(UsageError, match=r"was written by issbench 0\.1.*Pass another --out") as info:
-            Store(tmp_path, look)
-        assert info.value.exit_code == 2
-    assert not (tmp_path / "store.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [('{"format": 99}', r"format 99, newer than .*update issbench, or pass another --out"), ("{", "is damaged")],
-)
-def test_a_store_of_a_newer_version_is_refused(tmp_path: Path, content: str, message: str) -> None:
-    Store(tmp_path)
-    (tmp_path / "store.json").write_text(content)
-    with pytest.raises(UsageError, match=message) as info:
-        Store(tmp_path)
-    assert info.value.exit_code == 2
-
-
-def test_who_only_looks_makes_nothing(tmp_path: Path) -> None:
-    assert not Store(tmp_path / "none", look=True).has_step("k")
-    assert not (tmp_path / "none").exists()

@@ -9,6 +9,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from made_records import one_record
+
 from issbench.bench.launching.submissions import (
     Submission,
     SubmittedRun,
@@ -54,17 +56,15 @@ def cancel_everything(out: Path) -> None:
 def finish(
     out: Path, run: str, steps: tuple[tuple[str, str], ...] = STEPS, complete: bool = True, numbers: int = 1
 ) -> Path:
-    """The record that the engine leaves of a run, as far as its state needs it, with some `numbers` a step, and the
-    counts of its tests."""
-    records = []
-    for index, (key, name) in enumerate(steps):
+    """The record that the engine leaves of a run of these steps, with a history of some `numbers`, and empty files
+    for the counts of its tests."""
+    record = one_record("ft", epochs=numbers, complete=complete)
+    record["steps"] = record["steps"][: len(steps)]
+    for step, (key, name) in zip(record["steps"], steps, strict=True):
         images = f"steps/{key}/{name}.npz"
         (out / images).parent.mkdir(parents=True, exist_ok=True)
         (out / images).touch()
-        evaluations = {"confusion": {"name": name, "images": images}}
-        counts = {"tp": [12345.5] * numbers}
-        records.append({"step": index, "key": key, "metrics": {}, "counts": counts, "evaluations": evaluations})
-    record = {"format": 3, "experiment": submitted(run, None).experiment, "complete": complete, "steps": records}
+        step["key"], step["evaluations"] = key, {"confusion": {"name": name, "images": images}}
     (out / "runs").mkdir(parents=True, exist_ok=True)
     write_sealed(out / "runs" / run / "run.json", record, run)
     return out / "runs" / run / "run.json"
