@@ -160,22 +160,6 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_bytes(path, buffer.getbuffer())
 
 
-def write_output(path: Path, content: bytes) -> None:
-    """Write a file that the user named, whole or not at all; what is no plain file, such as /dev/stdout, is written
-    to. UsageError for a place where it cannot be; CannotWrite where room is lacking."""
-    try:
-        if path.exists() and not path.is_file():
-            with writing(path, len(content)):
-                path.write_bytes(content)
-        else:
-            write_bytes(path.resolve(), content)  # a link stays, and what it names is written
-    except CannotWrite as error:
-        if error.full:
-            raise
-        why = os.strerror(error.errno or errno.EIO)
-        raise UsageError(f"--output {path} cannot be written ({why}); choose another place") from None
-
-
 def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
     """Write a file whole or not at all. CannotWrite where that is not possible."""
     with replacing(path, sum(map(len, parts))) as temporary, temporary.open("wb") as file:

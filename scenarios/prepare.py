@@ -139,7 +139,7 @@ def _require_parts(root: Path) -> Path:
 
 
 def _build(voc: Path, sbd: Path, on_progress: Progress | None) -> int:
-    """Write the masks that are not there yet and then the list; the number of masks written."""
+    """Write the masks that are not there yet and then the list if there is none; the number of masks written."""
     own_train = read_lines(voc / "ImageSets/Segmentation/train.txt")
     test = read_lines(voc / LISTS["test"])
     sbd_ids = read_lines(sbd / "train.txt") + read_lines(sbd / "val.txt")
@@ -160,7 +160,8 @@ def _build(voc: Path, sbd: Path, on_progress: Progress | None) -> int:
             _write(target, partial(read_sbd_mask(sbd / "cls" / f"{sample}.mat").save, format="PNG"))
         if on_progress:
             on_progress(done, len(ids))
-    _write(voc / LISTS["train"], lambda path: path.write_text("".join(f"{sample}\n" for sample in train)))
+    if not (voc / LISTS["train"]).exists():  # one that is there may be the user's own
+        _write(voc / LISTS["train"], lambda path: path.write_text("".join(f"{sample}\n" for sample in train)))
     return len(todo)
 
 

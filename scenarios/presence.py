@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from issbench.files import read_bytes, retrying, write_bytes
+from issbench.outputs import cache_dir
 from issbench.scenarios.datasets.base import Dataset, Split
 from issbench.scenarios.errors import DataError
 
@@ -89,13 +89,6 @@ def presence(dataset: Dataset, split: Split, on_progress: Progress | None = None
     found = [known[sample] for sample in ids]
     table = np.array([scan.classes for scan in found], bool).reshape(len(ids), len(dataset.classes) + 1)
     return Presence(ids, table, tuple(scan.image for scan in found), tuple(scan.label for scan in found), place)
-
-
-def cache_dir() -> Path:
-    """Where scans are kept: $ISSBENCH_CACHE, else issbench/ in the user's cache directory."""
-    if chosen := os.environ.get("ISSBENCH_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "issbench"
 
 
 def _missing(what: str, ids: list[str], place: str) -> DataError:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {"errors", "files", "plugins", "text", "wellformed"}
+LEAVES = {"errors", "files", "outputs", "plugins", "text", "wellformed"}
 RECORD = {"issbench.results.record", "issbench.results.read_record", "issbench.results.counts"}
 """What the engine writes and results read: the one thing of `results` that is known below the commands."""
 BELOW_BENCH = LEAVES | {"methods", "scenarios"}
@@ -21,6 +21,7 @@ ALLOWED = {
     "errors": set(),
     "text": set(),
     "wellformed": set(),
+    "outputs": {"errors", "files"},
     "files": {"errors"},
     "plugins": {"errors"},
     "methods": LEAVES,

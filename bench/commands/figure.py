@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from issbench.bench.commands.support.options import as_recorded
+from issbench.bench.commands.support.options import Force, as_recorded
 from issbench.errors import did_you_mean
+from issbench.outputs import refuse_foreign
 from issbench.results.figures import FIGURES, FigureError, check_output, save_figure
 
 if TYPE_CHECKING:
@@ -43,11 +44,13 @@ def figure(
     data: Annotated[Path | None, typer.Option(help="The dataset, where it has moved since the run.")] = None,
     device: Annotated[str, typer.Option(help="For pictures: auto, cpu, cuda …")] = "auto",
     out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),
+    force: Force = False,
 ) -> None:
     """Draw a figure of runs. The last three, pictures, need the networks in the store and the dataset."""
     if name not in (*FIGURES, *PICTURES):
         raise FigureError(f"no figure {name!r}; {did_you_mean(name, [*FIGURES, *PICTURES])}")
     check_output(output)
+    refuse_foreign([output], force)
     wanted = {"scenario": scenario, "setting": setting, "order": order, "seed": seed}
     runs = _runs(out, wanted, methods, run)
     if name == "critical-difference":
@@ -58,7 +61,7 @@ def figure(
         from issbench.bench.commands.support.options import names
 
         drawn = _pictures(name, runs, names(images), count, step, data, device)
-    save_figure(drawn, output)
+    save_figure(drawn, output, force)
     typer.echo(f"wrote {output}")
 
 

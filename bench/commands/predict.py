@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from issbench.bench.commands.support.options import Force
+
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
@@ -27,6 +29,7 @@ def predict(
     step: Annotated[int | None, typer.Option(help="The step of a run.  [default: its last]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
     out: Annotated[Path, typer.Option(help="The run store, for the name of a run.")] = Path("runs"),
+    force: Force = False,
 ) -> None:
     """Predict the classes in your own images.
 
@@ -34,10 +37,10 @@ def predict(
     legend.png with the names of the classes.
     """
     folder, run = find_step(checkpoint, step, out)
-    targets = _targets(images, output)
+    targets = _targets(images, output, force)
     from issbench.bench.engine.environment import choose_device
     from issbench.bench.engine.predict import load_predictor, read_image
-    from issbench.files import write_output
+    from issbench.outputs import write_output
     from issbench.results.figures import save_figure
     from issbench.results.figures.images import legend_figure
 
@@ -50,9 +53,9 @@ def predict(
         image = read_image(path)
         labels = table[predictor.predict(image)]
         for kind, picture in {"mask": mask(labels), "overlay": overlay(image, labels)}.items():
-            write_output(output / f"{stem}-{kind}.png", _png(picture))
+            write_output(output / f"{stem}-{kind}.png", _png(picture), force)
         typer.echo(f"{path}: {_found(labels, names)}")
-    save_figure(legend_figure(names), output / "legend.png")
+    save_figure(legend_figure(names), output / "legend.png", force)
     typer.echo(f"wrote masks, overlays and legend.png to {output}")
 
 
@@ -92,8 +95,10 @@ def _run_with(folder: Path) -> Run | None:
     return next((run for run in runs if any(each.get("key") == key for each in run.record["steps"])), None)
 
 
-def _targets(images: list[Path], output: Path) -> dict[Path, str]:
-    """The beginning of the output's name for each image; FigureError where two would write the same file."""
+def _targets(images: list[Path], output: Path, force: bool) -> dict[Path, str]:
+    """The beginning of the output's name for each image. FigureError where two would write the same file, or masks
+    would lie among images; UsageError where a file is there that bench did not write."""
+    from issbench.outputs import refuse_foreign
     from issbench.results.figures import FigureError
 
     stems: dict[str, Path] = {}
@@ -103,7 +108,13 @@ def _targets(images: list[Path], output: Path) -> dict[Path, str]:
                 f"{stems[path.stem]} and {path} would both write {output / path.stem}-mask.png; predict them "
                 "apart, each with its own --output"
             )
+        if path.parent.resolve() == output.resolve():
+            raise FigureError(
+                f"--output {output} is the folder of {path}, where masks would look like images; choose another"
+            )
         stems[path.stem] = path
+    written = [output / f"{stem}-{kind}.png" for stem in stems for kind in ("mask", "overlay")]
+    refuse_foreign([*written, output / "legend.png"], force)
     return {path: stem for stem, path in stems.items()}
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from issbench.bench.commands.support.printing import deliver, runs_asked_for, write_text
+from issbench.bench.commands.support.options import Force
+from issbench.bench.commands.support.printing import deliver, runs_asked_for
 from issbench.results.definitions import DEFINITIONS
 from issbench.results.render import Format, Style
 
@@ -43,6 +44,7 @@ def table(
     ] = None,
     standalone: Annotated[bool, typer.Option("--standalone", help="A whole LaTeX document to compile.")] = False,
     out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),
+    force: Force = False,
 ) -> None:
     """Print a table: methods × scenarios × settings × groups of classes, or another one by its NAME.
 
@@ -56,7 +58,7 @@ def table(
     if name == LONG:
         if published or both or standalone:
             raise TableError(f"table {LONG} holds runs alone; leave --published, --both and --standalone out")
-        _long(runs_asked_for(out, scenario, setting), format, output)
+        _long(runs_asked_for(out, scenario, setting), format, output, force)
         return
     if published:
         tables = published_tables(name, scenario, setting)
@@ -65,11 +67,12 @@ def table(
         tables = joined_tables(name, runs, scenario, setting) if both else measured_tables(name, runs)
     if not tables:
         raise TableError(f"no run in {out} belongs in table {name}; see docs/results.md")
-    deliver(tables, format, style, output, standalone)
+    deliver(tables, format, style, output, standalone, force)
 
 
-def _long(runs: list[Run], format: Format | None, output: Path | None) -> None:
+def _long(runs: list[Run], format: Format | None, output: Path | None, force: bool) -> None:
     """Print or write the tidy table."""
+    from issbench.outputs import write_output
     from issbench.results.frame import tidy
     from issbench.results.render import SUFFIXES
     from issbench.results.table import TableError
@@ -78,22 +81,21 @@ def _long(runs: list[Run], format: Format | None, output: Path | None) -> None:
     if format == "parquet":
         if output is None:
             raise TableError("parquet is not text; add --output FILE.parquet")
-        _write_parquet(tidy(runs), output)
+        write_output(output, _parquet(tidy(runs)), force)
     elif format == "csv":
         text = tidy(runs).to_csv(index=False)
         if output is None:
             typer.echo(text.rstrip("\n"))
             return
-        write_text(output, text)
+        write_output(output, text.encode(), force)
     else:
         raise TableError(f"table {LONG} is written as csv or parquet, not as {format}")
     typer.echo(f"wrote {output}")
 
 
-def _write_parquet(frame: pd.DataFrame, output: Path) -> None:
+def _parquet(frame: pd.DataFrame) -> bytes:
     import io
 
-    from issbench.files import write_output
     from issbench.results.table import TableError
 
     content = io.BytesIO()
@@ -101,4 +103,4 @@ def _write_parquet(frame: pd.DataFrame, output: Path) -> None:
         frame.to_parquet(content, index=False)
     except ImportError:
         raise TableError("--format parquet needs pyarrow: pip install pyarrow") from None
-    write_output(output, content.getvalue())
+    return content.getvalue()

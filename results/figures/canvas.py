@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from issbench.errors import UsageError
-from issbench.files import write_output
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -86,10 +85,12 @@ def check_output(path: Path) -> None:
         raise FigureError(f"--output {path}: the name must end in {', '.join(SUFFIXES)}")
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure; the name's end says the format. FigureError for another end, UsageError for a place without
-    access, CannotWrite where room lacks."""
+def save_figure(figure: Figure, path: Path, force: bool = False) -> None:
+    """Write a figure; the name's end says the format. FigureError for another end, a place without access, or a
+    file of the user's there (unless `force`); CannotWrite where room lacks."""
     import matplotlib
+
+    from issbench.outputs import write_output  # numpy, for which names of figures need not wait
 
     check_output(path)
     # No time of writing, so that equal figures are equal files; type 42 is what publishers accept.
@@ -98,4 +99,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         drawn = io.BytesIO()
         kind = path.suffix[1:].lower()
         figure.savefig(drawn, format=kind, dpi=_DPI, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
-    write_output(path, drawn.getvalue())
+    try:
+        write_output(path, drawn.getvalue(), force)
+    except UsageError as error:
+        raise FigureError(str(error)) from None

@@ -300,3 +300,24 @@ def test_a_folder_data_set(tmp_path: Path) -> None:
     assert "wrote" in bench("predict", found.path, image, "--output", tmp_path / "made")
     moved = data.rename(tmp_path / "moved")
     assert Scene(found.record, str(moved)).choose(1)
+
+
+def test_the_users_files_are_kept(store: Path, tmp_path: Path) -> None:
+    """Nothing is predicted where a file of the user's would be lost; what bench wrote is refreshed."""
+    folder, output = tmp_path / "images", tmp_path / "out"
+    for each in (folder, output):
+        each.mkdir()
+    Image.new("RGB", (40, 30)).save(folder / "a.png")
+    words = ("predict", "shapes_2-1-overlapped-plop", folder / "a.png", "--device", "cpu", "--out", store)
+    for name in ("legend.png", "a-mask.png", "a-overlay.png"):
+        (output / name).write_bytes(b"mine")
+        assert f"{output / name} is there, and is not what bench wrote" in bench(*words, "--output", output, code=2)
+        assert [each.read_bytes() for each in output.iterdir()] == [b"mine"]
+        (output / name).unlink()
+    for _ in range(2):
+        bench(*words, "--output", output)
+    (output / "legend.png").write_bytes(b"mine")
+    bench(*words, "--output", output, code=2)
+    bench(*words, "--output", output, "--force")
+    assert "where masks would look like images" in bench(*words, "--output", folder, code=2)
+    assert [each.name for each in folder.iterdir()] == ["a.png"]

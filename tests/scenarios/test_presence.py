@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from issbench.outputs import cache_dir
 from issbench.scenarios.datasets import load_dataset
 from issbench.scenarios.datasets.base import Dataset, FileDataset
 from issbench.scenarios.datasets.voc import Voc
 from issbench.scenarios.errors import DataError
-from issbench.scenarios.presence import Presence, cache_dir, content_of, presence
+from issbench.scenarios.presence import Presence, content_of, presence
 
 
 @pytest.fixture(autouse=True)

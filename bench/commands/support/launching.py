@@ -14,7 +14,8 @@ import typer
 
 from issbench.bench.commands.support.launch_options import LaunchOptions
 from issbench.bench.commands.support.options import CommonOptions
-from issbench.errors import Interrupted
+from issbench.errors import Interrupted, UsageError
+from issbench.scenarios.datasets import dataset_class
 from issbench.scenarios.scenario import check_split
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def carry_out(experiments: Sequence[Experiment], asked: Asked) -> None:
     """Plan everything, tell what it costs, carry out what is not done, and print the tables; or submit it. Where
     all runs are known to be done, nothing is planned, and torch is not imported."""
     launcher, profile = _launcher(asked.launch.name), asked.launch.profile()
+    _keep_apart(asked.common.out, experiments)
     if launcher is not None:
         experiments = [_anywhere(experiment) for experiment in experiments]
         launcher.check(asked.common.device)
@@ -61,8 +63,6 @@ def carry_out(experiments: Sequence[Experiment], asked: Asked) -> None:
     device = launcher.device(asked.common.device, profile) if launcher else distributed.join(asked.common.device)
     reporter = Reporter(Console(), asked.common.tensorboard)
     prepared = prepare(experiments, asked.common.out, device, reporter, asked.dry_run)
-    for remark in dict.fromkeys(filter(None, (check_split(plan.scenario) for plan in prepared.plans))):
-        typer.echo(remark, err=True)
     typer.echo(_costs(prepared))
     request = _request(asked, profile)
     if asked.dry_run:
@@ -80,6 +80,16 @@ def carry_out(experiments: Sequence[Experiment], asked: Asked) -> None:
         _print_tables([plan.run_name for plan in prepared.plans if plan.run_name not in failures], asked)
     if failures:
         raise RunsFailed(prepared.plans, failures)
+
+
+def _keep_apart(out: Path, experiments: Sequence[Experiment]) -> None:
+    """UsageError for a run store among the images or labels of a dataset, which would then have other files."""
+    store = out.resolve()
+    for name, data in {(each.dataset, each.data) for each in experiments if each.data}:
+        dataset, root = dataset_class(name), Path(data).resolve()
+        homes, needs = getattr(dataset, "homes", ()), getattr(dataset, "needs", ())
+        if store == root or any(store.is_relative_to(root / home / need) for home in homes for need in needs):
+            raise UsageError(f"--out {out} lies in the data, {data}; choose a folder beside them")
 
 
 def _launcher(name: str | None) -> Launcher | None:
@@ -141,13 +151,14 @@ def _request(asked: Asked, profile: Profile) -> Request:
 
 
 def _costs(prepared: Prepared) -> str:
-    """How much there is to do, in two lines."""
+    """How much there is to do, in two lines, after a line for each split that does not come out even."""
     plans, missing = prepared.plans, prepared.missing
+    remarks = dict.fromkeys(check_split(plan.scenario) for plan in plans)
     steps = [step for plan in plans for step in plan.steps]
     different = {step.key: step for step in steps}
     images = sum(step.images_seen for key, step in different.items() if key in missing)
     waiting = len(prepared.waiting)
-    return (
+    return "".join(f"{remark}\n" for remark in remarks if remark) + (
         f"{'runs':<10} {len(plans):>4}  {len(plans) - waiting} done, {waiting} to do\n"
         f"{'steps':<10} {len(steps):>4}  {len(steps) - len(different)} shared with other runs, so {len(different)} "
         f"different; {len(different) - len(missing)} in the store, {len(missing)} to train on {images:,} images"

@@ -21,6 +21,7 @@ Classes = Annotated[
     typer.Option(help="Use these classes only, in this learning order; the others are background."),
 ]
 Seeds = Annotated[str, typer.Option("--seeds", "--seed", help=f"Seeds, {MANY}.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace files there that bench did not write.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", "--plan", help="Only tell how much there is to do.")]
 
 

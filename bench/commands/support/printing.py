@@ -48,6 +48,7 @@ def deliver(
     style: Style = "colour",
     output: Path | None = None,
     standalone: bool = False,
+    force: bool = False,
 ) -> None:
     """Print tables, or write them to a file."""
     from issbench.results.render import SUFFIXES, render
@@ -69,20 +70,17 @@ def deliver(
     if output is None:
         typer.echo(text.rstrip("\n"))
         return
-    written = [write_text(output, text)]
+    from issbench.outputs import refuse_foreign, write_output
+
+    texts = {output: text}
     if format == "latex":
         from issbench.results.citations import bibliography
 
-        written.append(write_text(output.with_suffix(".bib"), bibliography(tables)))
-    typer.echo(f"wrote {' and '.join([str(output), *(path.name for path in written[1:])])}")
-
-
-def write_text(output: Path, text: str) -> Path:
-    """Write a file that the user asked for. UsageError where its place is wrong, CannotWrite where room lacks."""
-    from issbench.files import write_output
-
-    write_output(output, text.encode())
-    return output
+        texts[output.with_suffix(".bib")] = bibliography(tables)
+    refuse_foreign(texts, force)
+    for path, content in texts.items():
+        write_output(path, content.encode(), force)
+    typer.echo(f"wrote {' and '.join([str(output), *(path.name for path in [*texts][1:])])}")
 
 
 def _print_terminal(tables: list[Table], style: Style) -> None:
