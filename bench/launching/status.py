@@ -154,13 +154,13 @@ def _state(out: Path, entry: Entry, jobs: Mapping[str, JobState], silent: str | 
         return job.state, job.detail, True
     if outcome is not None and outcome.state == "failed":
         return "failed", outcome.reason, True
-    if silent and not _is_fresh(read_position(out / "runs" / run.run)):
+    position = read_position(out / "runs" / run.run)
+    if silent and not (position is not None and position.alive):
         return "unknown", silent, True
     if outcome is not None and outcome.state == "interrupted" and not silent:
         return "stopped", "interrupted; the same command resumes it", True
     if job is not None:
         return job.state, job.detail, False
-    position = read_position(out / "runs" / run.run)
     if position is not None and position.alive:
         return "running", "", True
     if outcome is None:
