@@ -10,9 +10,10 @@ from issbench.bench.experiment import Experiment
 from issbench.bench.identity import hash_of
 from issbench.scenarios.datasets import load_dataset
 from issbench.scenarios.datasets.base import Dataset, Split
-from issbench.scenarios.presence import Presence, content_of, presence
+from issbench.scenarios.presence import Presence, all_in_one, content_of, presence
 from issbench.scenarios.protocol import Protocol
 from issbench.scenarios.scenario import Scenario, make_scenario
+from issbench.scenarios.soundness import label_fault, leak_fault, leaks, list_faults, remarks
 from issbench.scenarios.views import StepData, View, step_data
 
 OnScan = Callable[[str, int, int], None]
@@ -55,6 +56,16 @@ class Data:
         not."""
         return hash_of([[split.ids, split.images, split.labels] for split in (self.train, self.test)], 16)
 
+    @cached_property
+    def leaks(self) -> dict[str, str]:
+        """Training images that are test images, too: the ids of both."""
+        return leaks(self.train, self.test)
+
+    @cached_property
+    def remarks(self) -> list[str]:
+        """What of the data may be meant, but is worth a look."""
+        return remarks(self.dataset, self.train, self.test)
+
     def identity(self, scenario: Scenario, protocol: Protocol) -> str:
         """The identity of all images and labels that the steps of a scenario read (16 hex digits)."""
         views = [self.view(scenario, protocol, index) for index in range(len(scenario.steps))]
@@ -62,24 +73,35 @@ class Data:
 
 
 def open_data(experiment: Experiment, on_scan: OnScan | None = None) -> Data:
-    """The experiment's dataset; reads every file of it that has changed since it was read before."""
+    """The experiment's dataset; reads every file of it that has changed since it was read before.
+
+    DataError where lists or labels as a whole are wrong, and where training images are test images, too, unless the
+    experiment allows that.
+    """
     dataset = load_dataset(experiment.dataset, experiment.data)
     if experiment.setting == "domain":
         dataset = dataset.with_domains()
+
+    if faults := list_faults(dataset):
+        raise all_in_one(faults)
 
     def scan(split: Split) -> Presence:
         report = None if on_scan is None else (lambda done, total: on_scan(f"{dataset.name} {split}", done, total))
         return presence(dataset, split, report)
 
-    return Data(dataset, scan("train"), scan("test"))
+    data = Data(dataset, scan("train"), scan("test"))
+    leak = "" if experiment.allow_leak else leak_fault(data.train, data.test)
+    if faults := [*filter(None, (label_fault(dataset, data.train, data.test), leak))]:
+        raise all_in_one(faults)
+    return data
 
 
 def open_all(experiments: Iterable[Experiment], on_scan: OnScan | None = None) -> list[Data]:
     """The dataset of each experiment; what several of them read is opened once."""
-    opened: dict[tuple[str, str | None, bool], Data] = {}
+    opened: dict[tuple[str, str | None, bool, bool], Data] = {}
     found = []
     for experiment in experiments:
-        where = (experiment.dataset, experiment.data, experiment.setting == "domain")
+        where = (experiment.dataset, experiment.data, experiment.setting == "domain", experiment.allow_leak)
         if where not in opened:
             opened[where] = open_data(experiment, on_scan)
         found.append(opened[where])

@@ -39,6 +39,8 @@ class Experiment:
     metrics: tuple[str, ...]
     """Metrics that are computed beside the usual ones; they change no result, so they are not part of the
     identity."""
+    allow_leak: bool
+    """Whether training images may be test images, too. The images count, so this is not part of the identity."""
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class Experiment:
         recipe: Recipe | Mapping[str, Any] | None = None,
         data: str | Path | None = None,
         metrics: Iterable[str] = (),
+        allow_leak: bool = False,
     ) -> None:
         """`setting`: overlapped, disjoint or domain, by default as the dataset is usually run. `protocol`: a
         preset's name. `recipe`: overrides of the dataset's recipe (`{"epochs": 3}`). UsageError for unknown
@@ -71,6 +74,7 @@ class Experiment:
             "recipe": recipe if isinstance(recipe, Recipe) else make_recipe(dataset, recipe or {}),
             "data": None if data is None else str(data),
             "metrics": tuple(dict.fromkeys(metrics)),
+            "allow_leak": allow_leak,
         }
         for field, value in values.items():
             object.__setattr__(self, field, value)
@@ -119,7 +123,8 @@ def experiment_of(facts: Mapping[str, Any], data: str | None = None) -> Experime
     """The experiment that `describe` described; `data` in place of the directory that it names."""
     known = {key: facts[key] for key in ("method", "scenario", "setting", "order", "classes", "seed", "metrics")}
     protocol, recipe = Protocol(**facts["protocol"]), Recipe(**facts["recipe"])
-    return Experiment(**known, protocol=protocol, recipe=recipe, data=data or facts["data"])
+    leak = facts.get("allow_leak", False)  # which records before 0.3.0 do not name
+    return Experiment(**known, protocol=protocol, recipe=recipe, data=data or facts["data"], allow_leak=leak)
 
 
 def parse_method(spec: str) -> tuple[str, dict[str, str]]:

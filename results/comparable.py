@@ -131,6 +131,17 @@ def not_made_alike(runs: Iterable[Run]) -> str:
     return f"Not made alike: {'; '.join(differ)}." if differ else ""
 
 
+def leaking(runs: Iterable[Run]) -> str:
+    """Which runs trained on test images, as a note; empty where none did."""
+    found = {run.name: run.record["leaks"] for run in runs if run.record.get("leaks")}
+    if not found:
+        return ""
+    return (
+        f"Trained on test images (--allow-leak): {len(found)} of the runs, on data whose training split holds "
+        f"{max(found.values())} images of the test split."
+    )
+
+
 def environment_facts(environment: Environment) -> list[tuple[str, str]]:
     """What a step was trained with as (name, text)."""
     return [

@@ -10,7 +10,7 @@ import numpy as np
 
 from issbench.errors import did_you_mean
 from issbench.results.bootstrap import Interval, paired_interval
-from issbench.results.comparable import comparable_sets, not_made_alike, question
+from issbench.results.comparable import comparable_sets, leaking, not_made_alike, question
 from issbench.results.runs import RecordError, Run
 from issbench.results.significance import friedman_test, wilcoxon_test
 from issbench.results.table import MISSING, Table, text_table
@@ -83,8 +83,8 @@ def match(runs: Sequence[Run], methods: Sequence[str]) -> tuple[list[MatchedRuns
         cells += found
         if why:
             notes.append(f"Left out, {why}: {', '.join(run.name for run in members)}.")
-    alike = not_made_alike(run for cell in cells for run in cell.runs)
-    notes += [alike] if alike else []
+    compared = [run for cell in cells for run in cell.runs]
+    notes += filter(None, (leaking(compared), not_made_alike(compared)))
     return sorted(cells, key=lambda cell: (*cell.facts[:3], cell.runs[0].seed)), notes
 
 

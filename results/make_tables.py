@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from issbench.results.comparable import comparable_sets, not_made_alike, told_apart
+from issbench.results.comparable import comparable_sets, leaking, not_made_alike, told_apart
 from issbench.results.definitions import Definition, chosen, definition
 from issbench.results.published import Number, published
 from issbench.results.runs import Run
@@ -163,8 +163,8 @@ def _with_seeds(made: Table, table: Definition, runs: Sequence[Run], pivot: Pivo
 
 
 def _notes(table: Definition, runs: Sequence[Run], counts: str) -> list[str]:
-    alike = not_made_alike(runs)
-    return [_explanation(table, runs, counts), *_unfinished(runs), *([alike] if alike else [])]
+    more = filter(None, (leaking(runs), not_made_alike(runs)))
+    return [_explanation(table, runs, counts), *_unfinished(runs), *more]
 
 
 def _unfinished(runs: Sequence[Run]) -> list[str]:

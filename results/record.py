@@ -42,6 +42,8 @@ class Experiment(TypedDict):
     recipe: dict[str, Setting] | None
     data: str | None
     """Directory of the dataset when the run was made."""
+    allow_leak: NotRequired[bool]
+    """Whether training images may be test images, too."""
     dataset: str
     metrics: list[str]
     """The metrics asked for besides the standard ones."""
@@ -170,6 +172,8 @@ class Record(TypedDict):
     """The identity of all images and labels that the run's scenario reads; None in imported runs."""
     dataset_content: str | None
     """The identity of the whole dataset, by which runs of different scenarios are on the same data."""
+    leaks: NotRequired[int]
+    """Training images of the dataset that are test images, too; absent where there are none."""
     method: MethodFacts
     protocol: str
     """The evaluation protocol in words."""

@@ -24,12 +24,21 @@ def run_summary(run: Run) -> list[tuple[str, str]]:
         ("scenario", f"{run.scenario}, {run.setting}, order {experiment['order']}"),
         ("classes", ", ".join(experiment["classes"]) or "all of the dataset"),
         ("data", run.record["data"] or UNKNOWN),
+        *(
+            [("leak", f"{leaks} training images are test images, too")]
+            if (leaks := run.record.get("leaks"))
+            else []
+        ),
         ("seed", str(run.seed)),
         ("recipe", _pairs(recipe) if recipe else UNKNOWN),
         ("evaluation", run.record["protocol"]),
         ("finished", "yes" if run.complete else f"no: {run.unfinished}"),
         *(_training(run) if run.record["source"] is None else _source(run.record["source"])),
     ]
+
+
+def _leaks(number: int | None) -> list[tuple[str, str]]:
+    return [("leak", f"{number} training images are test images, too")] if number else []
 
 
 def _pairs(values: dict[str, Any]) -> str:

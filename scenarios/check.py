@@ -2,68 +2,90 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from issbench.scenarios.datasets.base import Dataset, Split
+import numpy as np
+
+from issbench.scenarios.datasets.base import SPLITS, Dataset, Split
 from issbench.scenarios.errors import DataError, ScenarioError
-from issbench.scenarios.presence import Progress
-
-_SPLITS: tuple[Split, ...] = ("train", "test")
-
-
-def check_dataset(dataset: Dataset, on_progress: Progress | None = None) -> list[str]:
-    """Every defect of both splits, one line each; an empty list means that all is well.
-
-    `on_progress` is called with (done, total) after each sample.
-    """
-    defects, samples = _check_lists(dataset)
-    with ThreadPoolExecutor() as pool:
-        for done, found in enumerate(pool.map(partial(_check_sample, dataset), samples), 1):
-            defects += found
-            if on_progress:
-                on_progress(done, len(samples))
-    return defects
+from issbench.scenarios.examine import Examined, examine
+from issbench.scenarios.presence import Presence, Progress, place_of, some_of
+from issbench.scenarios.reading import failed, read_all
+from issbench.scenarios.soundness import absent_classes, label_fault, leak_fault, list_faults, remarks
 
 
-def _check_lists(dataset: Dataset) -> tuple[list[str], list[str]]:
-    """Defects of the lists, and all samples, each once."""
-    defects: list[str] = []
-    counts: dict[Split, Counter[str]] = {}
-    for split in _SPLITS:
-        try:
-            counts[split] = Counter(dataset.ids(split))
-        except DataError as error:
-            defects.append(str(error))
-            continue
-        if not counts[split]:
-            defects.append(f"the {split} split is empty")
-        defects += [
-            f"{sample} is listed {n} times in the {split} split" for sample, n in counts[split].items() if n > 1
-        ]
-    if len(counts) == len(_SPLITS):
-        both = [sample for sample in counts["train"] if sample in counts["test"]]
-        defects += [f"{sample} is in both the train and the test split; take it off one" for sample in both]
-    return defects, list(dict.fromkeys(sample for count in counts.values() for sample in count))
+class Findings(NamedTuple):
+    """Lines about a dataset: what is wrong, and what may be meant but is worth a look."""
+
+    defects: list[str]
+    remarks: list[str]
 
 
-def _check_sample(dataset: Dataset, sample: str) -> list[str]:
-    """Defects of one sample: both files are read, so one broken file does not hide the other."""
-    defects: list[str] = []
-    sizes: list[tuple[int, int]] = []
-    for read_size in (lambda: dataset.image(sample).size, lambda: dataset.label(sample).shape[::-1]):
-        try:
-            sizes.append(read_size())
-        except DataError as error:
-            defects.append(str(error))
-    if len(set(sizes)) > 1:
-        (width, height), (label_width, label_height) = sizes
-        defects.append(
-            f"{sample}: the image is {width}×{height} pixels, its label map {label_width}×{label_height}; "
-            "they must have the same size"
-        )
-    return defects + _check_domain(dataset, sample)
+def check_dataset(dataset: Dataset, on_progress: Progress | None = None) -> Findings:
+    """All that is to be said of both splits. `on_progress` is called with (done, total) after each sample."""
+    defects, ids = list_faults(dataset), {split: _ids(dataset, split) for split in SPLITS}
+    samples = list(dict.fromkeys(sample for split in SPLITS for sample in ids[split]))
+    found: dict[str, Examined] = {}
+
+    def read(sample: str) -> Examined:
+        one = examine(dataset, sample)
+        return one if one.image_fault else one._replace(image_fault=_decode(dataset, sample))
+
+    for sample, one in read_all(read, samples):
+        found[sample] = one
+        if on_progress:
+            on_progress(len(found), len(samples))
+    for sample in samples:
+        faults = (found[sample].image_fault, found[sample].label_fault, *_check_domain(dataset, sample))
+        defects += filter(None, faults)
+    train, test = (_presence(dataset, split, ids[split], found) for split in SPLITS)
+    defects += filter(None, [leak_fault(train, test)])
+    if not any(one.label_fault for one in found.values()):
+        defects += filter(None, [label_fault(dataset, train, test)])
+    return Findings(
+        defects, [*remarks(dataset, train, test), *_absent(dataset, train, test), *_turned(samples, found)]
+    )
+
+
+def _ids(dataset: Dataset, split: Split) -> tuple[str, ...]:
+    """The ids of a split; none where they cannot be listed, which is among the faults of lists."""
+    try:
+        return dataset.ids(split)
+    except DataError:
+        return ()
+
+
+def _decode(dataset: Dataset, sample: str) -> str:
+    """The fault of an image that shows only when all its pixels are read."""
+    try:
+        dataset.image(sample)
+    except (Exception, SystemExit) as error:
+        return str(failed(f"the image of {sample}", error))
+    return ""
+
+
+def _presence(dataset: Dataset, split: Split, ids: tuple[str, ...], found: Mapping[str, Examined]) -> Presence:
+    """As `presence` has it, of samples that were just read."""
+    ones = [found[sample] for sample in ids]
+    return Presence(
+        ids=ids,
+        table=np.array([one.classes for one in ones], bool).reshape(len(ids), len(dataset.classes) + 1),
+        images=tuple(one.image for one in ones),
+        labels=tuple(one.label for one in ones),
+        place=place_of(dataset, split),
+        ignored=np.array([one.ignored for one in ones], bool),
+    )
+
+
+def _absent(dataset: Dataset, train: Presence, test: Presence) -> list[str]:
+    names = {split.place: absent_classes(dataset, split.table) for split in (train, test)}
+    return [f"no image of {place} holds {lacking}" for place, lacking in names.items() if lacking]
+
+
+def _turned(samples: list[str], found: Mapping[str, Examined]) -> list[str]:
+    names = [sample for sample in samples if found[sample].turned]
+    return [f"{len(names)} image(s) are turned as their EXIF data say: {some_of(names)}"] if names else []
 
 
 def _check_domain(dataset: Dataset, sample: str) -> list[str]:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from issbench.scenarios.archives import Archive, obtain
 from issbench.scenarios.datasets import dataset_class
-from issbench.scenarios.datasets.base import read_lines
+from issbench.scenarios.datasets.lists import read_ids
 from issbench.scenarios.datasets.voc import LISTS, MASKS, Voc
 from issbench.scenarios.errors import DataError, ScenarioError
 from issbench.scenarios.presence import Progress
@@ -74,7 +74,8 @@ def prepare_voc(root: str | Path, download: bool = False, on_progress: Progress 
         written = _build(voc, _require_parts(root), on_progress)
     else:
         written = 0
-    train, test = (len(read_lines(voc / LISTS[split])) for split in ("train", "test"))
+    prepared = Voc(voc)
+    train, test = len(prepared.ids("train")), len(prepared.ids("test"))
     warning = None
     if (train, test) != (OFFICIAL_TRAIN, OFFICIAL_TEST):
         warning = (
@@ -140,9 +141,9 @@ def _require_parts(root: Path) -> Path:
 
 def _build(voc: Path, sbd: Path, on_progress: Progress | None) -> int:
     """Write the masks that are not there yet and then the list if there is none; the number of masks written."""
-    own_train = read_lines(voc / "ImageSets/Segmentation/train.txt")
-    test = read_lines(voc / LISTS["test"])
-    sbd_ids = read_lines(sbd / "train.txt") + read_lines(sbd / "val.txt")
+    own_train = read_ids(voc / "ImageSets/Segmentation/train.txt")
+    test = read_ids(voc / LISTS["test"])
+    sbd_ids = read_ids(sbd / "train.txt") + read_ids(sbd / "val.txt")
     train = sorted({*own_train, *sbd_ids} - {*test})  # sorted is the order of the published list
     own = {*own_train, *test}
     ids = [*train, *test]

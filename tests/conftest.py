@@ -3,9 +3,11 @@ in one process, where pytest-xdist runs several side by side."""
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +67,7 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def voc_aug_root(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """All 12,031 label maps of VOC-aug and its lists in VOC's layout; its images cannot be decoded."""
+    """All 12,031 label maps of VOC-aug and its lists in VOC's layout; its images are gray, of the labels' sizes."""
     packed = data_dir / "voc_aug_labels"
     if not packed.is_dir():
         pytest.skip(f"no labels of VOC-aug in {packed}")
@@ -73,8 +75,16 @@ def voc_aug_root(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     with tarfile.open(packed / "masks.tar") as tar:
         tar.extractall(root, filter="data")
     (root / "JPEGImages").mkdir()
+    gray: dict[tuple[int, int], bytes] = {}
     for mask in (root / "SegmentationClassAug").iterdir():
-        (root / "JPEGImages" / f"{mask.stem}.jpg").write_text(mask.stem)
+        with Image.open(mask) as opened:
+            size = opened.size
+        if size not in gray:
+            made = io.BytesIO()
+            Image.new("L", size, 128).save(made, "JPEG")
+            gray[size] = made.getvalue()
+        # What follows the end of a JPEG is not read; it makes each file another one.
+        (root / "JPEGImages" / f"{mask.stem}.jpg").write_bytes(gray[size] + mask.stem.encode())
     lists = root / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
     for name in ("train_aug.txt", "val.txt"):
@@ -90,9 +100,10 @@ class Tree:
         self.root = root
 
     def image(self, name: str, size: tuple[int, int] = (4, 3), mode: str = "RGB") -> Path:
-        """An image file, by default 4 wide and 3 high."""
+        """An image file, by default 4 wide and 3 high, in a colour of its own."""
         path = self._place(name)
-        Image.new(mode, size).save(path)
+        red, green, blue, _ = zlib.crc32(name.encode()).to_bytes(4, "big")
+        Image.new(mode, size, (red, green, blue) if mode == "RGB" else red % 2).save(path)
         return path
 
     def label(self, name: str, values: Sequence[int] = (0,), size: tuple[int, int] = (4, 3)) -> Path:

@@ -47,15 +47,20 @@ def check(dataset: Annotated[str, _DATASET], root: Annotated[Path | None, _ROOT]
     """Read every image and label, and report every defect; exit code 1 if there is one."""
     from issbench.scenarios.check import check_dataset
     from issbench.scenarios.datasets import load_dataset
+    from issbench.scenarios.datasets.base import SPLITS
 
     loaded = load_dataset(dataset, root)
     with _bar("samples") as advance:
-        defects = check_dataset(loaded, advance)
-    for defect in defects:
+        found = check_dataset(loaded, advance)
+    for defect in found.defects:
         typer.echo(printable(defect))
-    images = sum(len(loaded.ids(split)) for split in ("train", "test")) if not defects else 0
-    typer.echo(f"{len(defects)} defects" if defects else f"{dataset}: all {images} samples are sound")
-    raise typer.Exit(1 if defects else 0)
+    for remark in found.remarks:
+        typer.echo(printable(f"note: {remark}"))
+    if found.defects:
+        typer.echo(f"{len(found.defects)} defects")
+        raise typer.Exit(1)
+    images = sum(len(loaded.ids(split)) for split in SPLITS)
+    typer.echo(f"{dataset}: all {images} samples are sound")
 
 
 @app.command(cls=Command)

@@ -39,18 +39,18 @@ def predict(
     folder, run = find_step(checkpoint, step, out)
     targets = _targets(images, output, force)
     from issbench.bench.engine.environment import choose_device
-    from issbench.bench.engine.predict import load_predictor, read_image
+    from issbench.bench.engine.predict import load_predictor, read_photo
     from issbench.outputs import write_output
     from issbench.results.figures import save_figure
     from issbench.results.figures.images import legend_figure
 
     for path in targets:  # one that cannot be read is told before the first is predicted
-        read_image(path)
+        read_photo(path)
     predictor = load_predictor(folder, choose_device(device))
     table, names = _labels(predictor, run)
     _make(output)
     for path, stem in targets.items():
-        image = read_image(path)
+        image = read_photo(path)
         labels = table[predictor.predict(image)]
         for kind, picture in {"mask": mask(labels), "overlay": overlay(image, labels)}.items():
             write_output(output / f"{stem}-{kind}.png", _png(picture), force)

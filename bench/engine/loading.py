@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -12,16 +10,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from issbench.bench.engine import distributed
-from issbench.bench.engine.interruption import SIGNALS, Interruption
+from issbench.bench.engine.interruption import Interruption
 from issbench.bench.engine.order import BatchOrder
+from issbench.bench.engine.readers import batches_of
 from issbench.bench.engine.samples import Normalise, Samples, TrainingSamples
 from issbench.bench.recipe import Recipe
 from issbench.errors import UsageError
 from issbench.scenarios.datasets.base import Dataset
-from issbench.scenarios.errors import DataError
 from issbench.scenarios.views import View
 
 
@@ -82,27 +79,11 @@ class Loader:
     def _shares(self, samples: Samples, batches: Iterable[list[Any]], sizes: Iterable[int]) -> Iterator[Share]:
         """This process's shares of batches, which have `sizes`."""
         rows = (list(own_share(batch)) or batch[:1] for batch in batches)  # none cannot be read
-        try:
-            for (images, labels), size in zip(self._read(samples, rows), sizes, strict=False):
-                if not own_share(range(size)):
-                    images, labels = images[:0], labels[:0]
-                yield Share(self._normalise(images), labels.to(self.device, non_blocking=True).long(), size)
-        except DataError as error:
-            # A worker process adds its traceback to the message; the user needs the last line.
-            name = f"{DataError.__module__}.{DataError.__qualname__}: "
-            message = str(error).strip().splitlines()[-1].removeprefix(name)
-            # torch's frames hold the workers in a cycle of references; to collect it takes 5 s for each worker.
-            traceback.clear_frames(error.__traceback__)
-            raise DataError(message) from None
-
-    def _read(self, samples: Samples, rows: Iterable[list[Any]]) -> DataLoader[Any]:
-        return DataLoader(
-            samples,
-            batch_sampler=rows,
-            num_workers=self.workers,
-            pin_memory=self.device.type == "cuda",
-            worker_init_fn=_quiet_worker,
-        )
+        read = batches_of(samples, rows, self.workers, pin_memory=self.device.type == "cuda")
+        for (images, labels), size in zip(read, sizes, strict=False):
+            if not own_share(range(size)):
+                images, labels = images[:0], labels[:0]
+            yield Share(self._normalise(images), labels.to(self.device, non_blocking=True).long(), size)
 
 
 def own_share(rows: Sequence[Any]) -> Sequence[Any]:
@@ -115,11 +96,3 @@ def default_workers(dataset: Dataset) -> int:
     """Worker processes for reading: none for data in memory, else one per core of this process's share, up to 8."""
     cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return 0 if dataset.in_memory else max(1, min(8, cores))
-
-
-def _quiet_worker(_: int) -> None:
-    """Leave signals to the main process, which saves a checkpoint and then ends its workers; Slurm, like Ctrl-C,
-    signals them all."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    torch.set_num_threads(1)

@@ -28,6 +28,7 @@ from issbench.methods.interface.registry import load_method, method_info
 from issbench.methods.method import Method
 from issbench.scenarios.datasets.base import Dataset
 from issbench.scenarios.scenario import Scenario, check_split
+from issbench.scenarios.soundness import unlearnable, untested
 
 _ENGINE = "issbench.bench.engine"
 TRAINING = (
@@ -160,6 +161,11 @@ class Plan:
         return planned.sources(self.experiment, self.data, self.device.type)
 
     @property
+    def remarks(self) -> list[str]:
+        """What of the data may be meant, but is worth a look before the training."""
+        return [*self.data.remarks, *filter(None, [untested(self.dataset, self.scenario, self.data.test)])]
+
+    @property
     def keys(self) -> tuple[tuple[str, str], ...]:
         """The key of each step with the name of each of its evaluations."""
         return tuple((step.key, name) for step in self.steps for name in step.evaluations.values())
@@ -216,10 +222,12 @@ def make_plan(experiment: Experiment, data: Data, device: torch.device) -> Plan:
     check_split(plan.scenario)
     _ = plan.sources  # read now: a plug-in may be edited before the run is done
     for step in plan.steps:  # their making checks the options of the method
+        if fault := unlearnable(data.dataset, plan.scenario, step.index, data.train):
+            raise UsageError(fault)
         if not step.train_ids:
             raise UsageError(
                 f"step {step.index} of {plan.scenario.name} has no training image in {data.dataset.name}: "
-                "none holds its classes; choose --classes that the data have, or another split"
+                "none is of its domains; choose another split, or order of domains"
             )
     return plan
 

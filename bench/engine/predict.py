@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as nnf
-from PIL import Image, ImageOps
+from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -24,6 +24,8 @@ from issbench.bench.engine.update import autocast
 from issbench.bench.recipe import Recipe
 from issbench.errors import UsageError
 from issbench.methods.method import Output
+from issbench.scenarios.datasets.images import read_image
+from issbench.scenarios.errors import DataError
 
 _LONGEST = 4
 """The longer side that the network sees is at most this many times the shorter side of its tests."""
@@ -117,30 +119,13 @@ def load_predictor(folder: Path, device: torch.device) -> Predictor:
     return Predictor(folder, identity, recipe, network, device)
 
 
-def read_image(path: Path) -> Image.Image:
-    """An image file as RGB, turned as its EXIF data say. UsageError for what is not an image with 8 bits a
-    channel."""
-    if path.is_dir():
+def read_photo(path: Path) -> Image.Image:
+    """An image that the user named, read as those of the data. UsageError where that is not possible."""
+    if os.path.isdir(path):  # noqa: PTH112  # unlike Path, it raises nothing
         raise UsageError(f"{path} is a folder; name its images, as in {path}/*.jpg")
+    if not os.path.lexists(path):
+        raise UsageError(f"no image {path}; check the name")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd metadata, and of sizes that it then refuses
-            with Image.open(path) as opened:
-                image = ImageOps.exif_transpose(opened)
-                if image.mode[0] in "IF":  # Pillow would clip these to 8 bits without a word
-                    raise UsageError(f"image {path} has mode {image.mode}; save it with 8 bits a channel")
-                return _on_white(image)
-    except FileNotFoundError:
-        raise UsageError(f"no image {path}; check the name") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"{path} cannot be read as an image ({error}); give JPEG, PNG or the like") from None
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """RGB; what is transparent becomes white, not the black that often lies below."""
-    if "A" not in image.getbands() and "transparency" not in image.info:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+        return read_image(path)
+    except DataError as error:
+        raise UsageError(str(error)) from None

@@ -46,9 +46,9 @@ def step_record(plan: Plan, step: StepPlan, training: Training, tests: Mapping[s
 
 def run_record(plan: Plan, steps: list[StepRecord]) -> Record:
     """The record of a run after the steps carried out so far."""
-    experiment, context = plan.experiment, context_of(plan)
+    experiment, context, leaks = plan.experiment, context_of(plan), len(plan.data.leaks)
     complete = [step["step"] for step in steps] == [step.index for step in plan.steps]
-    return {
+    record: Record = {
         "format": FORMAT,
         "source": None,
         "experiment": experiment.describe(),  # type: ignore[typeddict-item]
@@ -64,6 +64,9 @@ def run_record(plan: Plan, steps: list[StepRecord]) -> Record:
         "steps": steps,
         "metrics": cast(RunMetrics, run_values(plan.metrics, steps, context)) if complete else {},
     }
+    if leaks:
+        record["leaks"] = leaks
+    return record
 
 
 def method_facts(plan: Plan) -> MethodFacts:

@@ -59,6 +59,8 @@ def prepare(
     """Plan all experiments, and find every mistake that can be found before training. With `dry_run` nothing is
     written, and no weights are read."""
     plans = make_plans(experiments, device, reporter.scan)
+    for remark in dict.fromkeys(remark for plan in plans for remark in plan.remarks):
+        reporter.note(f"note: {remark}")
     store = Store(out, dry_run, reporter.note)
     done = store.done_runs([(plan.run_name, plan.keys, plan.experiment.metrics) for plan in plans])
     waiting = [plan for plan in plans if plan.run_name not in done]

@@ -29,6 +29,10 @@ class Samples(TorchDataset[LabelledImage]):
     def __len__(self) -> int:
         return len(self.view.ids)
 
+    def row(self, index: Any) -> int:
+        """The row of an index."""
+        return int(index)
+
     def __getitem__(self, index: Any) -> LabelledImage:
         image, label = read_sample(self.dataset, self.view, self.view.ids[index])
         return evaluation_pair(image, label, self.recipe.crop)
@@ -40,6 +44,9 @@ class TrainingSamples(Samples):
     def __init__(self, dataset: Dataset, view: View, recipe: Recipe, seed: int, step: int):
         super().__init__(dataset, view, recipe)
         self.seed, self.step = seed, step
+
+    def row(self, index: Any) -> int:
+        return int(index[1])
 
     def __getitem__(self, index: Any) -> LabelledImage:
         epoch, row = index

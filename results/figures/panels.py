@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from issbench.results.comparable import comparable_sets, not_made_alike, told_apart
+from issbench.results.comparable import comparable_sets, leaking, not_made_alike, told_apart
 from issbench.results.definitions import SCENARIOS, SETTINGS
 from issbench.results.figures.canvas import FigureError
 from issbench.results.make_tables import paper_order
@@ -39,8 +39,7 @@ def panels(runs: Sequence[Run], *varies: str) -> tuple[list[Panel], list[str]]:
         Panel(f"{title}\n{difference}" if difference else title, tuple(members))
         for title, difference, members in zip(titles, told_apart(titles, sets), sets, strict=True)
     ]
-    alike = not_made_alike(finished)
-    return found, [*notes, *([alike] if alike else [])]
+    return found, [*notes, *filter(None, (leaking(finished), not_made_alike(finished)))]
 
 
 def _paper_place(runs: Sequence[Run]) -> tuple[int, str, int, str]:

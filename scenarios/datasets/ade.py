@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from issbench.scenarios.datasets.base import FileDataset, Split, files_by_stem
+from issbench.scenarios.datasets.base import IGNORE, FileDataset, Split
+from issbench.scenarios.datasets.lists import files_by_stem
 
 _FOLDERS: dict[Split, str] = {"train": "training", "test": "validation"}
 _CLASSES = """
@@ -53,3 +54,14 @@ class Ade(FileDataset):
 
     def label_path(self, sample: str) -> Path:
         return self.root / f"annotations/{sample}.png"
+
+    def doubts(self, values: frozenset[int]) -> str:
+        """The released label maps hold 0 (other) and 1–150. Where 0 is not learned, it is common to subtract 1:
+        then 0 becomes 255, and every class the one before it."""
+        if IGNORE not in values or len(self.classes) in values:
+            return ""
+        return (
+            "they hold 255, which the released ones do not, and none holds 150: it seems that 1 was subtracted "
+            "from all values, so that each would be taken for the class before it; unpack the released annotations "
+            "again, or add 1 to every value (255 becomes 0)"
+        )

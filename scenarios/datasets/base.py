@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -12,14 +13,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from PIL import Image
 
-from issbench.files import read_bytes
-from issbench.scenarios.datasets.images import read_image, read_indices
+from issbench.scenarios.datasets.images import Seen, look_at_image, read_file, read_image, read_indices
 from issbench.scenarios.errors import DataError, ScenarioError
 
 IGNORE = 255
 _INVALID = 254  # marks a raw value that a dataset does not define
 Split = Literal["train", "test"]
-_EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"}
+SPLITS: tuple[Split, ...] = ("train", "test")
 
 
 class Dataset(ABC):
@@ -79,6 +79,16 @@ class Dataset(ABC):
         image = self.image(sample)
         return f"{image.mode} {image.size} ".encode() + image.tobytes()
 
+    def look(self, sample: str) -> Seen:
+        """The size of the image as `image` gives it, and whether EXIF data turned it; cheaper than to decode it.
+        DataError where `image` would raise it."""
+        return Seen(self.image(sample).size, False)
+
+    def doubts(self, values: frozenset[int]) -> str:
+        """Why the label maps as a whole cannot be meant as they are, with the remedy, though each for itself has
+        valid values; empty where all is well. `values` are the labels that occur in any of them, 255 included."""
+        return ""
+
     def domain(self, sample: str) -> str:
         """The domain of a sample."""
         raise ScenarioError(f"dataset {self.name} has no domains; use the setting overlapped or disjoint")
@@ -98,7 +108,8 @@ class FileDataset(Dataset):
     homes: ClassVar[tuple[str, ...]] = (".",)
     """Where the layout may begin, relative to the directory that the user passes."""
     needs: ClassVar[tuple[str, ...]]
-    """Files and directories without which the data cannot be listed, relative to the home."""
+    """Files and directories without which the data cannot be listed, relative to the home; one with several
+    spellings is written `NAME or OTHER`."""
 
     root: Path
 
@@ -110,10 +121,10 @@ class FileDataset(Dataset):
 
     def locate(self, root: Path) -> Path:
         """The first home that has everything needed; ScenarioError says what was looked for and where."""
-        if not root.is_dir():
+        if not os.path.isdir(root):  # noqa: PTH112  # which is False, too, where it cannot be looked at
             raise ScenarioError(f"directory {root} does not exist; pass --data DIR with the {self.name} data")
         homes = [root / home for home in self.homes]
-        missing = {home: [part for part in self.needs if not (home / part).exists()] for home in homes}
+        missing = {home: [part for part in self.needs if first_there(home, part) is None] for home in homes}
         best = min(homes, key=lambda home: len(missing[home]))
         if not missing[best]:
             return best
@@ -158,7 +169,12 @@ class FileDataset(Dataset):
     def image_content(self, sample: str) -> bytes:
         if type(self).image is not FileDataset.image:  # then not the file alone decides the pixels
             return super().image_content(sample)
-        return read_bytes(self.image_path(sample))
+        return read_file(self.image_path(sample))
+
+    def look(self, sample: str) -> Seen:
+        if type(self).image is not FileDataset.image:
+            return super().look(sample)
+        return look_at_image(self.image_path(sample))
 
     def image(self, sample: str) -> Image.Image:
         return read_image(self.image_path(sample))
@@ -176,25 +192,10 @@ class FileDataset(Dataset):
         return labels
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file without surrounding blanks; empty lines are left out."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the list {path} cannot be read as text: {error}") from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def files_by_stem(folder: Path) -> dict[str, Path]:
-    """The image files of a directory by their names without extension; DataError for two of one name."""
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in _EXTENSIONS or path.name.startswith("."):
-            continue
-        if path.stem in files:
-            raise DataError(f"{folder} holds both {files[path.stem].name} and {path.name}; remove one of the two")
-        files[path.stem] = path
-    return files
+def first_there(home: Path, needed: str) -> Path | None:
+    """The first spelling of something needed that is there."""
+    spellings = (home / part for part in needed.split(" or "))
+    return next((path for path in spellings if os.path.exists(path)), None)  # noqa: PTH110  # as isdir above
 
 
 def _ranges(values: Iterable[int]) -> str:

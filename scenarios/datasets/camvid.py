@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
-from issbench.scenarios.datasets.base import IGNORE, FileDataset, Split, files_by_stem
+from issbench.scenarios.datasets.base import IGNORE, FileDataset, Split
+from issbench.scenarios.datasets.lists import files_by_stem
 
 
 class CamVid(FileDataset):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from issbench.scenarios.datasets.base import FileDataset, Split, files_by_stem, read_lines
+from issbench.scenarios.datasets.base import FileDataset, Split
+from issbench.scenarios.datasets.lists import files_by_stem, read_ids, read_lines
 from issbench.scenarios.errors import DataError, ScenarioError
 
 _MOST_NAMES = 254  # labels are bytes, of which 254 and 255 have a meaning of their own
@@ -12,7 +13,7 @@ _EVERY = 5
 
 
 class Folder(FileDataset):
-    """Ids are file names without extension. A mask holds 0 (background), 1 … N and 255 (ignore).
+    """Ids are file names without extension. A mask (PNG or TIFF) holds 0 (background), 1 … N and 255 (ignore).
 
     The first line of `classes.txt` names class 0. `train.txt` and `test.txt` list ids; without them every
     fifth image in sorted order is a test image.
@@ -39,7 +40,7 @@ class Folder(FileDataset):
 
     def list_ids(self, split: Split) -> list[str]:
         if self._lists:
-            return read_lines(self._lists[split])
+            return read_ids(self._lists[split], self._images.keys() | self._masks)
         stems = sorted(self._images.keys() | self._masks)
         is_test = split == "test"
         return [stem for place, stem in enumerate(stems, 1) if (place % _EVERY == 0) == is_test]
@@ -48,7 +49,7 @@ class Folder(FileDataset):
         return self._images.get(sample, self.root / "images" / f"{sample}.jpg")
 
     def label_path(self, sample: str) -> Path:
-        return self.root / "masks" / f"{sample}.png"
+        return self._masks.get(sample, self.root / "masks" / f"{sample}.png")
 
 
 def _class_names(path: Path) -> list[str]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from issbench.scenarios.datasets.base import FileDataset, Split, read_lines
+from issbench.scenarios.datasets.base import FileDataset, Split, first_there
+from issbench.scenarios.datasets.lists import read_ids
 
 LISTS: dict[Split, str] = {
     "train": "ImageSets/Segmentation/train_aug.txt",
     "test": "ImageSets/Segmentation/val.txt",
 }
+_SPELLINGS = {"train": f"{LISTS['train']} or ImageSets/Segmentation/trainaug.txt", "test": LISTS["test"]}
 MASKS = "SegmentationClassAug"
 _CLASSES = """
 aeroplane bicycle bird boat bottle bus car cat chair cow
@@ -31,15 +32,15 @@ class Voc(FileDataset):
         "E": (7, 5, 3, 9, 13, 12, 14, 19, 10, 2, 1, 4, 16, 8, 17, 15, 18, 6, 11, 20),
     }
     homes = (".", "VOC2012", "VOCdevkit/VOC2012")
-    needs = (MASKS, *LISTS.values())
+    needs = (MASKS, *_SPELLINGS.values())
     obtain = (
         "Expected: VOC2012/ with JPEGImages/ID.jpg, SegmentationClassAug/ID.png and "
         "ImageSets/Segmentation/{train_aug,val}.txt; `bench data prepare voc --root DIR --download` makes it."
     )
 
-    def list_ids(self, split: Split) -> Iterator[str]:
+    def list_ids(self, split: Split) -> list[str]:
         # Two forms of the list circulate: a line is ID, or /JPEGImages/ID.jpg /SegmentationClassAug/ID.png.
-        return (PurePosixPath(line.split()[0]).stem for line in read_lines(self.root / LISTS[split]))
+        return read_ids(first_there(self.root, _SPELLINGS[split]) or self.root / LISTS[split])
 
     def image_path(self, sample: str) -> Path:
         return self.root / f"JPEGImages/{sample}.jpg"

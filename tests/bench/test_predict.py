@@ -17,7 +17,7 @@ from issbench.bench.commands.support import pictures
 from issbench.bench.data import open_data
 from issbench.bench.engine.pictures import Relabelling, Scene, channel_labels
 from issbench.bench.engine.plan import make_plan
-from issbench.bench.engine.predict import _best, load_predictor, read_image, seen_size
+from issbench.bench.engine.predict import _best, load_predictor, read_photo, seen_size
 from issbench.errors import UsageError
 from issbench.results.figures import FigureError
 from issbench.results.figures.palette import class_colours
@@ -108,23 +108,23 @@ def test_images_are_read_as_people_see_them(tmp_path: Path) -> None:
     turned = Image.Exif()
     turned[0x0112] = 6  # a quarter turn
     Image.new("RGB", (20, 10), "red").save(tmp_path / "turned.jpg", exif=turned)
-    assert read_image(tmp_path / "turned.jpg").size == (10, 20)
+    assert read_photo(tmp_path / "turned.jpg").size == (10, 20)
     Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert np.asarray(read_image(tmp_path / "clear.png")).min() == 255
+    assert np.asarray(read_photo(tmp_path / "clear.png")).min() == 255
     Image.new("L", (4, 4), 7).save(tmp_path / "grey.png")
-    assert read_image(tmp_path / "grey.png").mode == "RGB"
+    assert read_photo(tmp_path / "grey.png").mode == "RGB"
     Image.new("I;16", (4, 4), 700).save(tmp_path / "deep.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "grey.png").read_bytes()[:40])
     (tmp_path / "text.jpg").write_text("no image")
     for name, word in {
         "deep.png": "8 bits",
-        "cut.png": "cannot be read as an image",
-        "text.jpg": "cannot be read as an image",
+        "cut.png": "is not a readable image",
+        "text.jpg": "is not a readable image .in no known format",
         "x.png": "no image .*check the name",
         ".": "folder",
     }.items():
         with pytest.raises(UsageError, match=word):
-            read_image(tmp_path / name)
+            read_photo(tmp_path / name)
 
 
 def test_masks_hold_the_labels_in_vocs_colours(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_the_command(runs: list[Run], tmp_path: Path) -> None:
             "one-mask.png", "one-overlay.png", "two-mask.png", "two-overlay.png", "legend.png",
         }  # fmt: skip
         written.append(np.asarray(Image.open(out / "one-mask.png")))
-    expected = scene.table[load_predictor(step_folder(runs[0]), CPU).predict(read_image(folder / "one.png"))]
+    expected = scene.table[load_predictor(step_folder(runs[0]), CPU).predict(read_photo(folder / "one.png"))]
     assert all(np.array_equal(found, expected) for found in written) and expected.shape == (70, 100)
     assert Image.open(out / "one-overlay.png").size == (100, 70)
 
@@ -257,7 +257,7 @@ def test_the_command_tells_what_is_wrong(runs: list[Run], tmp_path: Path) -> Non
     text.write_text("text")
     run_folder, out = runs[0].path, ["--output", tmp_path / "made"]
     for words, arguments in {
-        ("a.txt", "cannot be read as an image"): [run_folder, text],
+        ("a.txt", "is not a readable image"): [run_folder, text],
         ("nothing.png", "check the name"): [run_folder, tmp_path / "nothing.png"],
         ("no checkpoint", "--out"): ["nothing", image, "--out", tmp_path],
         ("no run 'nothing'",): ["nothing", image, "--out", runs[0].store],

@@ -18,7 +18,8 @@ def expect(defects: list[str], *patterns: str) -> None:
 
 def test_sound_data(tiny_voc: Path) -> None:
     seen: list[tuple[int, int]] = []
-    assert check_dataset(load_dataset("voc", tiny_voc), lambda *counts: seen.append(counts)) == []
+    found = check_dataset(load_dataset("voc", tiny_voc), lambda *counts: seen.append(counts))
+    assert found.defects == []
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
@@ -31,14 +32,14 @@ def test_every_defect_is_found(tiny_voc: Path, tree) -> None:
     tree.label(f"{home}/SegmentationClassAug/c.png", size=(3, 4))
     tree.text(f"{home}/ImageSets/Segmentation/train_aug.txt", "b", "a", "c", "c", "v", "lost")
     expect(
-        check_dataset(load_dataset("voc", tiny_voc)),
-        "^c is listed 2 times in the train split",
-        "^v is in both the train and the test split",
+        check_dataset(load_dataset("voc", tiny_voc)).defects,
+        r"^the train split of voc in .* lists 1 sample\(s\) more than once: c; list each once",
+        r"^1 image\(s\) of the train split of voc in .* are test images, too: v; take them out of one split",
         r"b\.jpg is not a readable image",
         r"b\.png holds 21;",
         r"a\.jpg does not exist",
         r"a\.png is not an 8-bit single-channel image",
-        "^c: the image is 4×3 pixels, its label map 3×4; they must have the same size",
+        "^voc: image c has 4×3 pixels, but its label map 3×4; both must agree",
         r"lost\.jpg does not exist",
         r"lost\.png does not exist",
     )
@@ -48,8 +49,8 @@ def test_lists(tiny_voc: Path, tree) -> None:
     tree.text("VOCdevkit/VOC2012/ImageSets/Segmentation/train_aug.txt", "")
     (tiny_voc / "ImageSets/Segmentation/val.txt").write_bytes(b"\xff")
     expect(
-        check_dataset(load_dataset("voc", tiny_voc)),
-        "the train split is empty",
+        check_dataset(load_dataset("voc", tiny_voc)).defects,
+        "^the train split of voc in .* is empty; it needs at least one image",
         r"the list .*val\.txt cannot be read as text",
     )
 
@@ -59,7 +60,7 @@ def test_domains(tree) -> None:
         tree.image(f"{name}.png")
         tree.label(f"{name.replace('/', 'annot/')}.png")
     expect(
-        check_dataset(load_dataset("camvid", tree.root)),
+        check_dataset(load_dataset("camvid", tree.root)).defects,
         "^train/Seq99_1 is of the unknown domain 'Seq99'; camvid has 0001TP, 0006R0, 0016E5",
     )
 
@@ -72,11 +73,11 @@ def test_files_without_partner(tree) -> None:
     (tree.root / "images/0.jpg").unlink()
     (tree.root / "masks/4.png").unlink()
     expect(
-        check_dataset(load_dataset("folder", tree.root)),
+        check_dataset(load_dataset("folder", tree.root)).defects,
         r"images/0\.jpg does not exist",
         r"masks/4\.png does not exist",
     )
 
 
 def test_real_camvid(data_dir: Path) -> None:
-    assert check_dataset(load_dataset("camvid", data_dir)) == []
+    assert check_dataset(load_dataset("camvid", data_dir)) == ([], [])

@@ -19,7 +19,11 @@ CITIES = (
     "dusseldorf, hamburg, jena, monchengladbach, stuttgart, ulm, zurich, frankfurt, lindau, munster"
 )
 NEEDED = {
-    "voc": ["SegmentationClassAug", "ImageSets/Segmentation/train_aug.txt", "ImageSets/Segmentation/val.txt"],
+    "voc": [
+        "SegmentationClassAug",
+        "ImageSets/Segmentation/train_aug.txt or ImageSets/Segmentation/trainaug.txt",
+        "ImageSets/Segmentation/val.txt",
+    ],
     "ade": ["images/training", "images/validation", "annotations/training", "annotations/validation"],
     "cityscapes": ["leftImg8bit/train", "leftImg8bit/val", "gtFine/train", "gtFine/val"],
     "camvid": ["train", "trainannot", "test", "testannot"],
@@ -128,7 +132,7 @@ def test_label_out_of_range(tiny_voc: Path, tree) -> None:
     assert info.value.exit_code == 1
 
 
-@pytest.mark.parametrize("mode", ["RGB", "1", "I;16"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
 def test_label_of_wrong_mode(mode: str, tiny_voc: Path, tree) -> None:
     tree.image("VOCdevkit/VOC2012/SegmentationClassAug/a.png", mode=mode)
     with pytest.raises(

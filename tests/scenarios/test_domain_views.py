@@ -129,7 +129,10 @@ def test_the_released_split_tests_on_images_it_trained_on(name: str, share: floa
     """The size and the overlap of the test set that the released code's own lists lead to."""
     data = Counted()
     scenario = make_scenario(f"cityscapes_{name}", data, "domain")
-    tables = [Presence(data.ids(split), np.zeros((0, 20), bool), (), (), "here") for split in ("train", "test")]
+    tables = [
+        Presence(data.ids(split), np.zeros((0, 20), bool), (), (), "here", np.zeros(0, bool))
+        for split in ("train", "test")
+    ]
     found = [step_data(scenario, data, PROTOCOLS["released"], t, *tables) for t in range(len(scenario.steps))]
     trained = {sample for step in found for sample in step.train.ids}
     final = found[-1].test.ids
@@ -175,7 +178,10 @@ def test_shapes_in_other_light() -> None:
     shapes = Shapes().with_domains()
     scenario = make_scenario("shapes_3-1", shapes, "domain")
     # no label is read: the images of a domain step depend on the lists alone
-    tables = [Presence(shapes.ids(split), np.zeros((0, 9), bool), (), (), "here") for split in ("train", "test")]
+    tables = [
+        Presence(shapes.ids(split), np.zeros((0, 9), bool), (), (), "here", np.zeros(0, bool))
+        for split in ("train", "test")
+    ]
     for cumulative, sizes in ((False, [750, 250, 250]), (True, [750, 1000, 1250])):
         for protocol in ("official", "mib"):
             found = [step_data(scenario, shapes, PROTOCOLS[protocol], t, *tables, cumulative) for t in range(3)]

@@ -45,7 +45,14 @@ class Drawn(Dataset):
         ids = self.ids(split)
         labels = range(len(self.classes) + 1)
         rows = [[label in self._labels[sample] for label in labels] for sample in ids]
-        return Presence(ids, np.array(rows, bool).reshape(len(ids), len(labels)), ("",) * len(ids), ids, "here")
+        return Presence(
+            ids,
+            np.array(rows, bool).reshape(len(ids), len(labels)),
+            ("",) * len(ids),
+            ids,
+            "here",
+            np.zeros(len(ids), bool),
+        )
 
 
 def steps(

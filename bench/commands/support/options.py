@@ -33,6 +33,9 @@ class CommonOptions:
         str | None, typer.Option(help=f"Evaluation protocol: {', '.join(PROTOCOLS)} (see `bench list protocols`).")
     ] = None
     data: Annotated[Path | None, typer.Option(help="Directory of the dataset (shapes needs none).")] = None
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Train also where training images are test images, too.")
+    ] = False
     backbone: Annotated[str | None, typer.Option(help="A timm model (see `bench list backbones`).")] = None
     weights: Annotated[str | None, typer.Option(help="First weights: imagenet, none, or a file.")] = None
     recipe: Annotated[Path | None, typer.Option(help="TOML file with settings of the training recipe.")] = None
@@ -71,6 +74,7 @@ class CommonOptions:
             "data": self.data,
             "recipe": _overrides(self.recipe, self.recipe_settings, self.backbone, self.weights),
             "metrics": names(self.metrics),
+            "allow_leak": self.allow_leak,
         }
 
 
