@@ -172,7 +172,7 @@ def _stamp_of_file(path: Path, root: Path | None) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return _NO_FILE
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+        raise DataError(f"{path} cannot be read: {error.strerror}; see to its rights, links and disk") from None
     return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
 
 

@@ -174,9 +174,7 @@ def read_file(path: Path) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path} does not exist, although the dataset lists it{beside(path)}") from None
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be read: {error.strerror}; see to its rights, its links and its disk"
-        ) from None
+        raise DataError(f"{path} cannot be read: {error.strerror}; see to its rights, links and disk") from None
 
 
 def _content(path: Path) -> bytes:

@@ -321,9 +321,9 @@ def test_a_changed_image_retrains_what_reads_it(folder: Path, tmp_path: Path) ->
 def test_two_data_sets_with_the_same_masks_are_kept_apart(tmp_path: Path) -> None:
     """Say colour and infrared: the same names, sizes, masks and times."""
     colour, infrared = small_folder(tmp_path / "colour"), small_folder(tmp_path / "infrared")
-    for path in sorted((infrared / "images").iterdir()):
+    for number, path in enumerate(sorted((infrared / "images").iterdir())):
         size = path.stat().st_size
-        Image.new("RGB", (40, 40), "grey").save(path)
+        Image.new("RGB", (40, 40), (number, 128, 128)).save(path)
         path.write_bytes(path.read_bytes().ljust(size, b"\0"))
         assert path.stat().st_size == size
         for each in (path, colour / "images" / path.name):
