@@ -1,4 +1,4 @@
-"""Images and masks as they come: `bench data check` and `bench run` say before the training what is wrong with them,
+"""Images and masks as they come: `bench data check` and `bench run` say before training what is wrong with them,
 or they are read right."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A small data set in the layout of `folder` in which a test breaks one thing, and files that Pillow cannot write."""
+"""A small data set in the layout of `folder`, to break one thing in it, and files that Pillow cannot write."""
 
 from __future__ import annotations
 
