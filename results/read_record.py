@@ -13,9 +13,9 @@ from issbench.wellformed import misfit, short
 _LOOKS = {"colour": r"(#[0-9A-Fa-f]{6})?", "marker": r"[.,ov^<>12348spP*hH+xXDd|_]?", "dashes": r"(-|--|-\.|:)?"}
 
 
-def read_record(path: Path, run: str) -> Record:
-    """The record of a run. DamagedFile where it is not whole, belongs to another run, or is of this version's
-    format but not of its types; one of another format is given as it is. OSError where there is none."""
+def read_record(path: Path, run: str | None) -> Record:
+    """The record of a run (None: of any). DamagedFile where it is not whole, belongs to another run, or is of this
+    version's format but not of its types; one of another format is given as it is. OSError where there is none."""
     record = read_sealed(path, run)
     fault = fault_of(record) if record.get("format") == FORMAT else None
     if fault:

@@ -182,20 +182,37 @@ def find_name(out: Path, names: Sequence[str], name: str) -> str:
     raise RecordError(f"no run {name!r} in {out}; it has {', '.join(names[:10]) or 'none'}")
 
 
+def load_record(path: Path) -> Run:
+    """The run whose record is this file, or lies in this folder, also away from its store. RecordError where there
+    is none that can be read."""
+    path = path / "run.json" if path.is_dir() else path
+    return _read(path, None, "give the run.json of a run, as bench wrote it")
+
+
+def find_run(out: Path, run: str) -> Run:
+    """The run that a user names: by the path of its folder or of its record, or as `load_run` does."""
+    path = Path(run)
+    return load_record(path) if path.is_file() or (path / "run.json").is_file() else load_run(out, run)
+
+
 def _load(folder: Path) -> Run:
-    path = folder / "run.json"
+    return _read(folder / "run.json", folder.name, "remove the folder and make the run again")
+
+
+def _read(path: Path, key: str | None, remedy: str) -> Run:
+    """The run of a record that belongs to `key` (None: to any); `remedy` is for a damaged one."""
     try:
-        record = read_record(path, folder.name)
+        record = read_record(path, key)
     except OSError as error:
         raise RecordError(f"record {path} cannot be read: {error.strerror}") from None
     except DamagedFile as error:
-        raise _other_format(path, _format_of(path)) or RecordError(
-            f"record {error}; remove the folder and make the run again"
-        ) from None
-    refused = _other_format(path, record["format"])
+        raise _other_format(path, _format_of(path)) or RecordError(f"record {error}; {remedy}") from None
+    refused = _other_format(path, record.get("format"))
     if refused:
         raise refused
-    return Run(folder, record)
+    if "experiment" not in record:
+        raise RecordError(f"{path} is no record of a run; give the run.json of its folder")
+    return Run(path.parent, record)
 
 
 def _format_of(path: Path) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from issbench.bench.commands.support import options
 from issbench.bench.commands.support.launch_options import LaunchOptions
 from issbench.bench.commands.support.launching import Asked, carry_out
 from issbench.bench.commands.support.option_groups import with_option_groups
+from issbench.bench.commands.support.repeating import repeat
 from issbench.bench.experiment import split_methods
 from issbench.bench.sweep import Sweep
 from issbench.errors import UsageError
@@ -17,11 +19,20 @@ from issbench.errors import UsageError
 
 @with_option_groups
 def run(
+    context: typer.Context,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Records of runs (run.json) to repeat, in place of --methods, --scenario and the like."
+        ),
+    ] = None,
     *,
     methods: Annotated[
-        str, typer.Option(help=f"Methods with options, {options.MANY}: gsc:sg=off,lambda1=0.5,plop.")
-    ],
-    scenario: Annotated[str, typer.Option(help="DATASET_BASE-INC, such as voc_15-1 (see `bench list scenarios`).")],
+        str | None, typer.Option(help=f"Methods with options, {options.MANY}: gsc:sg=off,lambda1=0.5,plop.")
+    ] = None,
+    scenario: Annotated[
+        str | None, typer.Option(help="DATASET_BASE-INC, such as voc_15-1 (see `bench list scenarios`).")
+    ] = None,
     setting: Annotated[
         str | None, typer.Option(help="overlapped, disjoint or domain.  [default: the dataset's usual one]")
     ] = None,
@@ -31,6 +42,10 @@ def run(
     ] = "natural",
     classes: options.Classes = None,
     seeds: options.Seeds = "0",
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Repeat the runs of FILES in a store of their own, and compare the bits."),
+    ] = False,
     common: options.CommonOptions,
     dry_run: options.DryRun = False,
     launch: LaunchOptions,
@@ -38,8 +53,16 @@ def run(
     """Train and test methods on a scenario, then print the table.
 
     The first step is trained once for all methods. Finished steps are read from the run store, interrupted
-    ones resume. A run that fails does not stop the others, and is named at the end.
+    ones resume. A run that fails does not stop the others, and is named at the end. With FILES, runs are repeated
+    as their records say.
     """
+    asked = Asked(kind="run", common=common, launch=launch, dry_run=dry_run)
+    if files:
+        repeat(context, files, asked, verify)
+        return
+    if verify or methods is None or scenario is None:
+        wanted = "--verify repeats records" if verify else "give --methods and --scenario, or the record of a run"
+        raise UsageError(f"{wanted}: bench run RUN.json")
     specs = split_methods(methods)
     if not specs:
         raise UsageError("--methods names no method; see `bench list methods`")
@@ -51,4 +74,4 @@ def run(
         seeds=options.seed_numbers(seeds),
     )
     experiments = sweep.experiments(classes=options.names(classes), **common.of_experiments())
-    carry_out(experiments, Asked(kind="run", common=common, launch=launch, dry_run=dry_run))
+    carry_out(experiments, asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from issbench.scenarios.datasets import dataset_class
 from issbench.scenarios.scenario import check_split
 
 if TYPE_CHECKING:
+    from issbench.bench.engine.plan import Plan
     from issbench.bench.engine.progress import Reporter
     from issbench.bench.engine.run import Prepared
     from issbench.bench.experiment import Experiment
@@ -38,21 +39,23 @@ class Asked:
     dry_run: bool
     table: str | None = None
     """The table of the paper to print at the end."""
+    on_plans: Callable[[Sequence[Plan]], None] | None = None
+    """Called with what is planned, before anything trains."""
 
 
-def carry_out(experiments: Sequence[Experiment], asked: Asked) -> None:
-    """Plan everything, tell what it costs, carry out what is not done, and print the tables; or submit it. Where
-    all runs are known to be done, nothing is planned, and torch is not imported."""
+def carry_out(experiments: Sequence[Experiment], asked: Asked) -> list[str]:
+    """Plan everything, tell what it costs, carry out what is not done, and print the tables; or submit it. Returns
+    the runs' names. Where all are known to be done, nothing is planned unless asked for, nor torch imported."""
     launcher, profile = _launcher(asked.launch.name), asked.launch.profile()
     _keep_apart(asked.common.out, experiments)
     if launcher is not None:
         experiments = [_anywhere(experiment) for experiment in experiments]
         launcher.check(asked.common.device)
-    done = _all_done(experiments, asked)
+    done = _all_done(experiments, asked) if asked.on_plans is None else None
     if done is not None:
         typer.echo(f"{'runs':<10} {len(done):>4}  all done")
         _print_tables(done, asked)
-        return
+        return done
     # import late: usage errors, and what is done, must not wait for torch
     from rich.console import Console
 
@@ -63,23 +66,24 @@ def carry_out(experiments: Sequence[Experiment], asked: Asked) -> None:
     device = launcher.device(asked.common.device, profile) if launcher else distributed.join(asked.common.device)
     reporter = Reporter(Console(), asked.common.tensorboard)
     prepared = prepare(experiments, asked.common.out, device, reporter, asked.dry_run)
-    typer.echo(_costs(prepared))
+    names = _tell(prepared, asked)
     request = _request(asked, profile)
     if asked.dry_run:
         for line in launcher.describe(prepared.waiting, prepared.store, request) if launcher else ():
             typer.echo(line)
-        return
+        return names
     if launcher is None:
         failures = _here(prepared, asked, reporter)
     else:
         submitted = launcher.submit(prepared.waiting, prepared.store, request, typer.echo)
         if submitted.failures is None:
-            return
+            return names
         failures = dict(submitted.failures)
     if distributed.is_main():
-        _print_tables([plan.run_name for plan in prepared.plans if plan.run_name not in failures], asked)
+        _print_tables([name for name in names if name not in failures], asked)
     if failures:
         raise RunsFailed(prepared.plans, failures)
+    return names
 
 
 def _keep_apart(out: Path, experiments: Sequence[Experiment]) -> None:
@@ -148,6 +152,14 @@ def _request(asked: Asked, profile: Profile) -> Request:
         common.threads,
     )  # fmt: skip
     return Request(profile, settings, asked.kind, ("bench", *sys.argv[1:]), str(Path.cwd()))
+
+
+def _tell(prepared: Prepared, asked: Asked) -> list[str]:
+    """What was planned, to those who asked, and how much there is to do; the names of the runs."""
+    if asked.on_plans is not None:
+        asked.on_plans(prepared.plans)
+    typer.echo(_costs(prepared))
+    return [plan.run_name for plan in prepared.plans]
 
 
 def _costs(prepared: Prepared) -> str:
