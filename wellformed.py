@@ -77,7 +77,9 @@ def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
     if is_dataclass(kind):
         needed = {field.name for field in fields(kind) if field.default is field.default_factory is MISSING}
     else:
-        needed = {*kind.__required_keys__}
+        # Where annotations are texts, Python takes NotRequired for required.
+        optional = {name for name, hint in hints.items() if get_origin(hint) is NotRequired}
+        needed = kind.__required_keys__ - optional
     return {
         name: (get_args(hint)[0] if get_origin(hint) is NotRequired else hint, name in needed)
         for name, hint in hints.items()
