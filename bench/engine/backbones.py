@@ -35,6 +35,7 @@ def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
     """A timm feature extractor of four stages. `weights`: `imagenet`, `none`, or a state-dict file. UsageError for
     an unknown name, and for a backbone that gives no such maps."""
     import timm
+    import torch
 
     model, _ = _timm_model(name)
     if not timm.is_model(model):
@@ -43,15 +44,17 @@ def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
     download = weights == "imagenet" and name != _OFFLINE
     if download and name == "tiny":
         raise UsageError("the backbone tiny has no ImageNet weights; use --weights none")
-    reason = why_unfit(name, output_stride)
+    stages, reason = try_backbone(name, output_stride)
     if reason:
         raise UsageError(
             f"backbone {name} gives no feature maps at output stride {output_stride} ({reason}); "
             f"{_remedy(name, output_stride)}"
         )
-    count = len(_extractor(name, output_stride).feature_info.channels())  # as ever, it draws random numbers
+    if torch.get_default_device().type != "meta":
+        _extractor(name, output_stride)  # thrown away, but it draws: the random weights that follow are as ever
+    indices = tuple(range(stages))[-_STAGES:]
     try:
-        backbone = _extractor(name, output_stride, pretrained=download, out_indices=tuple(range(count))[-_STAGES:])
+        backbone = _extractor(name, output_stride, pretrained=download, out_indices=indices)
     except Exception as error:
         if not download:
             raise
@@ -68,9 +71,10 @@ def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
 
 
 @lru_cache(maxsize=64)
-def why_unfit(name: str, output_stride: int) -> str:
-    """Why a backbone does not give four maps [B, D, H, W], the last of them `output_stride` times smaller than the
-    images; empty if it does. It is tried on the meta device, which has shapes but no values: that costs little."""
+def try_backbone(name: str, output_stride: int) -> tuple[int, str]:
+    """How many maps a backbone has, and why they are not at least four [B, D, H, W], the last of them `output_stride`
+    times smaller than the images; empty if they are. The meta device, where tensors have shapes but no values, makes
+    this cheap."""
     import torch
 
     try:
@@ -78,16 +82,17 @@ def why_unfit(name: str, output_stride: int) -> str:
             backbone = _extractor(name, output_stride).eval()
             maps = backbone(torch.empty(1, 3, _PROBE, _PROBE))
     except Exception as error:  # each of timm's families has its own
-        return f"{type(error).__name__}: {error}".removesuffix(": ")
-    if len(maps) < _STAGES:
-        return f"it has {len(maps)} stages, not {_STAGES}"
+        return 0, f"{type(error).__name__}: {error}".removesuffix(": ")
     side = _PROBE // output_stride
     wanted, last = (1, backbone.feature_info.channels()[-1], side, side), tuple(maps[-1].shape)
-    return "" if last == wanted else f"the last is {list(last)} for an image of {_PROBE} × {_PROBE}"
+    if len(maps) < _STAGES:
+        return len(maps), f"it has {len(maps)} stages, not {_STAGES}"
+    reason = "" if last == wanted else f"the last is {list(last)} for an image of {_PROBE} × {_PROBE}"
+    return len(maps), reason
 
 
 def _remedy(name: str, output_stride: int) -> str:
-    strides = [other for other in (32, 16, 8) if other != output_stride and not why_unfit(name, other)]
+    strides = [other for other in (32, 16, 8) if other != output_stride and not try_backbone(name, other)[1]]
     if strides:
         return f"it does at {strides[0]}: --set output_stride={strides[0]}"
     return "nor at any other; take one of `bench list backbones`, such as resnet50"

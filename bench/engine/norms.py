@@ -21,7 +21,7 @@ def synchronise_norms(network: Network, device: torch.device) -> Network:
     PyTorch has such norms for GPUs alone. On CPUs they are computed here: norms of a process's own share would
     train another network under the key of the same step.
     """
-    if collectives.world_size() == 1:
+    if collectives.world_size() == 1 or device.type == "meta":
         return network
     if device.type == "cuda":
         from timm.layers.norm_act import convert_sync_batchnorm

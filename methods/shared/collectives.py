@@ -21,12 +21,12 @@ def world_size() -> int:
 
 def total(values: Tensor) -> Tensor:
     """The sum of `values` over all processes, in each of them; differentiable. Every process must call it."""
-    return values if world_size() == 1 else _Sum.apply(values)
+    return values if _alone(values) else _Sum.apply(values)
 
 
 def mean(values: list[Tensor]) -> list[Tensor]:
     """The mean of each tensor over all processes, in one exchange; not differentiable."""
-    if world_size() == 1:
+    if not values or _alone(values[0]):
         return values
     flat = torch.cat([value.detach().flatten() for value in values])
     dist.all_reduce(flat)
@@ -37,13 +37,18 @@ def mean(values: list[Tensor]) -> list[Tensor]:
 def maximum(values: Tensor) -> Tensor:
     """The maximum of `values` over all processes, entry by entry; its gradient goes in equal parts to the processes
     that have it."""
-    if world_size() == 1:
+    if _alone(values):
         return values
     highest = values.detach().clone()
     dist.all_reduce(highest, dist.ReduceOp.MAX)
     has_it = values.detach() == highest
     owners = total(has_it.to(values.dtype))
     return total(torch.where(has_it, values, 0) / owners)
+
+
+def _alone(values: Tensor) -> bool:
+    """Whether there is nothing to exchange: one process, or no values (steps are tried on the meta device)."""
+    return world_size() == 1 or values.is_meta
 
 
 class _Sum(torch.autograd.Function):

@@ -1,0 +1,131 @@
+"""Memory: what is free, what a training needs at least, and what to tell where it runs out."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from issbench.bench.engine.trial import Need
+from issbench.bench.recipe import Recipe
+from issbench.errors import RunError
+
+_PREFETCHED = 2  # batches that each process that reads images holds ready, as torch's loader has it
+_PIXEL = 4  # bytes: three colours and the label
+_LOWER = "lower the batch (--set batch=…) or the crop (--set crop=…), or take a smaller backbone"
+_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "bad_alloc")
+"""In the errors of torch, cuDNN, cuBLAS and the C++ library that say so without a type of their own."""
+
+
+def available() -> int | None:
+    """Bytes that this process can still have: what the machine has free, or less where a control group limits it.
+    None where the system does not say (it is not Linux)."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    free = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
+    return min([*free, *_left_in_groups()], default=None)
+
+
+def _left_in_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
+    """What each control group of this process still allows: version 2, and version 1 under `memory`."""
+    try:
+        entries = [line.split(":", 2) for line in own.read_text().splitlines()]
+    except OSError:
+        return
+    for _, controllers, path in entries:
+        if not controllers:
+            names, base = ("memory.max", "memory.current", "inactive_file"), root
+        elif "memory" in controllers.split(","):
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            base = root / "memory"
+        else:
+            continue
+        inner = base / path.lstrip("/")
+        # In a container the group may be mounted as the root.
+        for folder in dict.fromkeys([inner, *inner.parents, base]):
+            if folder.is_relative_to(base):
+                yield from _left(folder, *names)
+
+
+def _left(folder: Path, limit: str, used: str, reclaimable: str) -> Iterator[int]:
+    """The limit of a group less what it uses; files that it has merely cached do not count."""
+    try:
+        most, now = int((folder / limit).read_text()), int((folder / used).read_text())
+        lines = [line.split() for line in (folder / "memory.stat").read_text().splitlines()]
+    except (OSError, ValueError):  # no such group, or `max`: no limit
+        return
+    yield max(0, most - now + sum(int(value) for name, value in lines if name == reclaimable))
+
+
+def check_memory(need: Need, recipe: Recipe, workers: int, iterations: int) -> None:
+    """RunError where a step on the CPU needs more than is available. The need is a lower bound, so nothing that fits
+    is refused."""
+    free = available()
+    if free is None:
+        return
+    ready = min(workers * _PREFETCHED, iterations) * recipe.batch * recipe.crop**2 * _PIXEL
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes, each with its weights and its share of a batch
+    total = here * need.fixed + recipe.batch * need.image + ready
+    if total > free:
+        raise RunError(
+            f"training needs at least {_gb(total)} of memory, where {_gb(free)} are available: {_gb(need.image)} for "
+            f"each of the {recipe.batch} images of a batch, of {recipe.crop} × {recipe.crop} pixels, "
+            f"{_gb(here * need.fixed)} for weights and their gradients, {_gb(ready)} for images read ahead; {_LOWER}, "
+            "or read fewer images ahead (--workers)"
+        )
+
+
+@contextmanager
+def memory_told(doing: str, device: torch.device, remedy: str = _LOWER) -> Iterator[None]:
+    """Where memory runs out, release what the failed work held, and raise a RunError that says what was asked for,
+    what is there, and what to lower."""
+    try:
+        yield
+        return
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        told = RunError(f"{doing} needs more memory than there is: {_state(device, str(error))}; {remedy}")
+        traceback.clear_frames(error.__traceback__)  # they hold the tensors, which the next run has no room beside
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    raise told
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, also one of a process that reads images, says that memory ran out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _WORDS)
+
+
+def _state(device: torch.device, message: str) -> str:
+    found = re.search(r"allocate ([\d.]+) ?(\w+)", message)
+    asked = f"it asked for {_amount(*found.groups())} more" if found else "it asked for more"
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        held, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
+        return (
+            f"it holds {_gb(held)} in tensors ({_gb(reserved)} reserved) and {asked}, where {_gb(free)} of the "
+            f"{_gb(total)} of {torch.cuda.get_device_name(device)} are free"
+        )
+    free = available()
+    return asked if free is None else f"{asked}, where {_gb(free)} are available"
+
+
+def _amount(number: str, unit: str) -> str:
+    return _gb(int(number)) if unit == "bytes" else f"{number} {unit}"
+
+
+def _gb(count: int) -> str:
+    """Bytes in words."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
