@@ -72,9 +72,9 @@ def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
 
 @lru_cache(maxsize=64)
 def try_backbone(name: str, output_stride: int) -> tuple[int, str]:
-    """How many maps a backbone has, and why they are not at least four [B, D, H, W], the last of them `output_stride`
-    times smaller than the images; empty if they are. The meta device, where tensors have shapes but no values, makes
-    this cheap."""
+    """How many maps a backbone has, and why they are not at least four [B, D, H, W], the last of them
+    `output_stride` times smaller than the images; empty if they are. The meta device, where tensors have shapes but
+    no values, makes this cheap."""
     import torch
 
     try:

@@ -15,8 +15,10 @@ from issbench.bench.engine.environment import arithmetic
 from issbench.bench.engine.evaluation import count_images
 from issbench.bench.engine.interruption import Interruption, interruption
 from issbench.bench.engine.loading import Loader
+from issbench.bench.engine.memory import memory_told
 from issbench.bench.engine.plan import Plan, StepPlan
 from issbench.bench.engine.planned import remember
+from issbench.bench.engine.preflight import enough_memory
 from issbench.bench.engine.progress import Reporter
 from issbench.bench.engine.record import run_record, step_record
 from issbench.bench.engine.store import StepDamaged, Store
@@ -60,7 +62,7 @@ def execute(plans: Sequence[Plan], store: Store, settings: Settings, reporter: R
 
     A run that fails does not stop the others, and a step that failed is not tried again for the next run that needs
     it. Among several processes a failure ends everything, since one alone may have met it; so does a store that
-    cannot be written.
+    cannot be written. RunError before anything trains where a step needs more memory than there is.
     Raises KeyboardInterrupt where a stop was requested by SIGINT, SIGTERM or SIGUSR2, after a checkpoint.
     """
     failures: dict[str, str] = {}
@@ -68,6 +70,7 @@ def execute(plans: Sequence[Plan], store: Store, settings: Settings, reporter: R
         reporter = Reporter()
     device = plans[0].device if plans else torch.device("cpu")
     with arithmetic(device, settings.threads), interruption() as stop, reporter.running(plans):
+        enough_memory(plans, store, settings.workers, settings.last_step)
         work = _Work(store, settings, reporter, stop)
         for plan in plans:
             try:
@@ -138,9 +141,11 @@ def _step(plan: Plan, step: StepPlan, work: _Work) -> StepRecord:
         loader = Loader(plan.dataset, step.recipe, plan.device, work.settings.workers, work.interruption)
         with _locked(step.key, work):
             if not store.has_step(step.key):
-                StepTrainer(plan, step, store, loader, work.reporter).run(work.settings.checkpoint_every)
+                with memory_told(f"the training of step {step.index}", plan.device):
+                    StepTrainer(plan, step, store, loader, work.reporter).run(work.settings.checkpoint_every)
             if not store.has_evaluations(step.key, names):
-                _test(plan, step, store, loader, work.reporter)
+                with memory_told(f"the test of step {step.index}", plan.device):
+                    _test(plan, step, store, loader, work.reporter)
     tests = {kind: store.load_evaluation(step.key, name) for kind, name in step.evaluations.items()}
     return step_record(plan, step, store.load_training(step.key), tests)
 

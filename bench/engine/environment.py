@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import random
@@ -9,7 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -82,19 +83,21 @@ def arithmetic(device: torch.device, threads: int | None = None) -> Iterator[Non
 
 def _arithmetic(device: torch.device, threads: int) -> Iterator[None]:
     deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     fill = torch.utils.deterministic
     old = fill.fill_uninitialized_memory, torch.backends.cudnn.benchmark  # type: ignore[attr-defined]
     generators = random.getstate(), np.random.get_state(), torch.get_rng_state()
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)  # those between operations are torch.jit's alone
-    torch.use_deterministic_algorithms(deterministic or device.type == "cpu")
+    on_cpu = device.type == "cpu"
+    torch.use_deterministic_algorithms(deterministic or on_cpu, warn_only=warn_only and not on_cpu)
     fill.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory unwritten
     torch.backends.cudnn.benchmark = device.type == "cuda"
     try:
         yield
     finally:
         torch.set_num_threads(threads_before)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         fill.fill_uninitialized_memory, torch.backends.cudnn.benchmark = old  # type: ignore[attr-defined]
         random.setstate(generators[0])
         np.random.set_state(generators[1])
@@ -158,13 +161,18 @@ def cpu_model() -> str:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start measuring a step's memory (GPUs only: the system keeps a process's peak for good)."""
+    """Start measuring a step's memory, so that it does not depend on what ran before."""
     if device.type == "cuda":
+        gc.collect()  # a method of another package may lie in a cycle of references with its networks
         torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):  # elsewhere than on Linux the system keeps a process's peak for good
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Peak memory in bytes: of the tensors on a GPU, or of the whole process on the CPU; None on Windows."""
+    """Peak memory in bytes since `reset_peak_memory`: of the tensors on a GPU, or of the whole process on the CPU;
+    None on Windows."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:

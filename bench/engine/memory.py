@@ -65,20 +65,18 @@ def _left(folder: Path, limit: str, used: str, reclaimable: str) -> Iterator[int
     yield max(0, most - now + sum(int(value) for name, value in lines if name == reclaimable))
 
 
-def check_memory(need: Need, recipe: Recipe, workers: int, iterations: int) -> None:
-    """RunError where a step on the CPU needs more than is available. The need is a lower bound, so nothing that fits
-    is refused."""
-    free = available()
-    if free is None:
-        return
+def check_memory(need: Need, recipe: Recipe, workers: int, iterations: int, free: int, label: str) -> None:
+    """RunError where the training of a step on the CPU, `label`, needs more than the `free` bytes. The need is a
+    lower bound, so nothing that fits is refused."""
     ready = min(workers * _PREFETCHED, iterations) * recipe.batch * recipe.crop**2 * _PIXEL
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes, each with its weights and its share of a batch
-    total = here * need.fixed + recipe.batch * need.image + ready
+    # Processes on this machine, each with its weights and its share of a batch.
+    fixed = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) * need.fixed
+    total = fixed + recipe.batch * need.image + ready
     if total > free:
         raise RunError(
-            f"training needs at least {_gb(total)} of memory, where {_gb(free)} are available: {_gb(need.image)} for "
-            f"each of the {recipe.batch} images of a batch, of {recipe.crop} × {recipe.crop} pixels, "
-            f"{_gb(here * need.fixed)} for weights and their gradients, {_gb(ready)} for images read ahead; {_LOWER}, "
+            f"{label}: training needs at least {_gb(total)} of memory, where {_gb(free)} are available: "
+            f"{_gb(need.image)} for each of the {recipe.batch} images of a batch, of {recipe.crop} × {recipe.crop} "
+            f"pixels, {_gb(fixed)} for weights and their gradients, {_gb(ready)} for images read ahead; {_LOWER}, "
             "or read fewer images ahead (--workers)"
         )
 
@@ -118,8 +116,8 @@ def _state(device: torch.device, message: str) -> str:
             f"it holds {_gb(held)} in tensors ({_gb(reserved)} reserved) and {asked}, where {_gb(free)} of the "
             f"{_gb(total)} of {torch.cuda.get_device_name(device)} are free"
         )
-    free = available()
-    return asked if free is None else f"{asked}, where {_gb(free)} are available"
+    left = available()
+    return asked if left is None else f"{asked}, where {_gb(left)} are available"
 
 
 def _amount(number: str, unit: str) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set
 from pathlib import Path
 
 from torch import nn
 
+from issbench.bench.engine import distributed
 from issbench.bench.engine.assemble import make_network
+from issbench.bench.engine.loading import default_workers
+from issbench.bench.engine.memory import available, check_memory
 from issbench.bench.engine.plan import Plan, StepPlan
 from issbench.bench.engine.store import Store
-from issbench.bench.engine.training import try_architecture
+from issbench.bench.engine.trial import try_plan
 from issbench.bench.recipe import Recipe
 from issbench.errors import RunError
 
@@ -29,14 +32,39 @@ def preflight(plans: Sequence[Plan], store: Store, load_weights: bool) -> None:
         if first.recipe not in sizes and (first.key in missing or plan.steps[-1].key in missing):
             weights = first.recipe.weights if load_weights and first.key in missing else "none"
             sizes[first.recipe] = _bytes(make_network(first.recipe, first.channels_per_step, weights))
-    tried = set()
-    for plan in plans:
-        method = (plan.experiment.method, plan.experiment.recipe, plan.experiment.setting)
-        if method not in tried and plan.steps[-1].key in missing:
-            tried.add(method)
-            try_architecture(plan)
+    for plan, step in _largest(plans, missing):
+        try_plan(plan, step)
     if sizes:
         _check_disk(store.root, (len(missing) + _CHECKPOINT) * max(sizes.values()))
+
+
+def enough_memory(plans: Sequence[Plan], store: Store, workers: int | None, last_step: int | None) -> None:
+    """RunError where a step up to `last_step` (None: all) needs more memory than this machine has left. What a GPU
+    has is only known when it runs out."""
+    free, missing = distributed.from_main(available), _missing(plans, store)
+    if free is None:
+        return
+    here = [plan for plan in plans if plan.device.type == "cpu"]
+    for plan, step in _largest(here, missing, last_step):
+        readers = default_workers(plan.dataset) if workers is None else workers
+        need, label = try_plan(plan, step), plan.experiment.label
+        check_memory(need, step.recipe, readers, len(step.order), free, label)
+
+
+def _largest(
+    plans: Sequence[Plan], missing: Set[str], last_step: int | None = None
+) -> Collection[tuple[Plan, StepPlan]]:
+    """Of the missing steps that differ in their data alone the one with most classes."""
+    found: dict[tuple[str, Recipe, str], tuple[Plan, StepPlan]] = {}
+    for plan in plans:
+        experiment = plan.experiment
+        kind = (experiment.method, experiment.recipe, experiment.setting)
+        for step in plan.steps:
+            if step.key in missing and (last_step is None or step.index <= last_step):
+                known = found.get(kind)
+                if known is None or sum(step.channels_per_step) >= sum(known[1].channels_per_step):
+                    found[kind] = (plan, step)
+    return found.values()
 
 
 def _missing(plans: Sequence[Plan], store: Store) -> set[str]:

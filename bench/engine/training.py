@@ -194,13 +194,3 @@ class StepTrainer:
                 yield Batch(share.labels, seen, old, share.weight)
 
         return batches
-
-
-def try_architecture(plan: Plan) -> None:
-    """Let the method change a network as it will at its second step, so that one with which it cannot work is
-    refused before the first step trains."""
-    if len(plan.steps) > 1 and plan.method.prepare is not Method.prepare:
-        step = plan.steps[1]
-        network = make_network(step.recipe, step.channels_per_step, "none")
-        data = step.view.data
-        plan.method(plan.options, step_of(step.index, data.classes_per_step, data.domain, network)).prepare(network)

@@ -1,5 +1,5 @@
-"""One iteration of a step on the meta device, whose tensors have shapes but no values: whether a method can work with
-the maps that it will get, and how much memory it needs at least. It takes a moment and next to no memory."""
+"""One iteration of a step on the meta device, whose tensors have shapes but no values: whether a method can work
+with the maps that it will get, and how much memory it needs at least. It takes a moment and next to no memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Need:
 def try_plan(plan: Plan, step: StepPlan) -> Need:
     """`try_step` for a step of a plan."""
     data = step.view.data
-    method = plan.method if step.method else Method
+    method: Any = plan.method if step.method else Method
     options = plan.options if step.method else NoOptions()
     return try_step(
         step.index, data.classes_per_step, data.domain, method, options, step.recipe, step.previous is not None
@@ -105,7 +105,9 @@ def _check_crop(recipe: Recipe) -> None:
         network = make_network(recipe, (1,), "none")
     reason = _why_not(network, recipe.crop)
     if "overflow" in reason:
-        raise RunError(f"crop={recipe.crop}: no machine has memory for images of this size; lower it (--set crop=…)")
+        raise RunError(
+            f"crop={recipe.crop}: no machine has memory for images of this size; lower it (--set crop=…)"
+        )
     if reason:
         larger = sorted({-(-recipe.crop // side) * side for side in _SIDES} - {recipe.crop})
         fit = next((crop for crop in larger if not _why_not(network, crop)), None)
