@@ -18,7 +18,7 @@ from issbench.errors import RunError
 
 _PREFETCHED = 2  # batches that each process that reads images holds ready, as torch's loader has it
 _PIXEL = 4  # bytes: three colours and the label
-_LOWER = "lower the batch (--set batch=…) or the crop (--set crop=…), or take a smaller backbone"
+LOWER = "lower the batch (--set batch=…), the crop (--set crop=…) or --workers, or take a smaller backbone"
 _WORDS = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "bad_alloc")
 """In the errors of torch, cuDNN, cuBLAS and the C++ library that say so without a type of their own."""
 
@@ -65,7 +65,9 @@ def _left(folder: Path, limit: str, used: str, reclaimable: str) -> Iterator[int
     yield max(0, most - now + sum(int(value) for name, value in lines if name == reclaimable))
 
 
-def check_memory(need: Need, recipe: Recipe, workers: int, iterations: int, free: int, label: str) -> None:
+def check_memory(
+    need: Need, recipe: Recipe, workers: int, iterations: int, free: int, label: str, remedy: str = LOWER
+) -> None:
     """RunError where the training of a step on the CPU, `label`, needs more than the `free` bytes. The need is a
     lower bound, so nothing that fits is refused."""
     ready = min(workers * _PREFETCHED, iterations) * recipe.batch * recipe.crop**2 * _PIXEL
@@ -76,13 +78,12 @@ def check_memory(need: Need, recipe: Recipe, workers: int, iterations: int, free
         raise RunError(
             f"{label}: training needs at least {_gb(total)} of memory, where {_gb(free)} are available: "
             f"{_gb(need.image)} for each of the {recipe.batch} images of a batch, of {recipe.crop} × {recipe.crop} "
-            f"pixels, {_gb(fixed)} for weights and their gradients, {_gb(ready)} for images read ahead; {_LOWER}, "
-            "or read fewer images ahead (--workers)"
+            f"pixels, {_gb(fixed)} for weights and their gradients, {_gb(ready)} for images read ahead; {remedy}"
         )
 
 
 @contextmanager
-def memory_told(doing: str, device: torch.device, remedy: str = _LOWER) -> Iterator[None]:
+def memory_told(doing: str, device: torch.device, remedy: str = LOWER) -> Iterator[None]:
     """Where memory runs out, release what the failed work held, and raise a RunError that says what was asked for,
     what is there, and what to lower."""
     try:

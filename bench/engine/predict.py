@@ -17,6 +17,7 @@ from torch import Tensor
 
 from issbench.bench.engine.assemble import channels_per_step, frozen, make_network
 from issbench.bench.engine.environment import arithmetic
+from issbench.bench.engine.memory import memory_told
 from issbench.bench.engine.network import Network
 from issbench.bench.engine.samples import Normalise
 from issbench.bench.engine.stored import load_tensors, read_identity
@@ -65,6 +66,11 @@ class Predictor:
         The image is resized as in the test, its shorter side to the crop of the recipe, but nothing is cut off: it
         is padded to whole strides, and the logits without the padding are interpolated to the image's own size.
         """
+        remedy = "scale the image down, or try --device cpu"
+        with memory_told(f"the prediction of {image.width} × {image.height} pixels", self.device, remedy):
+            return self._predict(image)
+
+    def _predict(self, image: Image.Image) -> np.ndarray:
         width, height = seen_size(image.size, self.recipe.crop)
         small = image.resize((width, height), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1)[None]

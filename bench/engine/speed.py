@@ -22,9 +22,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from issbench.bench.engine.assemble import assemble, make_network, on_device, step_of
 from issbench.bench.engine.environment import arithmetic, peak_memory, reset_peak_memory, seed_generators
+from issbench.bench.engine.memory import available, check_memory, memory_told
 from issbench.bench.engine.network import Network
 from issbench.bench.engine.plan import decided
 from issbench.bench.engine.seeds import derive_seed
+from issbench.bench.engine.trial import try_step
 from issbench.bench.engine.update import Training, autocast, update
 from issbench.bench.experiment import parse_method
 from issbench.bench.recipe import Recipe
@@ -39,6 +41,7 @@ _BATCHES = 2  # that the hooks `begin` and `end` see
 _BLOCKS = 8  # of one label, along each side of an image
 _PROFILED = 3  # iterations; the median of each operation is reported
 _RATE = 1e-12
+_LOWER = "lower --batch or --crop, or take a smaller --backbone"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +140,14 @@ def measure(
     with_operations: bool = False,
 ) -> Speed:
     """Measure one method; `rounds` by default until there are enough of them and enough seconds."""
+    recipe, device = workload.step_recipe, workload.device
+    method: Any = method_class
+    need = try_step(1, workload.classes_per_step(1), False, method, options, recipe, not method.cumulative)
+    free = available()
+    if device.type == "cpu" and free is not None:
+        check_memory(need, recipe, 0, 1, free, spec, _LOWER)
     gc.collect()  # a method may lie in a cycle of references with its networks: those of the one before, …
-    with arithmetic(workload.device, workload.threads):
+    with memory_told(spec, device, _LOWER), arithmetic(device, workload.threads):
         pair = set_up(method_class, options, workload)
         gc.collect()  # … and that of the base step
         for _ in range(_WARM_UP):
