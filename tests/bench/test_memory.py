@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import bench, command
+from commands import bench
 from small_folder import RECIPE, small_folder
 
 from issbench import Experiment, run
 from issbench.bench.engine import memory, network
 from issbench.bench.engine.environment import arithmetic, peak_memory, reset_peak_memory
-from issbench.bench.engine.training import StepTrainer
 from issbench.bench.engine.trial import try_step
 from issbench.bench.recipe import Recipe
 from issbench.errors import RunError
@@ -179,33 +178,6 @@ def test_what_the_failed_work_held_is_released() -> None:
     with pytest.raises(RunError, match=r"asked for 1,152,921,504\.6 GB more"), memory.memory_told("x", CPU):
         work()
     assert alive[0]() is None
-
-
-def test_a_run_that_runs_out_of_memory_does_not_stop_the_others(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    train = StepTrainer.run
-
-    def greedy(self: StepTrainer, every: float) -> None:
-        if self.step.method == "mib":
-            torch.empty(2**60, dtype=torch.uint8)
-        train(self, every)
-
-    monkeypatch.setattr(StepTrainer, "run", greedy)
-    done = command(*words(data, tmp_path / "out", "mib,ft"), "--workers", "0", "--device", "cpu")
-    assert done.returncode == 1 and "FT" in done.stdout
-    assert "1 of 2 runs failed" in done.stderr and "the training of step 1 needs more memory" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_prediction_that_runs_out_of_memory(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = tmp_path / "out"
-    bench(*words(data, out), "--workers", "0", "--device", "cpu")
-    (name,) = (path.name for path in (out / "runs").iterdir())
-    monkeypatch.setattr("issbench.bench.engine.predict._best", lambda *_: torch.empty(2**60, dtype=torch.uint8))
-    image = data / "images" / "0.png"
-    told = bench("predict", name, image, "--out", out, "--output", tmp_path / "masks", "--device", "cpu", code=1)
-    assert "the prediction of 40 × 40 pixels needs more memory" in told and "scale the image down" in told
 
 
 # Measured
