@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from issbench.bench.launching.launcher import Cancelled, JobState, Launcher, Report, Submitted
 from issbench.bench.launching.profile import Profile
@@ -65,7 +65,8 @@ class Local(Launcher):
         ]
 
     def submit(self, plans: Sequence[Plan], store: Store, request: Request, report: Report) -> Submitted:
-        """Carry out the runs. Interrupted on Ctrl-C or SIGTERM, when all jobs have saved a checkpoint."""
+        """Carry out the runs. Interrupted on Ctrl-C, SIGTERM or SIGHUP, when all jobs have saved a checkpoint, or
+        at a second one, which ends them at once."""
         if not plans:
             return Submitted(None, failures={})
         slots, groups = _slots(request), _groups(plans, store)
@@ -75,11 +76,13 @@ class Local(Launcher):
             jobs_dir(store.root, submission.name).mkdir(parents=True, exist_ok=True)
             save_submission(store.root, submission)
         jobs = LocalJobs(store.root, submission, groups, slots, report)
-        with _sigterm_as_ctrl_c():
+        with _signals_as_ctrl_c() as received:
             try:
                 return Submitted(submission, failures=jobs.run_all())
             except KeyboardInterrupt:
-                raise Interrupted("interrupted; the same command resumes where it stopped") from None
+                interrupted = Interrupted("interrupted; the same command resumes where it stopped")
+                interrupted.exit_code = 128 + received[0]
+                raise interrupted from None
 
     def states(self, out: Path, entries: Sequence[Entry]) -> dict[str, JobState]:
         """One call of `ps`. What waits or runs on another machine is not known."""
@@ -160,9 +163,17 @@ def _living(out: Path) -> dict[str, int]:
 
 
 @contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    old = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _signals_as_ctrl_c() -> Iterator[list[int]]:
+    """Interrupt on each signal that asks to end; gives those that were received."""
+    received: list[int] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    old = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield
+        yield received
     finally:
-        signal.signal(signal.SIGTERM, old)
+        for number, handler in old.items():
+            signal.signal(number, handler)

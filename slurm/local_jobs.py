@@ -6,10 +6,12 @@ Run as `python -m issbench.slurm.local_jobs SUBMISSION JOB`, this file is such a
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
@@ -67,17 +69,25 @@ class LocalJobs:
                             waiting -= {*group}
                             pending |= {pool.submit(self._run, run): (run,) for run in group}
             except BaseException:
-                self._stop()
-                pool.shutdown(cancel_futures=True)
+                self._stop(signal.SIGTERM)
+                try:
+                    pool.shutdown(cancel_futures=True)
+                except KeyboardInterrupt:
+                    self._stop(signal.SIGKILL)
                 raise
         return failed
 
-    def _stop(self) -> None:
-        """Ask all jobs to save a checkpoint and end; none starts after this."""
+    def _stop(self, number: int) -> None:
+        """Send all jobs a signal: SIGTERM, to save a checkpoint and end, or SIGKILL, with the processes that read
+        for them. None starts after this."""
         with self.lock:
             self.stopping = True
             for process in self.alive.values():
-                process.terminate()
+                with suppress(ProcessLookupError):
+                    if number == signal.SIGKILL:
+                        os.killpg(process.pid, number)
+                    else:
+                        process.send_signal(number)
 
     def _first_step(self, group: Sequence[int]) -> str | None:
         runs = [self.submission.runs[run] for run in group]

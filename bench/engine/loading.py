@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from issbench.bench.cores import cores
 from issbench.bench.engine import distributed
 from issbench.bench.engine.interruption import Interruption
 from issbench.bench.engine.order import BatchOrder
@@ -94,5 +95,5 @@ def own_share(rows: Sequence[Any]) -> Sequence[Any]:
 
 def default_workers(dataset: Dataset) -> int:
     """Worker processes for reading: none for data in memory, else one per core of this process's share, up to 8."""
-    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return 0 if dataset.in_memory else max(1, min(8, cores))
+    share = cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return 0 if dataset.in_memory else max(1, min(8, share))

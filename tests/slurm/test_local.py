@@ -16,9 +16,9 @@ from issbench.bench.launching.status import statuses
 from issbench.bench.launching.submissions import load_submissions
 from issbench.errors import RunError, UsageError
 from issbench.results.runs import load_runs
-from issbench.slurm.local import gpus_here
+from issbench.slurm.local import _living, gpus_here
 
-SMALL = [word for key, value in RECIPE.items() for word in ("--set", f"{key}={value}")]
+SMALL = [f"{key}={value}" for key, value in RECIPE.items()]
 LONG = ("--set", "first_epochs=40", "--checkpoint-every", "1000")
 
 
@@ -28,7 +28,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def local_sweep(data: Path, out: Path, methods: str, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "issbench", "sweep", "--methods", methods, *SMALL]
+    given = {word.partition("=")[0] for word in more}  # an option may be given once
+    small = [word for each in SMALL if each.partition("=")[0] not in given for word in ("--set", each)]
+    command = [sys.executable, "-m", "issbench", "sweep", "--methods", methods, *small]
     where = ["--scenario", "folder_2-1", "--data", str(data), "--workers", "0", "--out", str(out)]
     return subprocess.Popen(
         [*command, *where, "--local", "--jobs", "2", *more],
@@ -91,6 +93,31 @@ def test_cancel_ends_a_sweep_and_retry_goes_on(data, tmp_path, wait_for, monkeyp
     assert {each.state for each in statuses(tmp_path / "runs")} == {"done"}
     log = tmp_path / "runs" / "submissions" / "retry-2" / "jobs" / "retry-2.first0_0_log.out"
     assert "resuming at iteration" in log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_sweep_that_is_asked_to_end_ends_and_reaps_its_jobs(data, tmp_path, wait_for, number):
+    process = local_sweep(data, tmp_path, "ft", *LONG)
+    jobs = tmp_path / "submissions" / "sweep-1" / "jobs"
+    wait_for(lambda: any("epoch 1/40" in log.read_text() for log in jobs.glob("*.out")))
+    process.send_signal(number)
+    assert "interrupted; the same command resumes" in process.communicate()[1]
+    assert process.returncode == 128 + number
+    assert _living(tmp_path) == {}
+
+
+def test_a_second_signal_ends_jobs_that_hang_at_once(data, tmp_path, wait_for):
+    process = local_sweep(data, tmp_path, "ft", *LONG)
+    jobs = tmp_path / "submissions" / "sweep-1" / "jobs"
+    wait_for(lambda: any("epoch 1/40" in log.read_text() for log in jobs.glob("*.out")))
+    (pid,) = _living(tmp_path).values()
+    os.kill(pid, signal.SIGSTOP)
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 130 and _living(tmp_path) == {}
 
 
 def test_an_interrupted_job_leaves_a_checkpoint_and_the_same_command_resumes(data, tmp_path, wait_for):
