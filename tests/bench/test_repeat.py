@@ -15,6 +15,7 @@ from commands import bench, command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_records import as_imported, one_record
+from PIL import Image
 from small_folder import RECIPE, small_folder
 
 from issbench.bench.engine.plan import Plan, make_plans
@@ -245,7 +246,7 @@ def test_a_repeated_run_has_the_same_bits(made: Path, tmp_path: Path, monkeypatc
 
 def test_other_images_are_told_and_so_is_where_the_losses_part(made: Path, tmp_path: Path) -> None:
     other = small_folder(tmp_path / "b")
-    shutil.copy(other / "images" / "3.png", other / "images" / "4.png")
+    Image.new("RGB", (40, 40), "red").save(other / "images" / "4.png")
     out = tmp_path / "out"
     done = command("run", made, "--verify", "--data", other, "--out", out, "--workers", "0")
     assert done.returncode == 1 and done.stderr == ""
