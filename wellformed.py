@@ -59,6 +59,9 @@ def _misfit_of_any(value: Any, place: str) -> str | None:
 def _misfit_of_fields(value: Any, kind: Any, place: str) -> str | None:
     if not isinstance(value, dict):
         return f"{place} is not a table of values"
+    unknown = [name for name in value if name not in _fields(kind)] if is_dataclass(kind) else []
+    if unknown:
+        return f"{place} has {short(unknown[0])}, which is unknown"
     for name, (field, required) in _fields(kind).items():
         if name not in value:
             if required:
@@ -74,14 +77,14 @@ def _misfit_of_fields(value: Any, kind: Any, place: str) -> str | None:
 def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
     """The types of the fields of a TypedDict or a dataclass, and whether each must be there."""
     hints = get_type_hints(kind, include_extras=True)
+    # Where annotations are texts, Python itself takes NotRequired for required.
+    optional = {name for name, hint in hints.items() if get_origin(hint) is NotRequired}
     if is_dataclass(kind):
-        needed = {field.name for field in fields(kind) if field.default is field.default_factory is MISSING}
-    else:
-        # Where annotations are texts, Python takes NotRequired for required.
-        optional = {name for name, hint in hints.items() if get_origin(hint) is NotRequired}
-        needed = kind.__required_keys__ - optional
+        optional = {f.name for f in fields(kind) if f.default is not MISSING or f.default_factory is not MISSING}
+    elif not kind.__total__:
+        optional = {*hints}
     return {
-        name: (get_args(hint)[0] if get_origin(hint) is NotRequired else hint, name in needed)
+        name: (get_args(hint)[0] if get_origin(hint) is NotRequired else hint, name not in optional)
         for name, hint in hints.items()
     }
 

@@ -42,6 +42,7 @@ SOUND = {
         ({"many": [True]}, "it.many[0] is True, not a number"),
         ({"many": [10**400]}, "it.many[0] is 1000"),
         ({"kind": "c"}, "it.kind is 'c', not one of a, b"),
+        ({"more": 1}, "it has 'more', which is unknown"),
         ({"kind": []}, "it.kind is [], not one of a, b"),
         ({"settings": []}, "it.settings is not a table of values"),
         ({"settings": {"deep": [float("inf")]}}, "it.settings.deep.0 is inf, which no machine counts with"),

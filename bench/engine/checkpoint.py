@@ -43,13 +43,14 @@ def read_checkpoint(path: Path, key: str, iterations: int, wrong_in: Finds = not
     whose state `wrong_in` finds something."""
     line, _, content = read_bytes(path).partition(b"\n")
     try:
-        head = json.loads(line.removeprefix(_MARK)) if line.startswith(_MARK) else {}
-    except ValueError:
-        head = {}
-    if hashlib.sha256(content).hexdigest() != head.get("sha256"):
+        head = json.loads(line.removeprefix(_MARK))
+        sha256, owner = head["sha256"], head["key"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        sha256 = owner = None
+    if not line.startswith(_MARK) or hashlib.sha256(content).hexdigest() != sha256:
         raise DamagedFile(path, "does not have the checksum with which it was written: it was cut off or altered")
-    if head["key"] != key:
-        raise DamagedFile(path, f"belongs to step {head['key']}, not to {key}: it was copied from elsewhere")
+    if owner != key:
+        raise DamagedFile(path, f"belongs to step {owner}, not to {key}: it was copied from elsewhere")
     values, _, tensors = content.partition(b"\n")
     try:
         state: dict[str, Any] = _with_tensors(json.loads(values), safetensors.torch.load(tensors))

@@ -5,6 +5,7 @@ A reader understands its input or refuses it with a UserError. Any other excepti
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tempfile
@@ -100,7 +101,13 @@ def _edited_record(folder: Path, content: bytes) -> None:
         place, _, text = line.partition(b" ")
         with suppress(ValueError, RecursionError):
             _edit(record, int(place), json.loads(text))
-    _file(f"store/runs/{RUN}/run.json", _read_records)(folder, sealed(record, RUN))
+    _file(f"store/runs/{RUN}/run.json", _read_records)(folder, _sealed(record))
+
+
+def _sealed(record: Any) -> bytes:
+    """With the right checksum, and numbers that the suite would not write."""
+    body = json.dumps(record | {"key": RUN}, indent=1).encode().removesuffix(b"\n}")
+    return body + b',\n "sha256": "' + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
 
 
 def _edit(value: Any, place: int, by: Any) -> None:
