@@ -59,7 +59,7 @@ def _misfit_of_any(value: Any, place: str) -> str | None:
 def _misfit_of_fields(value: Any, kind: Any, place: str) -> str | None:
     if not isinstance(value, dict):
         return f"{place} is not a table of values"
-    unknown = [name for name in value if name not in _fields(kind)] if is_dataclass(kind) else []
+    unknown = [] if is_typeddict(kind) else [name for name in value if name not in _fields(kind)]
     if unknown:
         return f"{place} has {short(unknown[0])}, which is unknown"
     for name, (field, required) in _fields(kind).items():
