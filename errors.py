@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -23,9 +24,14 @@ class RunError(UserError, RuntimeError):
 
 
 class Interrupted(UserError, RuntimeError):
-    """Stopped by Ctrl-C or SIGTERM."""
+    """Stopped by a signal, by default Ctrl-C."""
 
-    exit_code = 130
+    def __init__(self, message: str, number: int = signal.SIGINT):
+        super().__init__(message, number)  # as they are, so that another process gets the same error
+        self.exit_code = 128 + number
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "", cutoff: float = 0.5) -> str:

@@ -28,6 +28,7 @@ from issbench.bench.commands import (
 from issbench.bench.commands.list import app as list_app
 from issbench.bench.commands.support import terminal
 from issbench.bench.commands.support.once import Command
+from issbench.bench.signals import raising
 from issbench.errors import Interrupted, UserError, reason_of
 from issbench.files import explained
 from issbench.text import printable
@@ -63,14 +64,17 @@ app.command("speed", cls=Command)(speed.speed)
 
 def main() -> None:
     """Run the command. What went wrong is one message and an exit code, never a traceback: 2 for a wrong command,
-    1 for what failed. A bug leaves its traceback in a file."""
+    1 for what failed, 128 and its number for a signal. A bug leaves its traceback in a file."""
     terminal.prepare()
-    try:
-        code = app(prog_name="bench", standalone_mode=False)
-        sys.stdout.flush()
-    except Exception as error:
-        code = _told(error)
-    sys.exit(code or 0)
+    with raising() as received:
+        try:
+            code = app(prog_name="bench", standalone_mode=False)
+            if received:  # typer makes an exit code of it, always the same
+                raise Interrupted("interrupted")
+            sys.stdout.flush()
+        except Exception as error:
+            code = _told(error)
+    sys.exit(128 + received[0] if received else code or 0)
 
 
 def _told(error: Exception) -> int:

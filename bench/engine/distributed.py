@@ -3,8 +3,8 @@
 `torchrun` and Slurm's tasks say in the environment how many there are (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR,
 MASTER_PORT). Where nothing is said, or one, every function here does the obvious without any communication.
 
-The main process (rank 0) alone reads and writes the run store; the others get what it read. If one process fails,
-the launcher ends the rest, because they would wait for ever in an exchange with it.
+The main process (rank 0) alone reads and writes the run store; the others get what it read. If one process ends, the
+others end as soon as they exchange something with it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ import torch
 import torch.distributed as dist
 
 from issbench.bench.engine.environment import choose_device
+from issbench.errors import RunError, UserError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _PATIENCE = timedelta(days=7)
 """How long the others wait for the main process, which may wait for another run's step."""
+
+_BROKEN = ("gloo", "NCCL", "ncclRemoteError", "Connection reset", "Connection closed", "Broken pipe")
+"""What errors of an exchange say when a partner is gone."""
 
 _control: Any = None
 """The group in which processes talk on the CPU, beside the one that reduces gradients."""
@@ -76,7 +80,8 @@ def any_of(*flags: bool) -> tuple[bool, ...]:
     if not _control:
         return flags
     values = torch.tensor(flags, dtype=torch.int32)
-    dist.all_reduce(values, dist.ReduceOp.MAX, group=_control)
+    with _exchange():
+        dist.all_reduce(values, dist.ReduceOp.MAX, group=_control)
     return tuple(bool(value) for value in values.tolist())
 
 
@@ -90,7 +95,8 @@ def from_main(make: Callable[[], T]) -> T:
             told[0] = make()
         except Exception as error:
             told[1] = error
-    dist.broadcast_object_list(told, src=0, group=_control)
+    with _exchange():
+        dist.broadcast_object_list(told, src=0, group=_control)
     if told[1] is not None:
         raise told[1]
     return told[0]
@@ -111,7 +117,8 @@ def all_gather(value: T) -> list[T]:
     if not _control:
         return [value]
     values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value, group=_control)
+    with _exchange():
+        dist.all_gather_object(values, value, group=_control)
     return values
 
 
@@ -119,7 +126,32 @@ def all_gather(value: T) -> list[T]:
 def main_first() -> Iterator[None]:
     """The main process goes through the block before the others, which then find what it left in caches."""
     if _control and not is_main():
-        dist.barrier(group=_control)
+        _wait()
     yield
     if _control and is_main():
+        _wait()
+
+
+def _wait() -> None:
+    with _exchange():
         dist.barrier(group=_control)
+
+
+@contextmanager
+def _exchange() -> Iterator[None]:
+    """Around an exchange: RunError where another process has ended."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise explained(error) from None
+
+
+def explained(error: Exception) -> Exception:
+    """The error to tell: where an exchange with another process broke off, a RunError that says so."""
+    broken = isinstance(error, RuntimeError) and not isinstance(error, UserError)
+    if not broken or world_size() == 1 or not any(word in str(error) for word in _BROKEN):
+        return error
+    return RunError(
+        f"another of the {world_size()} processes that train together has ended (this is process {rank()}): it was "
+        "killed, as by a lack of memory, or says itself why; the same command resumes"
+    )

@@ -63,7 +63,7 @@ def execute(plans: Sequence[Plan], store: Store, settings: Settings, reporter: R
     A run that fails does not stop the others, and a step that failed is not tried again for the next run that needs
     it. Among several processes a failure ends everything, since one alone may have met it; so does a store that
     cannot be written. RunError before anything trains where a step needs more memory than there is.
-    Raises KeyboardInterrupt where a stop was requested by SIGINT, SIGTERM or SIGUSR2, after a checkpoint.
+    Raises Stopped, after a checkpoint, where SIGINT, SIGTERM, SIGHUP or SIGUSR2 asked to end.
     """
     failures: dict[str, str] = {}
     if not distributed.is_main():
@@ -76,12 +76,13 @@ def execute(plans: Sequence[Plan], store: Store, settings: Settings, reporter: R
             try:
                 _run(plan, work)
             except Exception as error:
-                failures[plan.run_name] = reason_of(error)
-                reporter.fail_run(error)
+                told = distributed.explained(error)
+                failures[plan.run_name] = reason_of(told)
+                reporter.fail_run(told)
                 failed = {step.key: work.failed[step.key] for step in plan.steps if step.key in work.failed}
-                store.save_failure(plan.run_name, reason_of(error), failed)
+                store.save_failure(plan.run_name, reason_of(told), failed)
                 if distributed.world_size() > 1 or isinstance(error, CannotWrite):
-                    raise
+                    raise told from None
             except KeyboardInterrupt:
                 store.write_outcome(plan.run_name, "interrupted")
                 raise
@@ -126,7 +127,7 @@ def _steps(plan: Plan, work: _Work) -> bool:
         except StepDamaged:
             raise
         except Exception as error:
-            work.failed[step.key] = reason_of(error)
+            work.failed[step.key] = reason_of(distributed.explained(error))
             raise
         record = run_record(plan, records)
         work.store.save_record(plan.run_name, record)

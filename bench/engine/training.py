@@ -142,7 +142,7 @@ class StepTrainer:
                 self._save_checkpoint(guard)
                 saved = time.monotonic()
             if stop:
-                raise KeyboardInterrupt
+                self.loader.interruption.stop()
         self.reporter.end_training()
 
     def _end_epoch(self, training: Training, guard: Guard) -> None:

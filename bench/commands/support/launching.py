@@ -14,6 +14,7 @@ import typer
 
 from issbench.bench.commands.support.launch_options import LaunchOptions
 from issbench.bench.commands.support.options import CommonOptions
+from issbench.bench.signals import number_of
 from issbench.errors import Interrupted, UsageError
 from issbench.scenarios.datasets import dataset_class
 from issbench.scenarios.scenario import check_split
@@ -133,8 +134,8 @@ def _here(prepared: Prepared, asked: Asked, reporter: Reporter) -> dict[str, str
     settings = EngineSettings(asked.common.workers, asked.common.checkpoint_every, asked.common.threads)
     try:
         return execute(prepared.waiting, prepared.store, settings, reporter)
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted; the same command resumes where it stopped") from None
+    except KeyboardInterrupt as stop:
+        raise Interrupted("interrupted; the same command resumes where it stopped", number_of(stop)) from None
 
 
 def _anywhere(experiment: Experiment) -> Experiment:
