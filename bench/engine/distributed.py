@@ -3,8 +3,8 @@
 `torchrun` and Slurm's tasks say in the environment how many there are (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR,
 MASTER_PORT). Where nothing is said, or one, every function here does the obvious without any communication.
 
-The main process (rank 0) alone reads and writes the run store; the others get what it read. If one process ends, the
-others end as soon as they exchange something with it.
+The main process (rank 0) alone reads and writes the run store; the others get what it read. If one process ends,
+the others end as soon as they exchange something with it.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from issbench.bench.engine.assemble import frozen, make_network
 from issbench.bench.engine.environment import arithmetic
 from issbench.bench.engine.evaluation import count_images
 from issbench.bench.engine.interruption import Interruption, interruption
+from issbench.bench.engine.leftovers import tidy
 from issbench.bench.engine.loading import Loader
 from issbench.bench.engine.memory import memory_told
 from issbench.bench.engine.plan import Plan, StepPlan
@@ -93,6 +94,7 @@ def _run(plan: Plan, work: _Work) -> None:
     """One run. A finished step that turns out to be damaged was set aside: then the run begins again, and computes
     what is missing."""
     work.store.write_outcome(plan.run_name, "running")
+    tidy(work.store.root, plan.run_name, [step.key for step in plan.steps])
     if distributed.is_main():
         work.reporter.start_run(plan, work.store.run_dir(plan.run_name))
     for _ in range(2 * len(plan.steps) + 1):

@@ -112,9 +112,11 @@ class Guard:
         """Around an iteration: a term that is not finite becomes a RunError."""
         if not isinstance(error, NotFinite):
             return
-        # On the CPU the term is known before its update: then it is not what made weights NaN.
-        early = self.training.student.groups[0].weight.device.type == "cpu"
-        wrong = self._not_finite_in(self.training.state()) if early else None
+        # On the CPU the term is known before its update: then it is not what made weights NaN. (Statistics of norms
+        # are of this iteration.)
+        weights = {f"student.{name}": value for name, value in self.training.student.named_parameters()}
+        early = all(weight.device.type == "cpu" for weight in weights.values())
+        wrong = not_finite(weights) if early else None
         iteration, term, value = error.term
         if wrong and iteration:
             raise self._error(

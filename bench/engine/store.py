@@ -41,6 +41,7 @@ from torch import Tensor
 
 from issbench.bench.engine import distributed, stored
 from issbench.bench.engine.checkpoint import Finds, nothing, read_checkpoint, write_checkpoint
+from issbench.bench.engine.leftovers import remove_needless
 from issbench.bench.engine.lock import LEASE, StoreLock
 from issbench.bench.engine.stored import Evaluation
 from issbench.bench.finished import Step, is_done
@@ -127,8 +128,7 @@ class Store:
                 shutil.rmtree(folder, ignore_errors=True)
                 if not (isinstance(error, OSError) and self.step_dir(key).is_dir()):
                     raise
-        for needless in ("checkpoint", "failed.json", "failed.safetensors"):
-            (steps / f"{key}.{needless}").unlink(missing_ok=True)
+        remove_needless(steps, key)
 
     @_in_main
     def load_weights(self, key: str) -> dict[str, Tensor]:
@@ -202,8 +202,10 @@ class Store:
 
     @_in_main
     def save_checkpoint(self, key: str, state: Mapping[str, Any]) -> None:
-        """Replace the step's checkpoint; a crash leaves the old or the new one, never half of one."""
-        write_checkpoint(self.checkpoint_path(key), key, state)
+        """Replace the step's checkpoint; a crash leaves the old or the new one, never half of one. A step that
+        another owner of a lost lock has finished needs none."""
+        if not self._has(key):
+            write_checkpoint(self.checkpoint_path(key), key, state)
 
     @_in_main
     def load_checkpoint(self, key: str, iterations: int, wrong_in: Finds = nothing) -> dict[str, Any] | None:

@@ -40,6 +40,8 @@ class Command:
     @property
     def runs(self) -> bool:
         """Whether any process of the group is there."""
+        if self._server.ask({"running": self.pids})["running"]:
+            return True
         with suppress(ProcessLookupError):
             os.killpg(self.pids[0], 0)
             return True
@@ -63,6 +65,7 @@ class Server:
         """Start `bench WORDS` as so many processes as torchrun would, after the Python statements `before`."""
         self._count += 1
         log = self._folder / f"{self._count}.log"
+        log.touch()
         request = {"words": [*map(str, words)], "ranks": ranks, "before": before, "log": str(log)}
         return Command(self, self.ask(request)["pids"], log)
 
@@ -94,11 +97,18 @@ def _serve() -> None:
     from issbench.bench.commands.app import main
 
     torch.set_num_threads(1)
+    ended: dict[int, int] = {}
+    groups: list[int] = []
     for line in sys.stdin:
         request = json.loads(line)
-        if "wait" in request:
-            codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in request["wait"]]
-            print(json.dumps({"codes": codes}), flush=True)
+        if "wait" in request or "running" in request:
+            for pid in request.get("wait", request.get("running")):
+                if pid not in ended:
+                    found, status = os.waitpid(pid, 0 if "wait" in request else os.WNOHANG)
+                    ended |= {found: os.waitstatus_to_exitcode(status)} if found else {}
+            answer = {"codes": [ended[pid] for pid in request.get("wait", ())]}
+            running = [pid for pid in request.get("running", ()) if pid not in ended]
+            print(json.dumps(answer | {"running": running}), flush=True)
             continue
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -113,6 +123,10 @@ def _serve() -> None:
                 os.setpgid(pid, pids[0] if pids else pid)
             pids.append(pid)
         print(json.dumps({"pids": pids}), flush=True)
+        groups.append(pids[0])
+    for group in groups:
+        if group not in ended:  # a test failed
+            os.killpg(group, signal.SIGKILL)
 
 
 def _become(request: dict[str, Any], rank: int, port: int, main: Any) -> None:
