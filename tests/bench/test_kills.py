@@ -104,6 +104,7 @@ def finish(place: Place) -> None:
     assert all(name.isalnum() or name.startswith(".") for name in steps), steps
 
 
+@pytest.mark.long
 def test_kills_before_changes_of_files(forked: Server, tmp_path: Path) -> None:
     """Some of the changes that the command makes, each in the place where the one before was killed."""
     place = Place(tmp_path, forked)
@@ -114,7 +115,7 @@ def test_kills_before_changes_of_files(forked: Server, tmp_path: Path) -> None:
     draw = random.Random(seed)
     kills = 0
     while kills < 8:
-        command = place.start(AT_WRITE.format(number=draw.randint(1, 60)))
+        command = place.start(AT_WRITE.format(number=draw.randint(1, 25)))
         if command.wait() != KILLED:
             break
         kills += 1
