@@ -82,6 +82,6 @@ def _check_disk(root: Path, needed: int) -> None:
     free = shutil.disk_usage(place).free
     if needed > free:
         raise RunError(
-            f"the steps to train need about {needed / 1e9:.1f} GB in {root}, where {free / 1e9:.1f} GB are "
-            "free; make room, or pass another --out"
+            f"the steps to train need about {needed:,} bytes in {root}, where {free:,} bytes are free; make room, "
+            "or pass another --out"
         )

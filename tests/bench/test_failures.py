@@ -158,7 +158,7 @@ def test_a_disk_without_room_is_found_before_anything_trains(
         free = 1000
 
     monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
-    with pytest.raises(RunError, match=r"the steps to train need about .* GB .* make room"):
+    with pytest.raises(RunError, match=r"the steps to train need about .* bytes .* make room"):
         run(Experiment("ft", "folder_1-2", data=data, recipe=RECIPE), out=out, device="cpu", workers=0)
     assert trainer.steps == []
 
