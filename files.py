@@ -25,6 +25,7 @@ from issbench.errors import RunError, UsageError
 T = TypeVar("T")
 
 _SEAL = b',\n "sha256": "'
+_MOST_TOML = 1_000_000
 _FULL = {
     errno.ENOSPC: "no space is left there",
     errno.EDQUOT: "your quota there is used up",
@@ -145,10 +146,16 @@ def _parsed(text: bytes) -> Any:
 def read_toml(path: Path, what: str) -> dict[str, Any]:
     """The content of a file that the user named. UsageError, which calls it `what`, for one that cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(_MOST_TOML + 1)
+        if len(text) > _MOST_TOML:
+            raise UsageError(f"{what} {path} is longer than {_MOST_TOML:,} characters; is it the right file?")
+        return tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"{what} {path} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # not UTF-8, or not TOML
+    except UsageError:
+        raise
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, or nested without end
         raise UsageError(f"{what} {path} is not a valid TOML file: {error}") from None
 
 

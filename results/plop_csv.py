@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def read_plop(path: Path, channels_per_step: Sequence[int]) -> dict[int, list[Sc
     does not fit the scenario, or whose mean is not that of its classes.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             lines = [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RecordError(f"{path} cannot be read as CSV: {error}") from None
@@ -31,11 +32,13 @@ def read_plop(path: Path, channels_per_step: Sequence[int]) -> dict[int, list[Sc
     steps: dict[int, list[Score]] = {}
     for number, row in enumerate(lines, start=1):
         place = f"{path}, line {number}"
+        if any(";" in cell for cell in row):
+            raise RecordError(f"{place}: it has semicolons between values; write commas, and points in numbers")
         first = row[0].strip()
-        step = int(first) if first.isascii() and first.isdecimal() else -1
+        step = int(first) if re.fullmatch(r"[0-9]{1,6}", first) else -1
         if not 0 <= step < len(channels_per_step):
             raise RecordError(
-                f"{place}: it begins with {row[0]!r}, but the scenario has the steps 0 to "
+                f"{place}: it begins with {row[0][:40]!r}, but the scenario has the steps 0 to "
                 f"{len(channels_per_step) - 1}; is it a per-step CSV of PLOP or RCIL, and --scenario right?"
             )
         if step in steps:

@@ -13,6 +13,7 @@ from issbench.errors import UsageError
 from issbench.files import DamagedFile, read_json
 from issbench.results.read_record import read_record
 from issbench.results.record import FORMAT, Environment, Experiment, MethodFacts, Record, StepRecord
+from issbench.text import printable_values
 
 
 class RecordError(UsageError):
@@ -212,7 +213,7 @@ def _read(path: Path, key: str | None, remedy: str) -> Run:
         raise refused
     if "experiment" not in record:
         raise RecordError(f"{path} is no record of a run; give the run.json of its folder")
-    return Run(path.parent, record)
+    return Run(path.parent, cast(Record, printable_values(record)))
 
 
 def _format_of(path: Path) -> object:

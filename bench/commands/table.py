@@ -75,6 +75,7 @@ def _long(runs: list[Run], format: Format | None, output: Path | None, force: bo
     from issbench.outputs import write_output
     from issbench.results.frame import tidy
     from issbench.results.render import SUFFIXES
+    from issbench.results.render.csv import harmless
     from issbench.results.table import TableError
 
     format = format or (SUFFIXES.get(output.suffix) if output else None) or "csv"
@@ -83,7 +84,7 @@ def _long(runs: list[Run], format: Format | None, output: Path | None, force: bo
             raise TableError("parquet is not text; add --output FILE.parquet")
         write_output(output, _parquet(tidy(runs)), force)
     elif format == "csv":
-        text = tidy(runs).to_csv(index=False)
+        text = tidy(runs).map(lambda cell: harmless(cell) if isinstance(cell, str) else cell).to_csv(index=False)
         if output is None:
             typer.echo(text.rstrip("\n"))
             return

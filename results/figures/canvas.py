@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -85,6 +87,21 @@ def check_output(path: Path) -> None:
         raise FigureError(f"--output {path}: the name must end in {', '.join(SUFFIXES)}")
 
 
+@contextmanager
+def plain_text(figure: Figure) -> Iterator[None]:
+    """Draw every text as it is written in this block: a name may hold `$`, which begins a formula in matplotlib,
+    and letters that no font has."""
+    import matplotlib
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_usetex(False)
+    with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
+
+
 def save_figure(figure: Figure, path: Path, force: bool = False) -> None:
     """Write a figure; the name's end says the format. FigureError for another end, a place without access, or a
     file of the user's there (unless `force`); CannotWrite where room lacks."""
@@ -95,7 +112,7 @@ def save_figure(figure: Figure, path: Path, force: bool = False) -> None:
     check_output(path)
     # No time of writing, so that equal figures are equal files; type 42 is what publishers accept.
     metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}[path.suffix.lower()]
-    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "issbench"}):
+    with plain_text(figure), matplotlib.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "issbench"}):
         drawn = io.BytesIO()
         kind = path.suffix[1:].lower()
         figure.savefig(drawn, format=kind, dpi=_DPI, metadata=metadata, bbox_inches="tight", pad_inches=0.05)

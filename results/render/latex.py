@@ -12,6 +12,7 @@ PACKAGES = ("booktabs", "xcolor", "amssymb")
 _RANKS = {"colour": (r"\textcolor{red}{%s}", r"\textcolor{blue}{%s}"), "plain": (r"\textbf{%s}", r"\underline{%s}")}
 _SIGNS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "\n": " ", "\r": " ",
     "[": "{[}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "–": "--", "−": "$-$", "±": r"$\pm$", "×": r"$\times$",
     "λ1": r"$\lambda_1$", "λ2": r"$\lambda_2$", "λ": r"$\lambda$", "✓": r"$\checkmark$",

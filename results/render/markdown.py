@@ -14,8 +14,8 @@ def render(table: Table, style: str = "plain") -> str:
     rows = [[_cell(cell, table) for cell in row] for row in table.cells]
     align = ["left" if i < table.stubs else "right" for i in range(len(heads))]
     lines = tabulate(rows, headers=heads, tablefmt="pipe", colalign=align, disable_numparse=True)
-    notes = [f"{superscript(mark)} {text}" for text, mark in table.footnotes.items()]
-    return "\n\n".join([f"**{table.title}**", lines, *table.notes, *notes])
+    notes = [f"{superscript(mark)} {_escape(text)}" for text, mark in table.footnotes.items()]
+    return "\n\n".join([f"**{_escape(table.title)}**", lines, *map(_escape, table.notes), *notes])
 
 
 def _cell(cell: Cell, table: Table) -> str:
@@ -26,6 +26,6 @@ def _cell(cell: Cell, table: Table) -> str:
 
 
 def _escape(text: str) -> str:
-    for sign in "\\|*_":
+    for sign in "\\|*_`[]":
         text = text.replace(sign, "\\" + sign)
-    return text.replace("\n", "<br>")
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>")

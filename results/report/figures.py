@@ -9,6 +9,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from issbench.results.figures import FIGURES
+from issbench.results.figures.canvas import plain_text
 from issbench.results.report.markup import Html, joined, tag
 from issbench.results.runs import Run
 
@@ -55,7 +56,10 @@ def inline_svg(figure: Figure, prefix: str, label: str) -> Html:
     import matplotlib
 
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": prefix}):  # ids that do not change from one report to the next
+    with (
+        plain_text(figure),
+        matplotlib.rc_context({"svg.hashsalt": prefix}),
+    ):  # ids that do not change from one report to the next
         figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
     drawing = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)
     head, inner = re.findall(r"<svg([^>]*)>(.*)</svg>", drawing, flags=re.DOTALL)[0]
