@@ -7,6 +7,9 @@ from tabulate import tabulate
 from issbench.results.render.marks import superscript
 from issbench.results.table import Cell, Table
 
+_FREE = "\\*`[]"
+"""What is markup outside of cells; there `|` is none, nor is `_` within a word."""
+
 
 def render(table: Table, style: str = "plain") -> str:
     """The title, the table, and its notes, as paragraphs. Markdown has no colours: `style` makes no difference."""
@@ -14,8 +17,9 @@ def render(table: Table, style: str = "plain") -> str:
     rows = [[_cell(cell, table) for cell in row] for row in table.cells]
     align = ["left" if i < table.stubs else "right" for i in range(len(heads))]
     lines = tabulate(rows, headers=heads, tablefmt="pipe", colalign=align, disable_numparse=True)
-    notes = [f"{superscript(mark)} {_escape(text)}" for text, mark in table.footnotes.items()]
-    return "\n\n".join([f"**{_escape(table.title)}**", lines, *map(_escape, table.notes), *notes])
+    notes = [f"{superscript(mark)} {_escape(text, _FREE)}" for text, mark in table.footnotes.items()]
+    title, *free = (_escape(text, _FREE) for text in (table.title, *table.notes))
+    return "\n\n".join([f"**{title}**", lines, *free, *notes])
 
 
 def _cell(cell: Cell, table: Table) -> str:
@@ -25,7 +29,8 @@ def _cell(cell: Cell, table: Table) -> str:
     return text + superscript(table.footnotes.get(cell.footnote, ""))
 
 
-def _escape(text: str) -> str:
-    for sign in "\\|*_`[]":
+def _escape(text: str, signs: str = "\\|*_`[]") -> str:
+    """Text without markup of its own."""
+    for sign in signs:
         text = text.replace(sign, "\\" + sign)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>")
