@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import reliability
 import typer.main
 
 from issbench.bench.commands.app import app
@@ -38,3 +39,8 @@ def test_commands_and_options_exist(page: Path) -> None:
 
 def test_pages_show_commands() -> None:
     assert sum(len(shown(page)) for page in PAGES) > 50
+
+
+def test_figures_of_reliability_are_those_of_the_record() -> None:
+    page = reliability.PAGE.read_text(encoding="utf-8")
+    assert reliability.figures_of(page) == reliability.figures() and "| 0 |" in reliability.figures()
