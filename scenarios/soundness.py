@@ -108,19 +108,34 @@ def absent_classes(dataset: Dataset, table: np.ndarray) -> str:
 
 
 def unlearnable(dataset: Dataset, scenario: Scenario, step: int, train: Presence) -> str:
-    """Why a class-incremental step cannot learn each of its classes: no training image of the step holds one.
-    Empty where it can."""
-    if scenario.setting == "domain":
-        return ""
-    rows = training_rows(scenario, step, train.table)
-    lacking = [label for label in scenario.steps[step] if not train.table[rows][:, label].any()]
-    if not lacking:
+    """Why a class-incremental step has nothing to learn: none of its training images holds one of its classes.
+    Empty where one does."""
+    lacking = _unseen(scenario, step, train)
+    if scenario.setting == "domain" or len(lacking) < len(scenario.steps[step]):
         return ""
     hint = "; 255 in the label maps means ignore, and is no class" if train.ignored.any() else ""
     return (
         f"no training image of step {step} of {scenario.name} holds {_names(dataset, lacking)} in {train.place}: "
         f"choose --classes that the data have, or another split{hint}"
     )
+
+
+def unlearned(dataset: Dataset, scenario: Scenario, train: Presence) -> str:
+    """The classes that no training image of their step holds, in a sentence; empty where there are none."""
+    steps = () if scenario.setting == "domain" else range(len(scenario.steps))
+    lacking = [label for step in steps for label in _unseen(scenario, step, train)]
+    if not lacking:
+        return ""
+    return (
+        f"no training image of its step of {scenario.name} holds {_names(dataset, lacking)}: it cannot be learned; "
+        "--classes leaves it out"
+    )
+
+
+def _unseen(scenario: Scenario, step: int, train: Presence) -> list[int]:
+    """The classes of a step that none of its training images holds."""
+    rows = training_rows(scenario, step, train.table)
+    return [label for label in scenario.steps[step] if not train.table[rows][:, label].any()]
 
 
 def untested(dataset: Dataset, scenario: Scenario, test: Presence) -> str:

@@ -28,7 +28,7 @@ from issbench.methods.interface.registry import load_method, method_info
 from issbench.methods.method import Method
 from issbench.scenarios.datasets.base import Dataset
 from issbench.scenarios.scenario import Scenario, check_split
-from issbench.scenarios.soundness import unlearnable, untested
+from issbench.scenarios.soundness import unlearnable, unlearned, untested
 
 _ENGINE = "issbench.bench.engine"
 TRAINING = (
@@ -163,7 +163,9 @@ class Plan:
     @property
     def remarks(self) -> list[str]:
         """What of the data may be meant, but is worth a look before the training."""
-        return [*self.data.remarks, *filter(None, [untested(self.dataset, self.scenario, self.data.test)])]
+        data, scenario = self.data, self.scenario
+        absent = unlearned(data.dataset, scenario, data.train), untested(data.dataset, scenario, data.test)
+        return [*data.remarks, *filter(None, absent)]
 
     @property
     def keys(self) -> tuple[tuple[str, str], ...]:

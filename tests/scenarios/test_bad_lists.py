@@ -168,6 +168,9 @@ def test_classes_without_images(root: Path) -> None:
     assert code == 2 and "no training image of step 1 of folder_2-1 holds three in the train split" in text
     assert "--classes" in text and text.count("\n") == 1
     assert plan(root, "--classes", "one,two", scenario="folder_1-1")[0] == 0
+    code, text = plan(root, scenario="folder_1-2")
+    assert code == 0
+    assert "note: no training image of its step of folder_1-2 holds three: it cannot be" in " ".join(text.split())
 
 
 def test_a_class_without_test_images_is_noted(root: Path) -> None:

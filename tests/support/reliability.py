@@ -1,6 +1,6 @@
 """What long tests measured: kept in docs/reliability.json, and written from there into docs/reliability.md.
 
-    ISSBENCH_KEEP=1 pytest -n 0 -m long && python tests/support/reliability.py
+ISSBENCH_KEEP=1 pytest -n 0 -m long && python tests/support/reliability.py
 """
 
 from __future__ import annotations
