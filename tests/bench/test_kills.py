@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from forked import Command, Server, server
+from reliability import keep
 from small_folder import RECIPE, small_folder
 
 from issbench.files import read_sealed
@@ -154,3 +155,6 @@ def test_kills_at_any_instant(forked: Server, tmp_path: Path, workers: int, rank
         finish(place)
         assert place.result() == whole, f"ISSBENCH_SEED={seed}"
     print(f"{where.total()} kills in {rounds} rounds, 0 lost: {dict(where)}")
+    how = {(2, 1): ", with two reading processes", (0, 2): ", two processes training together"}
+    what = f"SIGKILL at a random instant{how.get((workers, ranks), '')}"
+    keep(what, where.total(), 0, "pytest -m long tests/bench/test_kills.py", time.monotonic() - started)

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import shutil
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from commands import command
 from damage import damage, files_of
 from listed_folder import listed_folder
+from reliability import keep
 from small_folder import RECIPE
 from submissions import submission, submitted
 
@@ -146,6 +148,10 @@ def test_a_damaged_file_changes_no_table(whole: Place, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_damaged_files_change_no_table(whole: Place, tmp_path: Path) -> None:
-    seen, wrong = try_damages(whole, tmp_path, MANY, SEED)
+    started = time.monotonic()
+    seen, wrong = try_damages(whole, tmp_path, MANY, SEED, every=4)
     print(seen)
+    command, seconds = "pytest -m long tests/bench/test_random_damage.py", time.monotonic() - started
+    keep("a file of the store damaged at random", MANY, len(wrong), command, seconds)
+    keep("commands on such a store", seen.total(), len(wrong), command, seconds)
     assert not wrong, "\n".join(wrong)

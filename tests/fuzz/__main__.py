@@ -7,8 +7,10 @@ code. An input that ends in anything but a value or a UserError is kept in the f
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
@@ -28,19 +30,25 @@ def main() -> int:
         return _fuzz(given.reader, given.minutes, given.seed, given.findings)
     from readers import READERS
 
-    failed = 0
+    from reliability import keep
+
+    started, tried, failed = time.monotonic(), 0, 0
     for name in READERS:
         share = given.minutes / len(READERS)
         command = [sys.executable, str(_HERE), "--reader", name, "--minutes", f"{share}", "--seed", f"{given.seed}"]
-        done = subprocess.run(
-            [*command, "--findings", str(given.findings)], stderr=subprocess.PIPE, text=True, check=False
-        )
+        command += ["--findings", str(given.findings)]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
         (given.findings / f"{name}.log").write_text(done.stderr)
-        last = [line for line in done.stderr.splitlines() if line.startswith("Done")] or done.stderr.splitlines()[
-            -1:
-        ]
-        print(f"{name}: {'FINDING' if done.returncode else 'nothing found'}; {' '.join(last)}", flush=True)
-        failed += bool(done.returncode)
+        inputs = re.findall(r"^(?:Done |#)(\d+)", done.stderr, flags=re.MULTILINE)
+        tried, failed = tried + max(map(int, inputs), default=0), failed + bool(done.returncode)
+        print(
+            f"{name}: {'FINDING' if done.returncode else 'nothing found'}, {max(inputs, key=int)} inputs",
+            flush=True,
+        )
+    keep(
+        "inputs of readers, grown by fuzzing", tried, failed, f"python tests/fuzz --minutes {given.minutes:g}",
+        time.monotonic() - started,
+    )  # fmt: skip
     return failed
 
 
