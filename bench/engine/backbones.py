@@ -44,7 +44,7 @@ def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
     download = weights == "imagenet" and name != _OFFLINE
     if download and name == "tiny":
         raise UsageError("the backbone tiny has no ImageNet weights; use --weights none")
-    stages, reason = try_backbone(name, output_stride)
+    indices, reason = try_backbone(name, output_stride)
     if reason:
         raise UsageError(
             f"backbone {name} gives no feature maps at output stride {output_stride} ({reason}); "
@@ -52,7 +52,6 @@ def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
         )
     if torch.get_default_device().type != "meta":
         _extractor(name, output_stride)  # thrown away, but it draws: the random weights that follow are as ever
-    indices = tuple(range(stages))[-_STAGES:]
     try:
         backbone = _extractor(name, output_stride, pretrained=download, out_indices=indices)
     except Exception as error:
@@ -71,10 +70,10 @@ def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
 
 
 @lru_cache(maxsize=64)
-def try_backbone(name: str, output_stride: int) -> tuple[int, str]:
-    """How many maps a backbone has, and why they are not at least four [B, D, H, W], the last of them
-    `output_stride` times smaller than the images; empty if they are. The meta device, where tensors have shapes but
-    no values, makes this cheap."""
+def try_backbone(name: str, output_stride: int) -> tuple[tuple[int, ...], str]:
+    """The indices of a backbone's last four maps among all that timm knows of it (of DLA it leaves out the first),
+    and why there are not four [B, D, H, W], the last of them `output_stride` times smaller than the images; empty if
+    there are. The meta device, where tensors have shapes but no values, makes this cheap."""
     import torch
 
     try:
@@ -82,13 +81,13 @@ def try_backbone(name: str, output_stride: int) -> tuple[int, str]:
             backbone = _extractor(name, output_stride).eval()
             maps = backbone(torch.empty(1, 3, _PROBE, _PROBE))
     except Exception as error:  # each of timm's families has its own
-        return 0, f"{type(error).__name__}: {error}".removesuffix(": ")
+        return (), f"{type(error).__name__}: {error}".removesuffix(": ")
     side = _PROBE // output_stride
     wanted, last = (1, backbone.feature_info.channels()[-1], side, side), tuple(maps[-1].shape)
     if len(maps) < _STAGES:
-        return len(maps), f"it has {len(maps)} stages, not {_STAGES}"
+        return (), f"it has {len(maps)} stages, not {_STAGES}"
     reason = "" if last == wanted else f"the last is {list(last)} for an image of {_PROBE} × {_PROBE}"
-    return len(maps), reason
+    return tuple(backbone.feature_info.out_indices)[-_STAGES:], reason
 
 
 def _remedy(name: str, output_stride: int) -> str:

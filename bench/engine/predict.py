@@ -17,7 +17,7 @@ from torch import Tensor
 
 from issbench.bench.engine.assemble import channels_per_step, frozen, make_network
 from issbench.bench.engine.environment import arithmetic
-from issbench.bench.engine.memory import memory_told
+from issbench.bench.engine.memory import is_out_of_memory, memory_told
 from issbench.bench.engine.network import Network
 from issbench.bench.engine.samples import Normalise
 from issbench.bench.engine.stored import load_tensors, read_identity
@@ -32,6 +32,7 @@ _LONGEST = 4
 """The longer side that the network sees is at most this many times the shorter side of its tests."""
 _AT_ONCE = 8
 """Channels that are interpolated to an image's own size at a time, for the memory of large photographs."""
+_ELSEWHERE = "try --device cpu, or end what else uses the memory"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Predictor:
     @torch.no_grad()
     def output(self, images: Tensor, stages: bool = False) -> Output:
         """The network's output for images uint8 [B, 3, H, W], as it is tested."""
-        with arithmetic(self.device):
+        doing = f"the prediction of {images.shape[0]} × {images.shape[3]} × {images.shape[2]} pixels"
+        with memory_told(doing, self.device, _ELSEWHERE), arithmetic(self.device):
             return self._output(Normalise(self.device)(images), stages)
 
     def labels(self, images: Tensor) -> np.ndarray:
@@ -66,7 +68,7 @@ class Predictor:
         The image is resized as in the test, its shorter side to the crop of the recipe, but nothing is cut off: it
         is padded to whole strides, and the logits without the padding are interpolated to the image's own size.
         """
-        remedy = "scale the image down, or try --device cpu"
+        remedy = f"scale the image down, or {_ELSEWHERE}"
         with memory_told(f"the prediction of {image.width} × {image.height} pixels", self.device, remedy):
             return self._predict(image)
 
@@ -113,6 +115,12 @@ def load_predictor(folder: Path, device: torch.device) -> Predictor:
     """The network of a step's folder in a run store. UsageError where it is not one, or is damaged."""
     if not (folder / "identity.json").is_file() or not (folder / "weights.safetensors").is_file():
         raise UsageError(f"{folder} is not a finished step (a folder steps/KEY with weights.safetensors)")
+    with memory_told(f"the network of {folder}", device, _ELSEWHERE):
+        identity, recipe, network = _read_network(folder, device)
+    return Predictor(folder, identity, recipe, network, device)
+
+
+def _read_network(folder: Path, device: torch.device) -> tuple[dict[str, Any], Recipe, Network]:
     key = folder.resolve().name
     try:
         identity = read_identity(folder, key)
@@ -120,9 +128,11 @@ def load_predictor(folder: Path, device: torch.device) -> Predictor:
         channels = channels_per_step(tuple(identity["classes_per_step"]))
         network = frozen(make_network(recipe, channels, "none"), load_tensors(folder, "weights", key), device)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        if is_out_of_memory(error):  # the step is not at fault
+            raise
         reason = str(error).splitlines()[0]
         raise UsageError(f"step {folder} cannot be read ({reason}); remove it and run again") from None
-    return Predictor(folder, identity, recipe, network, device)
+    return identity, recipe, network
 
 
 def read_photo(path: Path) -> Image.Image:

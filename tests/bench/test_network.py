@@ -115,8 +115,9 @@ def test_a_stage_that_ends_in_no_activation_is_its_own_output(
     assert channels is None or tuple(stage.shape[1] for stage in stages) == channels
 
 
-@pytest.mark.parametrize("backbone", ["hrnet_w18_small", "xception41"])
-def test_backbones_whose_stages_are_no_modules(backbone: str) -> None:
+@pytest.mark.parametrize("backbone", ["hrnet_w18_small", "xception41", "dla34"])
+def test_the_stages_are_the_last_four_maps(backbone: str) -> None:
+    """Also where they are no modules (HRNet, Xception), and where timm leaves out maps at the beginning (DLA)."""
     with torch.no_grad():
         output = network(backbone=backbone, stride=32)(images(64, 64), stages=True)
     assert [tuple(stage.shape[2:]) for stage in output.stages] == [(16, 16), (8, 8), (4, 4), (2, 2)]

@@ -26,6 +26,7 @@ from issbench.files import read_sealed, write_sealed
 from issbench.methods.interface.options import resolved_options
 from issbench.methods.interface.registry import method_info
 from issbench.results.record import FORMAT, Record
+from issbench.scenarios.errors import DataError
 
 CPU = torch.device("cpu")
 SMALL = [word for key, value in RECIPE.items() for word in ("--set", f"{key}={value}")]
@@ -72,6 +73,7 @@ def plans(*experiments: Experiment) -> list[Plan]:
         {"method": "joint", "order": "FILE", "protocol": "ssul"},
         {"method": "ewc", "scenario": "folder_1-1", "classes": ["top", "left"], "recipe": {"precision": "bf16"}},
         {"method": "lwf+pr", "order": "top,left,right", "recipe": {"output_stride": 16, "scale_max": 1.0}},
+        {"allow_leak": True},
     ],
     ids=lambda asked: " ".join(asked) or "defaults",
 )  # fmt: skip
@@ -105,7 +107,7 @@ METHODS = st.one_of(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     METHODS,
     st.sampled_from(["shapes_4-1", "voc_15-1", "ade_100-10", "cityscapes_11-1"]),
@@ -115,14 +117,32 @@ METHODS = st.one_of(
     st.sampled_from([None, "plop", "mib", "ssul"]),
     RECIPES,
     st.lists(st.text(min_size=1, max_size=5), max_size=3, unique=True),
+    st.booleans(),
 )
 def test_every_experiment_comes_back(
-    method: str, scenario: str, setting: str, order: str, seed: int, protocol: str | None, recipe: Any, classes: Any
-) -> None:
+    method: str, scenario: str, setting: str, order: str, seed: int, protocol: str | None, recipe: Any,
+    classes: Any, leak: bool,
+) -> None:  # fmt: skip
     asked = Experiment(
-        method, scenario, setting=setting, order=order, seed=seed, protocol=protocol, recipe=recipe, classes=classes
-    )
+        method, scenario, setting=setting, order=order, seed=seed, protocol=protocol, recipe=recipe,
+        classes=classes, allow_leak=leak,
+    )  # fmt: skip
     assert experiment_from(record_of(asked), Path("run.json")) == asked
+
+
+def test_training_on_test_images_comes_back_from_a_record(data: Path, tmp_path: Path) -> None:
+    """And only from a record that says it: without, a leak is refused again."""
+    leaking = tmp_path / "leaking"
+    shutil.copytree(data, leaking)
+    for name, ids in {"train": range(12), "test": range(11, 16)}.items():
+        (leaking / f"{name}.txt").write_text("".join(f"{index}\n" for index in ids))
+    (plan,) = plans(Experiment("ft", "folder_2-1", data=leaking, recipe=RECIPE, allow_leak=True))
+    record = json.loads(json.dumps(run_record(plan, [])))
+    (repeated,) = plans(experiment_from(record, tmp_path))
+    assert repeated.keys == plan.keys
+    del record["experiment"]["allow_leak"]
+    with pytest.raises(DataError, match="--allow-leak"):
+        plans(experiment_from(record, tmp_path))
 
 
 def test_a_setting_of_another_version_that_is_at_its_default_changes_nothing() -> None:
@@ -212,6 +232,7 @@ def test_a_file_that_is_no_record(made: Path, tmp_path: Path) -> None:
         (["--order", "natural"], ["--order"]),
         (["--set", "epochs=3"], ["--set"]),
         (["--protocol", "mib"], ["--protocol"]),
+        (["--allow-leak"], ["--allow-leak: the record of a run says that"]),
         (["--verify", "--local"], ["--verify", "--local"]),
         (["--verify", "--dry-run"], ["--verify", "--dry-run"]),
     ],
