@@ -71,9 +71,9 @@ def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
 
 @lru_cache(maxsize=64)
 def try_backbone(name: str, output_stride: int) -> tuple[tuple[int, ...], str]:
-    """The indices of a backbone's last four maps among all that timm knows of it (of DLA it leaves out the first),
-    and why there are not four [B, D, H, W], the last of them `output_stride` times smaller than the images; empty if
-    there are. The meta device, where tensors have shapes but no values, makes this cheap."""
+    """The indices of a backbone's last four maps among all that timm knows (of DLA not the first), and why
+    there are not four [B, D, H, W], the last of them `output_stride` times smaller than the images; empty if there
+    are. The meta device, where tensors have shapes but no values, makes this cheap."""
     import torch
 
     try:

@@ -240,7 +240,7 @@ def test_hooks_come_in_order_and_hand_on_state(data, tmp_path):
     calls = [c for c in calls_of("hooked_method") if c[0] != "after_backward"]
     images = [step["training"]["train_images"] for step in record["steps"]]
     assert calls == [
-        ("prepare", 1),  # on trial, before anything trains
+        ("prepare", 2),  # on trial, before anything trains: the step with most classes
         ("prepare", 1),
         ("after_first_step", 0, images[0]),
         ("begin", 1, images[1], images[0]),

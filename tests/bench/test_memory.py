@@ -38,9 +38,7 @@ def words(data: Path, out: Path, methods: str = "ft", **settings: object) -> lis
 # Before anything trains
 
 
-@pytest.mark.parametrize(
-    "settings", [{"batch": 10**9}, {"crop": 10**6}, {"crop": 10**9}, {"batch": 10**5, "crop": 512}]
-)
+@pytest.mark.parametrize("settings", [{"batch": 10**9}, {"crop": 10**6}, {"crop": 10**9}])
 def test_what_cannot_fit_is_refused_before_it_is_allocated(
     settings: dict[str, int], data: Path, tmp_path: Path
 ) -> None:
@@ -102,10 +100,11 @@ def test_the_estimate_is_a_lower_bound_within_a_factor_of_two() -> None:
 
 def test_the_estimate_is_below_what_the_tensors_take() -> None:
     """As `bench speed` measures them, without what the process itself takes."""
-    workload = Workload(recipe=Recipe(backbone="tiny", weights="none", crop=64), classes=9, new=3, device=CPU)
+    recipe = Recipe(backbone="tiny", weights="none", crop=64, batch=4)
+    workload = Workload(recipe=recipe, classes=9, new=3, device=CPU)
     chosen, options = resolve("plop")
     need = try_step(1, workload.classes_per_step(1), False, chosen, options, workload.step_recipe, True)
-    estimate = need.fixed + workload.recipe.batch * need.image
+    estimate = need.fixed + recipe.batch * need.image
     _, measured = measure("plop", chosen, options, workload, rounds=1).memory
     assert measured is not None and estimate <= measured < 2 * estimate
 
@@ -171,10 +170,9 @@ def living(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 def test_networks_of_finished_steps_do_not_live_on(data: Path, tmp_path: Path, living: list[int]) -> None:
     """One that looks back at the first step, a student and its teacher: more are never needed."""
-    names = ["plop", "rcil", "sdr", "ewc"]
-    asked = [Experiment(name, "folder_2-1", data=data, recipe=RECIPE) for name in names]
+    asked = [Experiment(name, "folder_2-1", data=data, recipe=RECIPE) for name in ("rcil", "sdr")]
     run(asked, out=tmp_path / "out", device="cpu", workers=0)
-    assert len(living) > 12 and max(living) <= 3
+    assert len(living) > 8 and max(living) <= 3
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="elsewhere a process's peak stays for good")
@@ -212,13 +210,10 @@ def test_the_settings_of_torch_come_back(mode: tuple[bool, bool]) -> None:
     "methods, settings, words_of_it",
     [
         ("ft,plop", {"crop": 16}, ["local POD", "--set crop=…", "output stride"]),
-        ("ft,lwf+sc,gsc", {"crop": 24}, ["local POD"]),
-        ("ft", {"backbone": "halonet26t", "output_stride": 32, "crop": 64}, ["crops of 64 × 64", "--set crop=256"]),
+        ("gsc", {"crop": 24}, ["local POD"]),
         ("ft", {"backbone": "convnext_atto", "crop": 3}, ["crops of 3 × 3", "--set crop=32"]),
         ("rcil", {"backbone": "convnext_atto"}, ["RCIL doubles 3×3 convolutions"]),
         ("ft", {"backbone": "swin_tiny_patch4_window7_224"}, ["output stride 8", "such as resnet50"]),
-        ("ft", {"backbone": "hrnet_w18_small"}, ["it does at 32: --set output_stride=32"]),
-        ("ft", {"backbone": "rasnet50"}, ["did you mean resnet50"]),
     ],
 )
 def test_a_map_that_does_not_fit_is_told_before_the_first_step(

@@ -57,13 +57,13 @@ def small_cityscapes(root: Path) -> Path:
 
 
 def _write(image: Path, label: Path, values: Sequence[int]) -> None:
-    """An image with a block for each value, in a colour of its own, and its label map."""
+    """An image with a block for each value, in a colour of its own, and its label map; no image is another's copy."""
     blocks = int(np.ceil(len(values) ** 0.5))
     places = (np.arange(SIDE) * blocks) // SIDE
     mask = np.resize(np.array(values, np.uint8), blocks**2)[places[:, None] * blocks + places]
-    draw = np.random.default_rng(0)
-    colours = draw.integers(40, 215, (256, 3))
-    pixels = colours[mask] + draw.integers(-20, 20, (SIDE, SIDE, 3))
+    colours = np.random.default_rng(0).integers(40, 215, (256, 3))
+    noise = np.random.default_rng([*image.name.encode()]).integers(-20, 20, (SIDE, SIDE, 3))
+    pixels = colours[mask] + noise
     for path, array in ((image, pixels.astype(np.uint8)), (label, mask)):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(array).save(path)
