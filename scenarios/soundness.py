@@ -110,8 +110,8 @@ def absent_classes(dataset: Dataset, table: np.ndarray) -> str:
 def unlearnable(dataset: Dataset, scenario: Scenario, step: int, train: Presence) -> str:
     """Why a class-incremental step has nothing to learn: none of its training images holds one of its classes.
     Empty where one does."""
-    lacking = _unseen(scenario, step, train)
-    if scenario.setting == "domain" or len(lacking) < len(scenario.steps[step]):
+    lacking = [] if scenario.setting == "domain" else _unseen(scenario, step, train)
+    if len(lacking) < len(scenario.steps[step]):
         return ""
     hint = "; 255 in the label maps means ignore, and is no class" if train.ignored.any() else ""
     return (

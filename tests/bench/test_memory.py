@@ -67,10 +67,6 @@ def test_images_read_ahead_count(data: Path, tmp_path: Path, monkeypatch: pytest
         memory.check_memory(need, recipe, 8, 100, 16 * one - 1, "x")
 
 
-def test_a_batch_may_be_larger_than_the_data(data: Path, tmp_path: Path) -> None:
-    bench(*words(data, tmp_path / "out", batch=20), "--workers", "0", "--device", "cpu")
-
-
 def resident() -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
@@ -210,7 +206,6 @@ def test_the_settings_of_torch_come_back(mode: tuple[bool, bool]) -> None:
     "methods, settings, words_of_it",
     [
         ("ft,plop", {"crop": 16}, ["local POD", "--set crop=…", "output stride"]),
-        ("gsc", {"crop": 24}, ["local POD"]),
         ("ft", {"backbone": "convnext_atto", "crop": 3}, ["crops of 3 × 3", "--set crop=32"]),
         ("rcil", {"backbone": "convnext_atto"}, ["RCIL doubles 3×3 convolutions"]),
         ("ft", {"backbone": "swin_tiny_patch4_window7_224"}, ["output stride 8", "such as resnet50"]),

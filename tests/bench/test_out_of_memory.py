@@ -68,7 +68,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def words(data: Path, out: Path, methods: str) -> list[object]:
-    chosen = [word for key, value in RECIPE.items() for word in ("--set", f"{key}={value}")]
+    settings = RECIPE | {"batch": 20}  # more than there are images, which is no fault
+    chosen = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     asked = ["run", "--methods", methods, "--scenario", "folder_2-1", "--data", data, "--out", out, *chosen]
     return [*asked, "--workers", "0", "--device", "cpu"]
 

@@ -57,7 +57,7 @@ def small_cityscapes(root: Path) -> Path:
 
 
 def _write(image: Path, label: Path, values: Sequence[int]) -> None:
-    """An image with a block for each value, in a colour of its own, and its label map; no image is another's copy."""
+    """An image, no other's copy, with a block for each value in a colour of its own, and its label map."""
     blocks = int(np.ceil(len(values) ** 0.5))
     places = (np.arange(SIDE) * blocks) // SIDE
     mask = np.resize(np.array(values, np.uint8), blocks**2)[places[:, None] * blocks + places]
