@@ -29,7 +29,6 @@ def main() -> int:
     if given.reader:
         return _fuzz(given.reader, given.minutes, given.seed, given.findings)
     from readers import READERS
-
     from reliability import keep
 
     started, tried, failed = time.monotonic(), 0, 0

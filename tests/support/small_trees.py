@@ -62,7 +62,8 @@ def _write(image: Path, label: Path, values: Sequence[int]) -> None:
     places = (np.arange(SIDE) * blocks) // SIDE
     mask = np.resize(np.array(values, np.uint8), blocks**2)[places[:, None] * blocks + places]
     colours = np.random.default_rng(0).integers(40, 215, (256, 3))
-    noise = np.random.default_rng([*image.name.encode()]).integers(-20, 20, (SIDE, SIDE, 3))
+    seed = [*f"{image.parent.name}/{image.name}".encode()]
+    noise = np.random.default_rng(seed).integers(-20, 20, (SIDE, SIDE, 3))
     pixels = colours[mask] + noise
     for path, array in ((image, pixels.astype(np.uint8)), (label, mask)):
         path.parent.mkdir(parents=True, exist_ok=True)
