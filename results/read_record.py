@@ -31,7 +31,7 @@ def fault_of(record: object) -> str | None:
 def _inconsistency(record: Record) -> str | None:
     """Where the parts of a record, which are all of the right types, do not fit together."""
     channels, steps, experiment = len(record["class_names"]), record["steps"], record["experiment"]
-    if not re.fullmatch(r"[^_]+_\d{1,4}-\d{1,4}", experiment["scenario"]):
+    if not re.fullmatch(r".+_\d{1,6}-\d{1,6}", experiment["scenario"]):
         return f"the record.experiment.scenario is {short(experiment['scenario'])}"
     if not all(isinstance(experiment["protocol"].get(name), str) for name in ("name", "absent")):
         return "the record.experiment.protocol lacks its name or what absent classes count"

@@ -57,10 +57,10 @@ def resolve_order(
 
 
 def _spelled(part: str) -> str:
-    """What stands between two commas in one spelling. Only numbers lose their brackets: a class may be named
-    `bus (small)`."""
+    """What stands between two commas in one spelling. Only numbers lose their brackets, and blanks among
+    them: a class may be named `bus  (small)`."""
     bare = part.strip(_AROUND).split()
-    return ",".join(bare) if bare and all(map(_NUMBER.fullmatch, bare)) else " ".join(part.split())
+    return ",".join(bare) if bare and all(map(_NUMBER.fullmatch, bare)) else part.strip()
 
 
 def _parse(order: str, natural: tuple[int, ...], names: dict[str, int], named: tuple[str, ...]) -> tuple[int, ...]:

@@ -65,6 +65,12 @@ def test_sound_records(scenario: str) -> None:
         assert fault_of(json.loads(json.dumps(record))) is None
 
 
+@pytest.mark.parametrize("scenario", ["my_data_2-1", "voc_15-100000"])
+def test_every_name_of_a_scenario_is_sound(scenario: str) -> None:
+    """A data set of a plug-in may have `_` in its name, and the last step is often smaller than the increment."""
+    assert fault_of(changed("experiment.scenario", scenario)) is None
+
+
 def changed(path: str, value: object) -> dict[str, Any]:
     record: Any = copy.deepcopy(json.loads(json.dumps(one_record())))
     *outer, last = [int(part) if part.isdecimal() else part for part in path.split(".")]

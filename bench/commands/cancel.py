@@ -21,13 +21,14 @@ def cancel(
     from issbench.bench.commands.logs import find_run
     from issbench.bench.launching.cancel import cancel as cancel_jobs
     from issbench.bench.launching.submissions import load_submissions
+    from issbench.text import one_line
 
     if name not in [submission.name for submission in load_submissions(out)]:
         name = find_run(out, name)
     cancelled = cancel_jobs(out, name)
     if cancelled.jobs:
-        typer.echo(f"cancelled {len(cancelled.jobs)} jobs of {name}")
+        typer.echo(one_line(f"cancelled {len(cancelled.jobs)} jobs of {name}"))
     else:
-        typer.echo(f"no job of {name} waits or runs")
+        typer.echo(one_line(f"no job of {name} waits or runs"))
     for job, count in cancelled.kept.items():
-        typer.echo(f"job {job} goes on: {count} other runs wait for this first step")
+        typer.echo(one_line(f"job {job} goes on: {count} other runs wait for this first step"))

@@ -20,18 +20,19 @@ def logs(
     """Print the log of a run; of a failed one the end of its job's log, too."""
     from issbench.bench.launching.logs import last_lines, run_log
     from issbench.bench.launching.status import statuses
+    from issbench.text import one_line, printable
 
     name = find_run(out, run)
     log = run_log(out, name)
     if follow:
         _follow(log)
     if log.is_file():
-        typer.echo(log.read_text(encoding="utf-8", errors="replace"), nl=False)
+        typer.echo(printable(log.read_text(encoding="utf-8", errors="replace")), nl=False)
     found = statuses(out, runs=[name])[0]
     if not log.is_file():
-        typer.echo(f"{name} has no log yet: {found.state}, {found.detail}")
+        typer.echo(one_line(f"{name} has no log yet: {found.state}, {found.detail}"))
     if found.log is not None and found.log != log:
-        typer.echo(f"\n{found.detail}; the end of {found.log}:")
+        typer.echo("\n" + one_line(f"{found.detail}; the end of {found.log}:"))
         typer.echo("\n".join(last_lines(found.log, _JOB_LINES)))
 
 
@@ -47,19 +48,23 @@ def find_run(out: Path, name: str) -> str:
 
 def _follow(log: Path) -> None:
     """Print a log from its beginning, and what is added to it, for ever."""
+    import codecs
+    import io
     import time
 
     from issbench.errors import Interrupted
+    from issbench.text import printable
 
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
     read = 0
     try:
         while True:
             if log.is_file():
                 with log.open("rb") as file:
                     file.seek(read)
-                    text = file.read()
-                read += len(text)
-                typer.echo(text.decode(errors="replace"), nl=False)
+                    added = file.read()
+                read += len(added)
+                typer.echo(printable(decoder.decode(added)), nl=False)
             time.sleep(_EVERY)
     except KeyboardInterrupt:
         raise Interrupted("") from None

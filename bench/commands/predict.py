@@ -43,6 +43,7 @@ def predict(
     from issbench.outputs import write_output
     from issbench.results.figures import save_figure
     from issbench.results.figures.images import legend_figure
+    from issbench.text import one_line
 
     for path in targets:  # one that cannot be read is told before the first is predicted
         read_photo(path)
@@ -54,9 +55,9 @@ def predict(
         labels = table[predictor.predict(image)]
         for kind, picture in {"mask": mask(labels), "overlay": overlay(image, labels)}.items():
             write_output(output / f"{stem}-{kind}.png", _png(picture), force)
-        typer.echo(f"{path}: {_found(labels, names)}")
+        typer.echo(one_line(f"{path}: {_found(labels, names)}"))
     save_figure(legend_figure(names), output / "legend.png", force)
-    typer.echo(f"wrote masks, overlays and legend.png to {output}")
+    typer.echo(one_line(f"wrote masks, overlays and legend.png to {output}"))
 
 
 def find_step(checkpoint: str, step: int | None, out: Path) -> tuple[Path, Run | None]:

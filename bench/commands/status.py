@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
+    from rich.text import Text
 
     from issbench.bench.launching.status import RunStatus, State
 
@@ -96,9 +97,7 @@ def _watch(console: Console, out: Path, sweep: str | None, failed: bool, everyth
 
 def _view(runs: Sequence[RunStatus], everything: bool, failed: bool, limit: int) -> list[RenderableType]:
     """The runs that matter most, how many of each kind are in which state if there are more, and the sum."""
-    from rich.text import Text
-
-    total = Text(f"{len(runs)} runs: {_counted(runs)}")
+    total = _text(f"{len(runs)} runs: {_counted(runs)}")
     runs = [each for each in runs if each.state == "failed"] if failed else runs
     order = list(_COLOURS)
     listed = sorted(runs, key=lambda each: order.index(each.state))
@@ -108,7 +107,7 @@ def _view(runs: Sequence[RunStatus], everything: bool, failed: bool, limit: int)
     if len(listed) < len(runs):
         names = {each.run for each in listed}
         left = [each for each in runs if each.run not in names]
-        parts.append(Text(f"not listed: {_counted(left)}; --all lists them\n", "dim"))
+        parts += [_text(f"not listed: {_counted(left)}; --all lists them", "dim"), _text("")]
         parts += [_summary("method", runs, _method), _summary("scenario", runs, _scenario)]
     return [*parts, total]
 
@@ -122,19 +121,28 @@ def _counted(runs: Iterable[RunStatus]) -> str:
 def _list(runs: Iterable[RunStatus], long: bool) -> Table:
     """One line a run, and the end of the log of one that failed without giving its reason, or of all (`long`)."""
     from rich.table import Table
-    from rich.text import Text
 
     from issbench.bench.launching.logs import last_lines
 
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for run in runs:
         table.add_row(
-            Text(run.state, _COLOURS[run.state]), Text(run.label), Text(_detail(run)), Text(run.job or "")
+            _text(run.state, _COLOURS[run.state]), _text(run.label), _text(_detail(run)), _text(run.job or "")
         )
         if run.log is not None and (long or not run.explained):
             end = last_lines(run.log, _MORE if long else _FEW)
-            table.add_row("", Text(run.run, "dim"), Text("\n".join(end) or f"{run.log} is empty", "dim"), "")
+            lines = _text("\n", "dim").join(_text(line, "dim") for line in end or [f"{run.log} is empty"])
+            table.add_row("", _text(run.run, "dim"), lines, "")
     return table
+
+
+def _text(words: str, style: str = "") -> Text:
+    """Words from elsewhere in one line, without markup, and without what steers a terminal."""
+    from rich.text import Text
+
+    from issbench.text import one_line
+
+    return Text(one_line(words), style)
 
 
 def _detail(run: RunStatus) -> str:
@@ -165,15 +173,16 @@ def _summary(title: str, runs: Iterable[RunStatus], group_of: Callable[[RunStatu
     for state in _COLOURS:
         table.add_column(state, justify="right")
     for name, states in sorted(groups.items()):
-        table.add_row(name, *(str(states[state] or "·") for state in _COLOURS))
+        table.add_row(_text(name), *(str(states[state] or "·") for state in _COLOURS))
     table.add_row()
     return table
 
 
 def _method(run: RunStatus) -> str:
-    return run.experiment.get("method", "unknown")
+    return str(run.experiment.get("method", "unknown"))
 
 
 def _scenario(run: RunStatus) -> str:
-    experiment = run.experiment
-    return f"{experiment['scenario']} {experiment['setting']}" if experiment else "unknown"
+    return (
+        " ".join(str(run.experiment[key]) for key in ("scenario", "setting") if key in run.experiment) or "unknown"
+    )

@@ -72,9 +72,11 @@ class Reporter:
             return
         if self.live:
             end = "\n" if done == total else "\r"
-            self.console.print(f"reading the labels of {what}: {done}/{total}", end=end, highlight=False)
+            self.console.print(
+                f"reading the labels of {what}: {done}/{total}", end=end, highlight=False, markup=False
+            )
         elif done == total:
-            self.console.print(f"read the {total} labels of {what}", highlight=False)
+            self.console.print(f"read the {total} labels of {what}", highlight=False, markup=False)
 
     def start_run(self, plan: Plan, folder: Path) -> None:
         """The next run begins; its lines go to `log.txt` in its folder, too."""

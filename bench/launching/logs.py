@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from issbench.text import printable
+
 _END = 64 * 1024
 """Bytes at the end of a file in which its last lines are looked for."""
 
@@ -21,11 +23,11 @@ def job_logs(folder: Path, job: str) -> list[Path]:
 
 
 def last_lines(path: Path, count: int) -> list[str]:
-    """The last lines of a file that are not empty; none if there is no file."""
+    """The last lines of a file that are not empty, as they may be shown; none if there is no file."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _END))
             text = file.read().decode(errors="replace")
     except OSError:
         return []
-    return [line for line in text.splitlines() if line.strip()][-count:]
+    return [printable(line) for line in text.splitlines() if line.strip()][-count:]

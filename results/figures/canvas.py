@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from issbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -22,6 +22,8 @@ SUFFIXES = (".pdf", ".png", ".svg")
 MOST_PANELS = 12
 _TEXT, _SMALL = 8, 7
 _DPI = 200
+_UNNAMED = re.compile(r"_(child|container)\d+|_nolegend_")
+"""Labels that matplotlib itself gives."""
 
 
 class FigureError(UsageError):
@@ -62,14 +64,22 @@ def write_notes(figure: Figure, notes: Sequence[str]) -> None:
 
 def shared_legend(figure: Figure, axes: Sequence[Axes]) -> None:
     """One legend to the right of all panels, each name once; the figure grows by what it takes."""
-    entries: dict[str, Artist] = {}
+    entries: dict[str, Any] = {}
     for axis in axes:
-        handles, names = axis.get_legend_handles_labels()
-        entries |= {name: handle for name, handle in zip(names, handles, strict=True) if name not in entries}
+        found: list[Any] = [*axis.lines, *axis.containers]  # of no common kind
+        for drawn in found:
+            if not _UNNAMED.fullmatch(str(drawn.get_label())):
+                entries.setdefault(str(drawn.get_label()), drawn)
     width, height = figure.get_size_inches()
     figure.set_size_inches(width + 0.7 + 0.075 * max(map(len, entries)), max(height, 0.5 + 0.17 * len(entries)))
-    handles, names = list(entries.values()), list(entries)
-    figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=_TEXT)
+    named_legend(figure, entries.values(), entries, loc="outside right center", fontsize=_TEXT)
+
+
+def named_legend(figure: Figure, drawn: Iterable[Any], names: Iterable[str], **look: Any) -> None:
+    """A legend without a frame. A name may begin with `_`, which matplotlib takes for none."""
+    legend = figure.legend(handles := list(drawn), [" "] * len(handles), frameon=False, **look)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(name)
 
 
 def tidy(axis: Axes, grid: Literal["both", "y"] = "both") -> None:

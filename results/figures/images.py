@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from issbench.results.figures.canvas import FigureError
+from issbench.results.figures.canvas import FigureError, named_legend
 from issbench.results.figures.palette import IGNORE, class_colour, coloured
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def image_grid(rows: Sequence[PictureRow], heads: Sequence[str], names: Mapping[
     heights = [cell * max(c.shape[0] / c.shape[1] for c in row.cells if c is not None) for row in rows]
     stub = _STUB * any(row.name for row in rows)
     width = stub + len(heads) * (cell + _GAP)
-    columns = max(1, int(width / (0.42 + 0.072 * max(map(len, legend), default=1))))
+    columns = max(1, int(width / (0.42 + 0.072 * max((len(name) for name, _ in legend), default=1))))
     below = 0.1 + _LINE * ceil(len(legend) / columns)
     height = _HEAD + sum(heights) + _GAP * len(rows) + below
     figure = Figure(figsize=(width, height))
@@ -76,22 +76,21 @@ def _draw(figure: Figure, place: tuple[float, float, float, float], picture: np.
         spine.set(linewidth=0.4, color="0.5")
 
 
-def _legend(rows: Sequence[PictureRow], names: Mapping[int, str]) -> dict[str, str]:
+def _legend(rows: Sequence[PictureRow], names: Mapping[int, str]) -> list[tuple[str, str]]:
     """Name and colour of each label that occurs, ignored pixels last."""
     maps = [cell for row in rows for cell in row.cells if cell is not None and cell.ndim == 2]
     labels = sorted({int(label) for each in maps for label in np.unique(each)})
-    return {("ignored" if i == IGNORE else names.get(i, f"label {i}")): class_colour(i) for i in labels}
+    return [("ignored" if i == IGNORE else names.get(i, f"label {i}"), class_colour(i)) for i in labels]
 
 
-def _draw_legend(figure: Figure, legend: Mapping[str, str], columns: int, top: float) -> None:
+def _draw_legend(figure: Figure, legend: Sequence[tuple[str, str]], columns: int, top: float) -> None:
     from matplotlib.patches import Patch
 
-    patches = [
-        Patch(facecolor=colour, edgecolor="0.5", linewidth=0.4, label=name) for name, colour in legend.items()
-    ]
-    look = {"frameon": False, "fontsize": 7.5, "handlelength": 1.1, "handleheight": 1.1, "columnspacing": 1.0}
+    patches = [Patch(facecolor=colour, edgecolor="0.5", linewidth=0.4) for _, colour in legend]
+    look = {"fontsize": 7.5, "handlelength": 1.1, "handleheight": 1.1, "columnspacing": 1.0}
     if patches:
-        figure.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, top), ncols=columns, **look)
+        names = (name for name, _ in legend)
+        named_legend(figure, patches, names, loc="upper center", bbox_to_anchor=(0.5, top), ncols=columns, **look)
 
 
 def legend_figure(names: Mapping[int, str]) -> Figure:
@@ -101,6 +100,6 @@ def legend_figure(names: Mapping[int, str]) -> Figure:
     columns = min(4, ceil(len(names) / 10))
     lines = ceil(len(names) / columns)
     figure = Figure(figsize=(columns * (0.6 + 0.08 * max(map(len, names.values()))), 0.15 + _LINE * lines))
-    legend = {name: class_colour(label) for label, name in names.items()}
+    legend = [(name, class_colour(label)) for label, name in names.items()]
     _draw_legend(figure, legend, columns, 1.0)
     return figure

@@ -15,7 +15,7 @@ _SIGNS = {
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "\n": " ", "\r": " ",
     "[": "{[}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "–": "--", "−": "$-$", "±": r"$\pm$", "×": r"$\times$",
-    "λ1": r"$\lambda_1$", "λ2": r"$\lambda_2$", "λ": r"$\lambda$", "✓": r"$\checkmark$",
+    "λ1": r"$\lambda_1$", "λ2": r"$\lambda_2$", "λ": r"$\lambda$", "✓": r"$\checkmark$", "�": "?",
 }  # fmt: skip
 _ANY = re.compile("|".join(re.escape(sign) for sign in sorted(_SIGNS, key=len, reverse=True)))
 _SIZES = ((9, "small"), (13, "footnotesize"), (19, "scriptsize"))  # columns that fit on a page

@@ -30,7 +30,8 @@ def read_lines(path: Path) -> list[str]:
     for number, line in enumerate(lines, 1):
         if not line.isprintable():  # UTF-16 without its mark, or no list at all
             raise DataError(
-                f"the list {path} holds control characters, first in {line!r} ({number}); save it as UTF-8"
+                f"the list {path} holds characters that cannot be seen, first in {line!r} ({number}); replace "
+                "them, or save it as UTF-8"
             )
     return lines
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from commands import command
 from made_records import one_record, write_run
+from small_folder import small_folder
 
 RUN = "run --methods ft --scenario shapes_4-4 --out STORE"
 GSC = "run --scenario shapes_4-4 --out STORE --methods"
@@ -254,6 +255,15 @@ def test_a_wrong_toml(
         assert_refused(place(f"{RUN} --recipe FILE"), tuple(said), tmp_path)
     else:  # a profile knows none of these settings
         assert_refused(place(f"{RUN} --slurm-profile FILE"), ("FILE",), tmp_path)
+
+
+def test_a_run_store_among_the_data(tmp_path: Path) -> None:
+    data = small_folder(tmp_path / "data")
+    (tmp_path / "link").symlink_to(data / "masks")
+    where = ["run", "--methods", "ft", "--scenario", "folder_2-1", "--data", str(data), "--dry-run", "--out"]
+    for out in (data, data / "images", data / "masks" / "a" / "b", tmp_path / "link" / "runs", data / "x" / ".."):
+        assert_refused([*where, str(out)], (f"--out {out}".replace(f"{tmp_path}/", ""), "beside"), tmp_path)
+    assert "lies in the data" not in command(*where, str(data / "runs")).stderr
 
 
 def test_there_are_many() -> None:

@@ -298,6 +298,9 @@ def test_a_folder_data_set(tmp_path: Path) -> None:
     assert pictures.predictions([found], [], 2, WHERE).axes
     image = next((data / "images").iterdir())
     assert "wrote" in bench("predict", found.path, image, "--output", tmp_path / "made")
+    (tmp_path / "a\x1b[31m.png").write_bytes(image.read_bytes())
+    said = bench("predict", found.path, tmp_path / "a\x1b[31m.png", "--output", tmp_path / "red\x1b[31m")
+    assert "a�[31m.png: " in said and "red�[31m" in said and "\x1b" not in said
     moved = data.rename(tmp_path / "moved")
     assert Scene(found.record, str(moved)).choose(1)
 

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import command
+from commands import bench, command
+from submissions import submission, submitted
 
 from issbench.bench.commands import app
 from issbench.bench.commands.support import terminal
+from issbench.bench.launching.submissions import jobs_dir, outcome_path
+from issbench.bench.outcome import write_outcome
 
 PUBLISHED = ("table", "--published", "main")  # a table with –, − and ─
 
@@ -61,6 +64,25 @@ def test_a_message_steers_no_terminal(tmp_path: Path) -> None:
     done = command("report", "--out", tmp_path / "\x1b[31mred\u202e")
     assert done.returncode == 2 and "�[31mred�" in done.stderr
     assert "\x1b" not in done.stderr and "\u202e" not in done.stderr
+
+
+@pytest.mark.parametrize("count", [1, 25])
+def test_names_and_logs_of_others_steer_no_terminal(count: int, tmp_path: Path) -> None:
+    evil = "\x1b]0;x\x07\u202e\x9b31m[red]a\nb[b]\\"
+    shown = "�]0;x���31m[red]a b[b]\\"
+    runs = [submitted(f"{evil}{place:02}", f"sweep-1.{place}", method=evil) for place in range(count)]
+    submission(tmp_path, *runs, launcher="local")
+    jobs = jobs_dir(tmp_path, "sweep-1")
+    for place, run in enumerate(runs):
+        write_outcome(outcome_path(jobs, f"sweep-1.{place}"), "failed", f"reason {evil}")
+        (jobs / f"sweep-1.{place}_0_log.err").write_text(f"last {evil}\r\n")
+        (tmp_path / "runs" / run.run).mkdir(parents=True)
+        (tmp_path / "runs" / run.run / "log.txt").write_text(f"first {evil}\r\n")
+    told = bench("status", "--failed", "--out", tmp_path) + bench("status", "--out", tmp_path)
+    told += bench("logs", runs[0].run, "--out", tmp_path) + bench("cancel", runs[0].run, "--out", tmp_path)
+    assert shown in told and f"reason {shown}" in told
+    assert "first �]0;x���31m[red]a\nb[b]\\\n" in told
+    assert not set(told) & set("\x1b\x07\u202e\x9b\r")
 
 
 def test_a_bug_is_one_message_and_keeps_its_traceback(

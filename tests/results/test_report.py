@@ -210,8 +210,9 @@ def test_a_row_of_sums_is_no_row_to_sort(tmp_path: Path) -> None:
 def test_classes_and_steps_are_coloured_tables(tmp_path: Path) -> None:
     done, other = some(seeds=1, methods=2)
     for step, iou in zip(done["steps"], ([90.4, None], [12.6, 55.0, 100.0]), strict=True):
-        step["metrics"]["iou"] = iou
-    done["class_names"] = ["background", "cat", "<dog>"]
+        step["metrics"]["iou"], step["counts"] = iou, None
+    done["class_names"], done["classes_per_step"] = ["background", "cat", "<dog>"], [1, 1]
+    done["group_spans"] = {"named": {"base": (0, 1), "new": (2, 2), "all": (0, 2)}, "printed": {"all": (0, 2)}}
     text = heat_tables(store(tmp_path, done, unfinished(other)))
     first, second = re.findall(r"<table.*?</table>", text)
     rows = re.findall(r"<tr><th scope=\"row\">(.*?)</th>(.*?)</tr>", first)

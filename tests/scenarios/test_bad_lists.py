@@ -73,7 +73,7 @@ BAD: dict[str, tuple[Change, str]] = {
     ),
     "UTF-16 without its mark": (
         train(encoding="utf-16-le"),
-        "holds control characters, first in .*save it as UTF-8",
+        "holds characters that cannot be seen, first in .*; replace them, or save it as UTF-8",
     ),
     "a picture": (
         lambda root: (root / "images/s0.png").rename(root / "train.txt"),

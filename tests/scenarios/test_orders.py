@@ -175,7 +175,7 @@ def test_orders_of_the_paper_are_for_voc() -> None:
     assert "'A' is neither a number nor a known name; give natural, random:SEED, a permutation" in message
 
 
-NAMES = ("bus (small)", "it's", "[x]", "猫", "two words", "5", "a: b", "{}", '"quoted"')
+NAMES = ("bus (small)", "it's", "[x]", "猫", "two words", "wide  gap", "5", "a: b", "{}", '"quoted"')
 
 
 @pytest.mark.parametrize("separator", [",", ", ", "\n"])
