@@ -15,17 +15,21 @@ from issbench.bench.launching.submissions import (
     Entry,
     Request,
     Submission,
+    jobs_dir,
     latest,
     load_submissions,
     new_submission,
+    outcome_path,
     save_submission,
     submitting,
 )
+from issbench.bench.outcome import write_outcome
 from issbench.errors import Interrupted
 from issbench.slurm.arrays import is_recorded, open_arrays, with_jobs
 from issbench.slurm.ask import ask_slurm
 from issbench.slurm.layout import Array, Need, lay_out
 from issbench.slurm.queue import WAITING, EndedJob, QueuedJob, check_slurm, ended, max_array_size, number_of, queue
+from issbench.slurm.unseen import NOT_SHOWN, unseen
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +55,7 @@ class Cluster(Launcher):
 
     def describe(self, plans: Sequence[Plan], store: Store, request: Request) -> list[str]:
         """A line for each array."""
-        chosen, needs = _needs(plans, store, self._recovered(store.root))
+        chosen, needs = self._needs(plans, store, self._recovered(store.root))
         arrays = lay_out(needs, max_array_size(), request.profile.max_parallel)
         lines = [f"array {number:<4} {_described(array)}" for number, array in enumerate(arrays)]
         return lines + [f"{len(plans) - len(chosen)} runs are queued already"] * (len(chosen) < len(plans))
@@ -63,7 +67,7 @@ class Cluster(Launcher):
 
         with submitting(store.root):
             submissions = self._recovered(store.root, record=True)
-            chosen, needs = _needs(plans, store, submissions)
+            chosen, needs = self._needs(plans, store, submissions)
             queued = len(plans) - len(chosen)
             if queued:
                 report(f"{queued} runs are queued already")
@@ -99,7 +103,8 @@ class Cluster(Launcher):
         return recovered
 
     def states(self, out: Path, entries: Sequence[Entry]) -> dict[str, JobState]:
-        """One question each to `squeue` and `sacct`."""
+        """One question each to `squeue` and `sacct`. A job that neither shows counts as waiting for a while after
+        its submission."""
         jobs = {job for _, run in entries for job in (run.job, run.first_job) if job}
         waiting = queue(jobs)
         gone = jobs - waiting.keys()
@@ -108,40 +113,65 @@ class Cluster(Launcher):
         except NoAnswer as error:
             endings, unknown = {}, f"how it ended is not known: {error}"
         waiting |= queue(job for job, end in endings.items() if end.seems_alive)  # some may just have come back
-        return {job: _queued_state(queued) for job, queued in waiting.items()} | {
-            job: _ended_state(endings.get(job), unknown) for job in gone - waiting.keys()
-        }
+        gone -= waiting.keys()
+        silent = {job for job in gone if job not in endings or endings[job].seems_alive}
+        found = {job: _queued_state(queued) for job, queued in waiting.items()}
+        found |= {job: _ended_state(endings.get(job), unknown) for job in gone}
+        return found | {job: JobState("queued", NOT_SHOWN) for job in unseen(out, entries, silent)}
 
     def cancel(self, out: Path, chosen: Sequence[Entry], others: Sequence[Entry]) -> Cancelled:
         """One call of `scancel`."""
-        runs = [run for _, run in chosen]
-        firsts = {run.first_job for run in runs if run.first_job}
-        sharing = [run for _, run in others if run.first_job in firsts]
-        alive = queue({job for run in [*runs, *sharing] for job in (run.job, run.first_job) if job})
-        kept = Counter(run.first_job for run in sharing if run.first_job in alive and run.job in alive)
-        jobs = {run.job for run in runs if run.job in alive} | (firsts & alive.keys() - kept.keys())
+        firsts = {run.first_job for _, run in chosen if run.first_job}
+        sharing = [(submission, run) for submission, run in others if run.first_job in firsts]
+        alive = {job: state for job, state in self.states(out, [*chosen, *sharing]).items() if state.alive}
+        kept = Counter(run.first_job for _, run in sharing if run.first_job in alive and run.job in alive)
+        jobs = {run.job for _, run in chosen if run.job in alive} | (firsts & alive.keys() - kept.keys())
         found = sorted(job for job in jobs if job)
         if found:
-            ask_slurm(["scancel", *_ranges(found)], unknown="Invalid job id")
+            _scancel(found, shown=all(alive[job].detail != NOT_SHOWN for job in found))
+            _leave_word(out, chosen, found)
         return Cancelled(tuple(found), {job: count for job, count in kept.items() if job})
 
+    def _needs(
+        self, plans: Sequence[Plan], store: Store, submissions: Sequence[Submission]
+    ) -> tuple[list[Plan], list[Need]]:
+        """The runs that no job makes, and which of their first steps are missing or queued."""
+        submitted = latest(submissions)
+        wanted = {plan.steps[0].key for plan in plans}
+        every = [(submission, run) for submission in submissions for run in submission.runs if run.first_job]
+        training = [(submission, run) for submission, run in every if run.steps[0][0] in wanted]
+        first_jobs = {run.steps[0][0]: run.first_job for _, run in training}
+        mine = [submitted[plan.run_name] for plan in plans if plan.run_name in submitted]
+        firsts = [(submission, replace(run, job=None)) for submission, run in training]
+        alive = {job for job, state in self.states(store.root, [*mine, *firsts]).items() if state.alive}
+        jobs = {run.run: run.job for _, run in mine}
+        chosen = [plan for plan in plans if jobs.get(plan.run_name) not in alive]
+        needs = []
+        for position, plan in enumerate(chosen):
+            key = plan.steps[0].key
+            job = first_jobs.get(key)
+            missing = not store.has_step(key)
+            needs.append(Need(position, key if missing else None, job if missing and job in alive else None))
+        return chosen, needs
 
-def _needs(plans: Sequence[Plan], store: Store, submissions: Sequence[Submission]) -> tuple[list[Plan], list[Need]]:
-    """The runs that no job makes, and which of their first steps are missing or queued."""
-    submitted = latest(submissions)
-    wanted = {plan.steps[0].key for plan in plans}
-    every = (run for submission in submissions for run in submission.runs)
-    first_jobs = {run.steps[0][0]: run.first_job for run in every if run.first_job and run.steps[0][0] in wanted}
-    jobs = {plan.run_name: submitted[plan.run_name][1].job for plan in plans if plan.run_name in submitted}
-    alive = queue(job for job in [*jobs.values(), *first_jobs.values()] if job)
-    chosen = [plan for plan in plans if jobs.get(plan.run_name) not in alive]
-    needs = []
-    for position, plan in enumerate(chosen):
-        key = plan.steps[0].key
-        job = first_jobs.get(key)
-        missing = not store.has_step(key)
-        needs.append(Need(position, key if missing else None, job if missing and job in alive else None))
-    return chosen, needs
+
+def _scancel(jobs: Sequence[str], shown: bool) -> None:
+    """End jobs; some may have ended by themselves. NoAnswer where Slurm does not know some that it did not show."""
+    try:
+        ask_slurm(["scancel", *_ranges(jobs)], unknown="Invalid job id" if shown else "")
+    except NoAnswer as error:
+        later = "" if shown else ". Slurm does not show all of these jobs yet; the same command again ends the rest"
+        raise NoAnswer(f"{error}{later}") from None
+
+
+def _leave_word(out: Path, entries: Sequence[Entry], jobs: Sequence[str]) -> None:
+    """An outcome for cancelled jobs that had not begun: a cluster without accounts does not say what became of
+    them."""
+    for submission, run in entries:
+        for job in {run.job, run.first_job} & {*jobs}:
+            path = outcome_path(jobs_dir(out, submission.name), str(job))
+            if not path.exists():
+                write_outcome(path, "interrupted")
 
 
 def _with_open_arrays(out: Path, submission: Submission) -> Submission:
@@ -178,7 +208,7 @@ def _ended_state(job: EndedJob | None, unknown: str) -> JobState:
     """The state of a job that has left the queue."""
     if job is None:
         return JobState("failed", f"its job has left the queue; {unknown}")
-    if job.state in WAITING:
+    if job.state in WAITING and job.state != "PENDING":
         return JobState("queued", "about to start")
     if job.seems_alive:
         return JobState("failed", f"its job has left the queue; Slurm's accounting still has it as {job.state}")

@@ -25,7 +25,15 @@ PATIENCE = 150.0
 _LIMIT = re.compile(r"policy|max\w*submit|submit\w*limit|array spec|array ?size|job limit|too many jobs", re.I)
 """A refusal that a smaller array may escape."""
 
+_NOT_SENT = re.compile(r"contact|connect|temporarily|in standby", re.I)
+"""Away before it got the job: what else sbatch says may come after the controller has taken it."""
+
+_ARRAY = r"array spec|array ?size"
 _HINTS = {
+    _ARRAY: (
+        "it took no smaller ones either, down to a single job; `scontrol show config` has the longest array of the "
+        "cluster (MaxArraySize), and its support knows who may submit arrays"
+    ),
     r"configuration source|contact|connect|timed? ?out": "the cluster does not answer; try `sinfo`",
     r"account|qos": "check --account and --qos; `sacctmgr show associations user=$USER` lists yours",
     r"partition": "choose another --partition; `sinfo` lists them",
@@ -93,10 +101,10 @@ class Sbatch:
             number = number or self._taken(array, answer)
             if number is not None:
                 return number
-            if answer.code is None or answer.code == 0:
-                raise _unclear(
-                    array, f"sbatch printed {answer.out.strip()!r}" if answer.code == 0 else answer.words
-                )
+            if answer.code == 0:
+                raise _unclear(array, f"sbatch printed {answer.out.strip()!r}")
+            if answer.code is None or (answer.is_away and not _NOT_SENT.search(answer.err)):
+                raise _unclear(array, answer.words)
             if not answer.is_away or pause is None:
                 break
             time.sleep(pause)
@@ -126,14 +134,15 @@ def refusal(error: Refused, taken: int, name: str) -> RunError:
     """Slurm's words and what to change."""
     words = str(error)
     hint = next((text for pattern, text in _HINTS.items() if re.search(pattern, words, re.I)), "change the options")
+    full = error.is_limit and not re.search(_ARRAY, words, re.I)
     if taken:
-        if error.is_limit:
+        if full:
             hint = "when some of these jobs have ended, the same command submits the rest"
         return RunError(
             f"Slurm took {taken} jobs of {name} and then no more: {words}; {hint}"
-            + ("" if error.is_limit else ". Then the same command submits the rest")
+            + ("" if full else ". Then the same command submits the rest")
         )
-    if error.is_limit:
+    if full:
         hint = (
             "not even one job was taken: when others of your jobs have ended, the same command submits these; or "
             "--time, --nodes or --gpus exceed what your account may have, which `sacctmgr show associations "

@@ -9,7 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_slurm import FakeSlurm
 from slurm_cluster import is_test_cluster
+
+from issbench.bench.launching.retry import Retry
+from issbench.slurm import ask as asking
+from issbench.slurm import sbatch
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +51,25 @@ def _ask() -> Callable[..., str]:
 @pytest.fixture(name="wait_for")
 def _wait_for() -> Callable[..., None]:
     return wait_for
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    """A made-up Slurm that takes jobs, without pauses between questions; commands are given beside it."""
+    import three_runs  # needs torch
+
+    fake = FakeSlurm(tmp_path / "slurm")
+    monkeypatch.setenv("PATH", str(fake.place / "bin"))
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.delenv("SLURM_CONF", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(asking, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(Retry, "plans", lambda retry, device: three_runs.plans(retry.runs))
+    return fake
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands of Slurm are given two seconds."""
+    monkeypatch.setattr(asking, "PATIENCE", 2.0)
+    monkeypatch.setattr(sbatch, "PATIENCE", 2.0)

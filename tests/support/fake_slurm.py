@@ -17,6 +17,7 @@ ANSWERS = {
     "number": "{n}",
     "parsable": "{n};alpha2",
     "banner": "Welcome to job 7 of the day\n42\n--> Verifying ... OK\n{n}",
+    "greeting": "Welcome to job 7 of the day\n--> Verifying ... OK\nSubmitted batch job {n}",
     "epilogue": "Submitted batch job {n}\nYou have used 17 of 99 hours",
     "garbage": "See you at job 7!",
     "empty": "",
@@ -34,8 +35,9 @@ class FakeSlurm:
     def set(self, **moods):
         """Change the moods: how `sbatch` answers (a key of ANSWERS; nothing: it takes no job and does not say so;
         killed, hang, timed-out: it takes the job and does not say so; away, away-twice), how `squeue`, `sacct` and
-        `scontrol` do (away, away-twice, disabled, late, hang, absent), the `limit` of jobs, the `size` of arrays,
-        with which words sbatch `refuse`s, and `after` how many arrays that begins."""
+        `scontrol` do (away, away-twice, disabled, late, hang, absent), `scancel` (unknown: it knows no job), the
+        `limit` of jobs, the `size` of arrays, with which words sbatch `refuse`s, and `after` how many arrays that
+        begins."""
         _write(self.place / "moods.json", {"sbatch": "plain", "size": 1001, **moods})
         for name in ("sbatch", "squeue", "sacct", "scontrol", "scancel"):
             program = self.place / "bin" / name
@@ -142,8 +144,8 @@ def _rows(place, arguments):
 
 
 def squeue(place, moods, arguments):
-    """Jobs that wait or run."""
-    for job, ids in _rows(place, arguments):
+    """Jobs that wait or run, unless the queue is late."""
+    for job, ids in _rows(place, arguments) if moods.get("squeue") != "late" else ():
         if job["state"] in ("PENDING", "RUNNING"):
             for each in ids:
                 row = {"%i": each, "%j": job["name"], "%T": job["state"], "%S": "N/A", "%r": "None"}
@@ -164,7 +166,9 @@ def scontrol(place, moods, arguments):
 
 
 def scancel(place, moods, arguments):
-    """End whole arrays."""
+    """End whole arrays, or none that it does not know yet."""
+    if moods.get("scancel") == "unknown":
+        _fail("scancel", f"Kill job error on job id {arguments[0]}: Invalid job id specified")
     ended = {each.partition("_")[0] for each in arguments}
     jobs = _read(f"{place}/jobs.json", [])
     _write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -36,11 +37,12 @@ def submitted(run: str, job: str | None, first_job: str | None = None, method: s
 def submission(
     out: Path, *runs: SubmittedRun, name: str = "sweep-1", launcher: str = "slurm", created: float = 1.0
 ) -> Submission:
-    """A submission in a run store, with a folder for what its jobs leave."""
+    """A submission in a run store, made long ago, with a folder for what its jobs leave."""
     command = ("bench", "sweep", "--table", "II")
     made = Submission(name, created, launcher, command, str(out), {}, {}, runs=tuple(runs))
     jobs_dir(out, name).mkdir(parents=True, exist_ok=True)
     save_submission(out, made)
+    os.utime(submission_dir(out, name) / "sweep.json", (created, created))
     (out / "runs").mkdir(exist_ok=True)
     return made
 
