@@ -10,7 +10,7 @@ import pytest
 from commands import bench, command
 from fake_slurm import AWAY, LIMIT
 from submissions import finish
-from three_runs import METHODS, SWEEP, assert_each_run_has_one_job, sweep, waiting_jobs
+from three_runs import METHODS, assert_each_run_has_one_job, sweep, waiting_jobs
 
 from issbench.bench.launching.submissions import jobs_dir, load_submissions, outcome_path
 from issbench.bench.outcome import read_outcome
@@ -45,7 +45,8 @@ def test_what_slurm_may_have_taken_is_looked_for_before_it_is_submitted_again(sl
     message = sweep(1)
     assert f"Slurm did not say whether it took {3 if after else 1} jobs" in message and AWAY in message
     assert "the same command looks for them first" in message
-    for asked in (SWEEP, ["retry"], ["cancel", "sweep-1"]):
+    assert f"squeue failed: {AWAY}" in sweep(1)
+    for asked in (["retry"], ["cancel", "sweep-1"]):
         assert f"squeue failed: {AWAY}" in bench(*asked, code=1)
     shown = command("status")
     assert shown.returncode == 1 and "3 runs: 3 unknown" in shown.stdout
