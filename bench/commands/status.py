@@ -121,6 +121,7 @@ def _counted(runs: Iterable[RunStatus]) -> str:
 def _list(runs: Iterable[RunStatus], long: bool) -> Table:
     """One line a run, and the end of the log of one that failed without giving its reason, or of all (`long`)."""
     from rich.table import Table
+    from rich.text import Text
 
     from issbench.bench.launching.logs import last_lines
 
@@ -131,7 +132,7 @@ def _list(runs: Iterable[RunStatus], long: bool) -> Table:
         )
         if run.log is not None and (long or not run.explained):
             end = last_lines(run.log, _MORE if long else _FEW)
-            lines = _text("\n", "dim").join(_text(line, "dim") for line in end or [f"{run.log} is empty"])
+            lines = Text("\n").join(_text(line, "dim") for line in end or [f"{run.log} is empty"])
             table.add_row("", _text(run.run, "dim"), lines, "")
     return table
 

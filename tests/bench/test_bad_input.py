@@ -143,6 +143,7 @@ CASES = [
     ("table --output MINE.tex --out MADE", "MINE.tex is there", "--force"),
     ("table --format parquet --out MADE", "parquet holds one tidy table", "long"),
     ("table --standalone --out MADE", "--standalone", "--format latex"),
+    ("table --format latex --standalone --output a%b.tex --out MADE", "a%b.tex", "letters, digits"),
     ("table --published --both --out MADE", "--published", "give one of them"),
     ("report --output MINE.html --out MADE", "MINE.html is there", "--force"),
     ("report --output NOWHERE/a.html --out MADE", "cannot be written", "choose another place"),

@@ -59,6 +59,8 @@ def deliver(
         raise TableError("parquet holds one tidy table: `bench table long --format parquet`")
     if standalone and format != "latex":
         raise TableError(f"--standalone is a LaTeX document, not {format}; add --format latex")
+    if standalone and output and set(output.stem) & set("%#{}\\~^$&,"):
+        raise TableError(f"--output {output}: LaTeX cannot name its .bib file; write letters, digits, - and _")
     if output is None and format == "terminal":
         _print_terminal(tables, style)
         return
