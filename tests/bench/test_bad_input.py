@@ -96,6 +96,10 @@ CASES = [
     (f"{RUN} --scenario shapes_2-1", "--scenario is given 2 times", "give it once"),
     (f"{RUN} --out STORE", "--out is given 2 times", "give it once"),
     (f"{RUN} --device cpu --device auto", "--device is given 2 times", "give it once"),
+    *(
+        (f"{SCENARIO.replace('STORE', place)} shapes_4-4", "FILE is no folder", "choose another")
+        for place in ("FILE", "FILE/a")
+    ),
     ("run --methods ft --scenario shapes_4-4 --out ''", "--out is empty", "leave it out"),
     (f"{RUN} --data ' '", "--data is empty", "leave it out"),
     (f"{RUN} --device gpu", "gpu", "cpu"),
@@ -264,7 +268,8 @@ def test_a_run_store_among_the_data(tmp_path: Path) -> None:
     where = ["run", "--methods", "ft", "--scenario", "folder_2-1", "--data", str(data), "--dry-run", "--out"]
     for out in (data, data / "images", data / "masks" / "a" / "b", tmp_path / "link" / "runs", data / "x" / ".."):
         assert_refused([*where, str(out)], (f"--out {out}".replace(f"{tmp_path}/", ""), "beside"), tmp_path)
-    assert "lies in the data" not in command(*where, str(data / "runs")).stderr
+    (data / "notes").write_text("mine")  # beside images and masks, a run store may lie, but this is none
+    assert_refused([*where, str(data / "notes")], ("data/notes is no folder", "choose another place"), tmp_path)
 
 
 def test_there_are_many() -> None:

@@ -48,7 +48,7 @@ def carry_out(experiments: Sequence[Experiment], asked: Asked) -> list[str]:
     """Plan everything, tell what it costs, carry out what is not done, and print the tables; or submit it. Returns
     the runs' names. Where all are known to be done, nothing is planned unless asked for, nor torch imported."""
     launcher, profile = _launcher(asked.launch.name), asked.launch.profile()
-    _keep_apart(asked.common.out, experiments)
+    _check_place(asked.common.out, experiments)
     if launcher is not None:
         experiments = [_anywhere(experiment) for experiment in experiments]
         launcher.check(asked.common.device)
@@ -87,9 +87,13 @@ def carry_out(experiments: Sequence[Experiment], asked: Asked) -> list[str]:
     return names
 
 
-def _keep_apart(out: Path, experiments: Sequence[Experiment]) -> None:
-    """UsageError for a run store among the images or labels of a dataset, which would then have other files."""
+def _check_place(out: Path, experiments: Sequence[Experiment]) -> None:
+    """UsageError for a run store where a file is, or among the images or labels of a dataset, which would then have
+    other files."""
     store = out.resolve()
+    there = next(path for path in (store, *store.parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"--out {out}: {there} is no folder; choose another place")
     for name, data in {(each.dataset, each.data) for each in experiments if each.data}:
         dataset, root = dataset_class(name), Path(data).resolve()
         homes, needs = getattr(dataset, "homes", ()), getattr(dataset, "needs", ())
