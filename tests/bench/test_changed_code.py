@@ -34,8 +34,8 @@ NOTHING = (
     Edit("bench/engine/update.py", '"""The polynomial decay of the learning rate."""', '"""Decay."""  # two'),
     Edit("bench/engine/update.py", "iterations: int) -> None:", "iterations: float) -> None:"),
     Edit("bench/engine/network.py", "    if how ==", "    # the other way\n\n    if how =="),
-    Edit("bench/engine/store.py", "LEASE = 120.0", "LEASE = 60.0"),
-    Edit("bench/recipe.py", "    epochs: int = 30\n", "    epochs: int = 30\n    grad_clip: float = 0.0\n"),
+    Edit("bench/engine/lock.py", "LEASE = 120.0", "LEASE = 60.0"),
+    Edit("bench/recipe.py", "    epochs: Count = 30\n", "    epochs: Count = 30\n    grad_clip: float = 0.0\n"),
     Edit("scenarios/transforms.py", '"""Resized so that the shorter side', '"""Made so that the shorter side'),
     Edit("methods/sdr.py", "torch.", "1 * torch."),  # of another method
 )
