@@ -183,7 +183,7 @@ def test_all_processes_stop_together_and_one_goes_on_where_they_stopped(
 def test_the_process_that_fails_says_why(folder: Path, tmp_path: Path) -> None:
     """One of them meets an image that is broken while they train; the others end because it does."""
     data, out = Path(shutil.copytree(folder, tmp_path / "data")), tmp_path / "runs"
-    broken, half = data / "images" / "3.png", tmp_path / "half.png"
+    broken, half = data / "images" / "4.png", tmp_path / "half.png"
     half.write_bytes(broken.read_bytes()[:100])
     process = together(2, out, described(data, ["ft"], first_epochs=1000), tmp_path / "work.py", every=0)
     while not list(out.glob("steps/*.checkpoint")):
