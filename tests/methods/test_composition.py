@@ -182,7 +182,7 @@ def test_options_are_those_of_the_method_and_of_the_parts(name: str) -> None:
     assert {option.name for option in method_info(name).options} == set(declared)
     for field in fields(options):
         value = {"thresholds": "released", "new_weight": "learned"}.get(field.name)
-        value = value or ("off" if isinstance(field.default, bool) else "7")
+        value = value or {bool: "off", int: "7"}.get(type(field.default), "0.7")
         parsed = getattr(options_of(name, **{field.name: value}), field.name)
         assert parsed != field.default and type(parsed) is type(field.default)
     with pytest.raises(OptionError, match=f"method {re.escape(name)} has no option 'lambda3'"):

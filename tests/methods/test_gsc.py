@@ -71,7 +71,7 @@ def test_plop_learns_confident_predictions_as_much_as_it_has_of_them() -> None:
 
 def test_plop_thresholds_have_a_lower_bound() -> None:
     example = batch(CLASSES)
-    strict, loose = (begun("plop", CLASSES, least_threshold=least) for least in (0, 1.1))
+    strict, loose = (begun("plop", CLASSES, least_threshold=least) for least in (0, 1))
     assert torch.equal(strict.thresholds, strict.medians)
     predicted = example.teacher.logits.argmax(1)
     assert torch.equal(loose.targets(example)[example.labels == 0], predicted[example.labels == 0])
