@@ -38,8 +38,14 @@ def read_lines(path: Path) -> list[str]:
 
 def read_ids(path: Path, known: Container[str] = ()) -> list[str]:
     """The ids in a list of samples. A line is an id, the name or the path of its image (also with backslashes), or
-    such a path and that of its mask. An id of `known` is taken as it stands. DataError for a pair of two names."""
-    return [line if line in known else _id_of(line, path) for line in read_lines(path)]
+    such a path and that of its mask. An id of `known` is taken as it stands. DataError for a pair of two names, and
+    for a line without any."""
+    ids = [line if line in known else _id_of(line, path) for line in read_lines(path)]
+    if "" in ids:
+        raise DataError(
+            f"the list {path} has a line that names no image, only a folder: name them alike, an id each"
+        )
+    return ids
 
 
 def _id_of(line: str, path: Path) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from bad_files import IDS, NAMES, labels, small_set, write_list, write_masks
 from commands import command
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
 from PIL import Image
 from small_folder import RECIPE
@@ -230,6 +230,7 @@ def test_any_names_in_any_form_are_read(names: list[str], encoding: str, form: s
     assert read_ids(path, known={*names}) == names
 
 
+@example(content=b"images/\n")
 @given(content=some.binary(max_size=60))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_a_list_or_refused(content: bytes, tmp_path: Path) -> None:
