@@ -24,6 +24,8 @@ from issbench.errors import RunError, UsageError
 
 T = TypeVar("T")
 
+ALTERED = "does not have the checksum with which it was written: it was cut off or altered"
+"""Why a file with another checksum is a DamagedFile."""
 _SEAL = b',\n "sha256": "'
 _MOST_TOML = 1_000_000
 _FULL = {
@@ -92,7 +94,7 @@ def read_sealed(path: Path, key: str | None = None) -> dict[str, Any]:
     content = read_bytes(path)
     body, mark, tail = content.rpartition(_SEAL)
     if not mark or tail != hashlib.sha256(body).hexdigest().encode() + b'"\n}\n':
-        raise DamagedFile(path, "does not have the checksum with which it was written: it was cut off or altered")
+        raise DamagedFile(path, ALTERED)
     try:
         value: dict[str, Any] = _parsed(body + b"\n}")
         found = value.pop("key")
@@ -115,8 +117,19 @@ def set_aside(path: Path) -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hex digits."""
-    return hashlib.sha256(read_bytes(path)).hexdigest()
+    """The SHA-256 of a file's bytes, in hex digits. The file may be larger than the memory."""
+
+    def digest() -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    return retrying(digest, path)
+
+
+def check_sha256(path: Path, sha256: str) -> None:
+    """DamagedFile for a file with another checksum."""
+    if sha256_of(path) != sha256:
+        raise DamagedFile(path, ALTERED)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -135,7 +148,7 @@ def _parsed(text: bytes) -> Any:
     """JSON without the numbers NaN and Infinity, which it does not have."""
 
     def refuse(name: str) -> None:
-        raise ValueError(f"{name} is no number of JSON")
+        raise ValueError(f"{name} is not a JSON number")
 
     try:
         return json.loads(text, parse_constant=refuse)

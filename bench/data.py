@@ -90,7 +90,7 @@ def open_data(experiment: Experiment, on_scan: OnScan | None = None) -> Data:
         return presence(dataset, split, report)
 
     data = Data(dataset, scan("train"), scan("test"))
-    leak = "" if experiment.allow_leak else leak_fault(data.train, data.test)
+    leak = "" if experiment.allow_leak else leak_fault(data.train, data.leaks)
     if faults := [*filter(None, (label_fault(dataset, data.train, data.test), leak))]:
         raise all_in_one(faults)
     return data

@@ -50,7 +50,7 @@ class Position:
         except ProcessLookupError:
             return False
         except OSError:  # another user's
-            return True
+            pass
         return True
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from issbench.files import DamagedFile, read_sealed, sha256_of
+from issbench.files import DamagedFile, check_sha256, read_sealed
 from issbench.results.counts import COUNTS, ClassGroup, unpack
 from issbench.results.runs import RecordError, Run
 
@@ -61,8 +61,7 @@ def load_image_counts(run: Run) -> ImageCounts:
 def _check(path: Path, key: str | None) -> None:
     """DamagedFile where counts are not those that the test left: their checksum stands in the file beside them."""
     facts = read_sealed(path.with_suffix(".json"), key)
-    if sha256_of(path) != facts["counts_sha256"]:
-        raise DamagedFile(path, "does not have the checksum with which it was written: it was cut off or altered")
+    check_sha256(path, facts["counts_sha256"])
 
 
 def group_of(run: Run, name: str) -> ClassGroup:

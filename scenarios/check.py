@@ -12,7 +12,7 @@ from issbench.scenarios.errors import DataError, ScenarioError
 from issbench.scenarios.examine import Examined, examine
 from issbench.scenarios.presence import Presence, Progress, place_of, some_of
 from issbench.scenarios.reading import failed, read_all
-from issbench.scenarios.soundness import absent_classes, label_fault, leak_fault, list_faults, remarks
+from issbench.scenarios.soundness import absent_classes, label_fault, leak_fault, leaks, list_faults, remarks
 
 
 class Findings(NamedTuple):
@@ -40,7 +40,7 @@ def check_dataset(dataset: Dataset, on_progress: Progress | None = None) -> Find
         faults = (found[sample].image_fault, found[sample].label_fault, *_check_domain(dataset, sample))
         defects += filter(None, faults)
     train, test = (_presence(dataset, split, ids[split], found) for split in SPLITS)
-    defects += filter(None, [leak_fault(train, test)])
+    defects += filter(None, [leak_fault(train, leaks(train, test))])
     if not any(one.label_fault for one in found.values()):
         defects += filter(None, [label_fault(dataset, train, test)])
     return Findings(

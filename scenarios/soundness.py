@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -46,9 +46,8 @@ def leaks(train: Presence, test: Presence) -> dict[str, str]:
     return named | {sample: copy for sample, copy in found if sample not in named}
 
 
-def leak_fault(train: Presence, test: Presence) -> str:
-    """The leaks in a sentence, with the remedy; empty where there are none."""
-    found = leaks(train, test)
+def leak_fault(train: Presence, found: Mapping[str, str]) -> str:
+    """The `leaks` that were found in a sentence, with the remedy; empty where there are none."""
     if not found:
         return ""
     pairs = [sample if sample == copy else f"{sample} (a copy of {copy})" for sample, copy in found.items()]

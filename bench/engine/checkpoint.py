@@ -15,7 +15,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
-from issbench.files import DamagedFile, read_bytes, write_bytes
+from issbench.files import ALTERED, DamagedFile, read_bytes, write_bytes
 
 Finds = Callable[[Mapping[str, Any]], str | None]
 """Says what is wrong with the state in a checkpoint; None: nothing."""
@@ -48,7 +48,7 @@ def read_checkpoint(path: Path, key: str, iterations: int, wrong_in: Finds = not
     except (ValueError, RecursionError, KeyError, TypeError):
         sha256 = owner = None
     if not line.startswith(_MARK) or hashlib.sha256(content).hexdigest() != sha256:
-        raise DamagedFile(path, "does not have the checksum with which it was written: it was cut off or altered")
+        raise DamagedFile(path, ALTERED)
     if owner != key:
         raise DamagedFile(path, f"belongs to step {owner}, not to {key}: it was copied from elsewhere")
     values, _, tensors = content.partition(b"\n")

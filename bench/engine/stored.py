@@ -13,14 +13,22 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from issbench.bench.engine.finite import not_finite
-from issbench.files import DamagedFile, read_bytes, read_sealed, sha256_of, write_bytes, write_sealed
+from issbench.files import (
+    ALTERED,
+    DamagedFile,
+    check_sha256,
+    read_bytes,
+    read_sealed,
+    sha256_of,
+    write_bytes,
+    write_sealed,
+)
 from issbench.results.record import Record
 from issbench.wellformed import misfit
 
 T = TypeVar("T")
 
 _SEALED = ("weights.safetensors", "method.safetensors")
-_ALTERED = "does not have the checksum with which it was written: it was cut off or altered"
 
 
 def write_step(
@@ -101,8 +109,7 @@ def read_evaluation(folder: Path, name: str, key: str) -> Evaluation:
     FileNotFoundError."""
     path = folder / f"{name}.json"
     facts, counts = read_formed(path, key, Evaluation), path.with_suffix(".npz")
-    if sha256_of(counts) != facts["counts_sha256"]:
-        raise DamagedFile(counts, _ALTERED)
+    check_sha256(counts, facts["counts_sha256"])
     return facts
 
 
@@ -136,7 +143,7 @@ def _checked(path: Path, sha256: str) -> dict[str, Tensor]:
     """The tensors of a file, from the very bytes whose checksum is right."""
     content = read_bytes(path)
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise DamagedFile(path, _ALTERED)
+        raise DamagedFile(path, ALTERED)
     try:
         tensors: dict[str, Tensor] = load(content)
     except SafetensorError as error:

@@ -59,34 +59,22 @@ def try_step(
     UsageError for crops that the backbone cannot work on, and whatever the method raises for users: a backbone that
     it cannot change, maps that are too small for it.
     """
+    plain = replace(recipe, weights="none")
+    channels = channels_per_step(classes_per_step)
+    before = channels if domain or not continued else channels[:-1]
     try:
-        return _need(index, classes_per_step, domain, method_class, options, recipe, continued)
+        with _META:
+            weights = make_network(plain, before, "none").state_dict() if continued else None
+            training = assemble(index, classes_per_step, domain, method_class, options, plain, weights, _META)
+            return Need(_fixed(training), _image(training))
     except UserError:
         raise
     except Exception:
-        _check_crop(replace(recipe, weights="none"))
+        _check_crop(plain)
         if method_class is Method:
             raise
         # A method of another package may look at values. What the plain network needs, it needs, too.
-        return _need(index, classes_per_step, domain, Method, NoOptions(), recipe, continued=False)
-
-
-def _need(
-    index: int,
-    classes_per_step: tuple[int, ...],
-    domain: bool,
-    method_class: type[Method],
-    options: Any,
-    recipe: Recipe,
-    continued: bool,
-) -> Need:
-    recipe = replace(recipe, weights="none")
-    channels = channels_per_step(classes_per_step)
-    before = channels if domain or not continued else channels[:-1]
-    with _META:
-        weights = make_network(recipe, before, "none").state_dict() if continued else None
-        training = assemble(index, classes_per_step, domain, method_class, options, recipe, weights, _META)
-        return Need(_fixed(training), _image(training))
+        return try_step(index, classes_per_step, domain, Method, NoOptions(), recipe, continued=False)
 
 
 def _why_not(network: Network, crop: int) -> str:
