@@ -212,7 +212,7 @@ def _read(path: Path, key: str | None, remedy: str) -> Run:
     if refused:
         raise refused
     if "experiment" not in record:
-        raise RecordError(f"{path} is no record of a run; give the run.json of its folder")
+        raise RecordError(f"{path} is not the record of a run; give the run.json of its folder")
     return Run(path.parent, cast(Record, printable_values(record)))
 
 

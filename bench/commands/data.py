@@ -57,7 +57,7 @@ def check(dataset: Annotated[str, _DATASET], root: Annotated[Path | None, _ROOT]
     for remark in found.remarks:
         typer.echo(printable(f"note: {remark}"))
     if found.defects:
-        typer.echo(f"{len(found.defects)} defects")
+        typer.echo(f"{len(found.defects)} defect" + "s" * (len(found.defects) > 1))
         raise typer.Exit(1)
     images = sum(len(loaded.ids(split)) for split in SPLITS)
     typer.echo(f"{dataset}: all {images} samples are sound")

@@ -63,7 +63,7 @@ class StoreLock:
         except FileNotFoundError:
             return None, ""
         except OSError as error:  # a folder, or a server that is away
-            return (str(error),), "what is no lock"
+            return (str(error),), "something that is not a lock"
         known = {"pid", "host"} <= facts.keys()
         owner = f"the lock of process {facts['pid']} on {facts['host']}" if known else "a lock that names no owner"
         return (stat.st_ino, stat.st_mtime_ns, stat.st_size), owner

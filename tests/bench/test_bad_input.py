@@ -97,7 +97,7 @@ CASES = [
     (f"{RUN} --out STORE", "--out is given 2 times", "give it once"),
     (f"{RUN} --device cpu --device auto", "--device is given 2 times", "give it once"),
     *(
-        (f"{SCENARIO.replace('STORE', place)} shapes_4-4", "FILE is no folder", "choose another")
+        (f"{SCENARIO.replace('STORE', place)} shapes_4-4", "FILE is not a folder", "choose another")
         for place in ("FILE", "FILE/a")
     ),
     ("run --methods ft --scenario shapes_4-4 --out ''", "--out is empty", "leave it out"),
@@ -269,7 +269,7 @@ def test_a_run_store_among_the_data(tmp_path: Path) -> None:
     for out in (data, data / "images", data / "masks" / "a" / "b", tmp_path / "link" / "runs", data / "x" / ".."):
         assert_refused([*where, str(out)], (f"--out {out}".replace(f"{tmp_path}/", ""), "beside"), tmp_path)
     (data / "notes").write_text("mine")  # beside images and masks, a run store may lie, but this is none
-    assert_refused([*where, str(data / "notes")], ("data/notes is no folder", "choose another place"), tmp_path)
+    assert_refused([*where, str(data / "notes")], ("data/notes is not a folder", "choose another place"), tmp_path)
 
 
 def test_there_are_many() -> None:

@@ -219,7 +219,7 @@ def test_a_file_that_is_no_record(made: Path, tmp_path: Path) -> None:
         assert "give the run.json of a run" in refused(tmp_path / name)
     assert "No such file" in refused(tmp_path / "gone.json")
     assert "No such file" in refused(made.parent)  # a folder without a record
-    assert "is no record of a run" in refused(made / "plan.json")
+    assert "is not the record of a run" in refused(made / "plan.json")
     write_sealed(tmp_path / "imported.json", as_imported(one_record("plop")), "any")
     assert "was imported from a.csv" in refused(tmp_path / "imported.json")
 

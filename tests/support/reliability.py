@@ -43,15 +43,15 @@ def figures_of(page: str) -> str:
     return page.partition(_BEGIN)[2].partition(_END)[0]
 
 
-def _time(seconds: int) -> str:
-    return "seconds" if seconds < 60 else f"{round(seconds / 60)} min"
+def _time(seconds: int | None) -> str:
+    return "–" if seconds is None else f"{seconds} s" if seconds < 60 else f"{round(seconds / 60)} min"
 
 
-def _kept() -> dict[str, dict[str, int | str]]:
+def _kept() -> dict[str, dict[str, int | str | None]]:
     return json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
 
 
-def _save(kept: dict[str, dict[str, int | str]]) -> None:
+def _save(kept: dict[str, dict[str, int | str | None]]) -> None:
     RECORD.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
@@ -65,7 +65,7 @@ def _count(files: tuple[str, ...]) -> int:
 def main() -> None:
     """Count the tables of cases, and write the page."""
     for what, files in _COUNTED.items():
-        row = {"tried": _count(files), "lost": 0, "command": f"pytest {' '.join(files)}", "seconds": 0}
+        row = {"tried": _count(files), "lost": 0, "command": f"pytest {' '.join(files)}", "seconds": None}
         _save(_kept() | {what: row})
     page = PAGE.read_text(encoding="utf-8")
     before, after = page.partition(_BEGIN)[0], page.partition(_END)[2]

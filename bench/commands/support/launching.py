@@ -93,7 +93,7 @@ def _check_place(out: Path, experiments: Sequence[Experiment]) -> None:
     store = out.resolve()
     there = next(path for path in (store, *store.parents) if path.exists())
     if not there.is_dir():
-        raise UsageError(f"--out {out}: {there} is no folder; choose another place")
+        raise UsageError(f"--out {out}: {there} is not a folder; choose another place")
     for name, data in {(each.dataset, each.data) for each in experiments if each.data}:
         dataset, root = dataset_class(name), Path(data).resolve()
         homes, needs = getattr(dataset, "homes", ()), getattr(dataset, "needs", ())

@@ -90,7 +90,7 @@ def names(text: str | None) -> tuple[str, ...]:
     try:
         found = [part.strip() for row in csv.reader([text], skipinitialspace=True) for part in row if part.strip()]
     except csv.Error as error:
-        raise UsageError(f"{text!r} is no list of names with commas between them ({error})") from None
+        raise UsageError(f"{text!r} is not a list of names with commas between them ({error})") from None
     if not found:
         raise UsageError(f"{text!r} names nothing; write names with commas between them, or leave the option out")
     return tuple(found)
