@@ -27,7 +27,7 @@ from issbench.bench.commands import (
 )
 from issbench.bench.commands.list import app as list_app
 from issbench.bench.commands.support import terminal
-from issbench.bench.commands.support.once import Command
+from issbench.bench.commands.support.once import App
 from issbench.bench.signals import raising
 from issbench.errors import Interrupted, UserError, reason_of
 from issbench.files import explained
@@ -36,7 +36,7 @@ from issbench.text import printable
 BUG = "this is a bug of issbench"
 _ClickError = typer.BadParameter.__mro__[2]  # click's own base, wherever typer has it from
 
-app = typer.Typer(
+app = App(
     name="bench",
     help="Benchmark incremental semantic segmentation: one command, one engine, many methods.",
     no_args_is_help=True,
@@ -44,22 +44,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run", cls=Command)(run.run)
-app.command("sweep", cls=Command)(sweep.sweep)
-app.command("status", cls=Command)(status.status)
-app.command("logs", cls=Command)(logs.logs)
-app.command("cancel", cls=Command)(cancel.cancel)
-app.command("retry", cls=Command)(retry.retry)
+app.command("run")(run.run)
+app.command("sweep")(sweep.sweep)
+app.command("status")(status.status)
+app.command("logs")(logs.logs)
+app.command("cancel")(cancel.cancel)
+app.command("retry")(retry.retry)
 app.add_typer(list_app, name="list")
 app.add_typer(data.app, name="data")
-app.command("table", cls=Command)(table.table)
-app.command("show", cls=Command)(show.show)
-app.command("figure", cls=Command)(figure.figure)
-app.command("predict", cls=Command)(predict.predict)
-app.command("compare", cls=Command)(compare.compare)
-app.command("report", cls=Command)(report.report)
-app.command("import", cls=Command)(import_.import_results)
-app.command("speed", cls=Command)(speed.speed)
+app.command("table")(table.table)
+app.command("show")(show.show)
+app.command("figure")(figure.figure)
+app.command("predict")(predict.predict)
+app.command("compare")(compare.compare)
+app.command("report")(report.report)
+app.command("import")(import_.import_results)
+app.command("speed")(speed.speed)
 
 
 def main() -> None:

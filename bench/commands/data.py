@@ -8,20 +8,20 @@ from typing import Annotated
 
 import typer
 
-from issbench.bench.commands.support.once import Command
+from issbench.bench.commands.support.once import App
 from issbench.bench.commands.support.options import names
 from issbench.scenarios.datasets import dataset_names
 from issbench.scenarios.protocol import PROTOCOLS
 from issbench.scenarios.scenario import SETTINGS
 from issbench.text import printable
 
-app = typer.Typer(help="Prepare, check and count datasets.", no_args_is_help=True)
+app = App(help="Prepare, check and count datasets.", no_args_is_help=True)
 
 _ROOT = typer.Option("--root", "--data", help="Directory of the dataset.")
 _DATASET = typer.Argument(help=f"{', '.join(dataset_names())}.")
 
 
-@app.command(cls=Command)
+@app.command()
 def prepare(
     dataset: Annotated[str, _DATASET],
     root: Annotated[Path, _ROOT],
@@ -42,7 +42,7 @@ def prepare(
         typer.echo(f"warning: {made.warning}", err=True)
 
 
-@app.command(cls=Command)
+@app.command()
 def check(dataset: Annotated[str, _DATASET], root: Annotated[Path | None, _ROOT] = None) -> None:
     """Read every image and label, and report every defect; exit code 1 if there is one."""
     from issbench.scenarios.check import check_dataset
@@ -63,7 +63,7 @@ def check(dataset: Annotated[str, _DATASET], root: Annotated[Path | None, _ROOT]
     typer.echo(f"{dataset}: all {images} samples are sound")
 
 
-@app.command(cls=Command)
+@app.command()
 def stats(
     scenario: Annotated[str, typer.Argument(help="A scenario, such as voc_15-1.")],
     root: Annotated[Path | None, _ROOT] = None,

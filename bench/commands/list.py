@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from issbench.bench.commands.support.once import Command
+from issbench.bench.commands.support.once import App
 
 if TYPE_CHECKING:
     from issbench.methods.interface.info import MethodInfo
 
-app = typer.Typer(help="List methods, scenarios, orders, backbones or protocols.", no_args_is_help=True)
+app = App(help="List methods, scenarios, orders, backbones or protocols.", no_args_is_help=True)
 
 
-@app.command(cls=Command)
+@app.command()
 def methods() -> None:
     """Methods with their options and published defaults, and the parts to put on top of them."""
     from issbench.methods.interface.registry import available
@@ -45,7 +45,7 @@ def _method(info: MethodInfo, width: int) -> None:
         typer.echo(" " * (width + 2) + "takes no parts")
 
 
-@app.command(cls=Command)
+@app.command()
 def scenarios() -> None:
     """The published scenarios; every other DATASET_BASE-INC works, too."""
     from issbench.scenarios.datasets import dataset_classes
@@ -59,7 +59,7 @@ def scenarios() -> None:
     )
 
 
-@app.command(cls=Command)
+@app.command()
 def orders() -> None:
     """Class orders that have a name."""
     from issbench.scenarios.datasets import dataset_classes
@@ -72,7 +72,7 @@ def orders() -> None:
     typer.echo("or a permutation of class numbers or names, literally or in a file")
 
 
-@app.command(cls=Command)
+@app.command()
 def backbones() -> None:
     """Backbones that the recipes and documents use; any timm model with feature maps works."""
     from issbench.bench.engine.backbones import SUGGESTED
@@ -81,7 +81,7 @@ def backbones() -> None:
         typer.echo(f"{name:<24} {text}")
 
 
-@app.command(cls=Command)
+@app.command()
 def protocols() -> None:
     """Evaluation protocols."""
     from issbench.scenarios.protocol import PROTOCOLS

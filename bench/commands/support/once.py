@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import typer
 from typer.core import TyperCommand
 
 from issbench.errors import UsageError
@@ -26,3 +27,11 @@ class Command(TyperCommand):
                 if isinstance(value, str) and not value.strip():
                     raise UsageError(f"{name} is empty; give a value, or leave it out")
         return super().parse_args(ctx, args)
+
+
+class App(typer.Typer):
+    """A set of commands, all of which take their options so."""
+
+    def command(self, *names: Any, **options: Any) -> Any:
+        """Register a command, as typer does."""
+        return super().command(*names, **({"cls": Command} | options))
