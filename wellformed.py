@@ -4,7 +4,7 @@ checksum proves nothing of what they hold. Needs no torch."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -20,6 +20,8 @@ def misfit(value: Any, kind: Any, place: str) -> str | None:
     Types are those of JSON, lists and dictionaries of them, unions with None, TypedDicts and dataclasses, whose
     tuples are lists in JSON. `Any` is any of these. Numbers must be finite, and of a size that machines count with.
     """
+    if _is_plain(value, _plain(kind)):  # most values of a record are, by the thousand
+        return None
     origin, inner = get_origin(kind) or kind, get_args(kind)
     if kind is Any:
         return _misfit_of_any(value, place)
@@ -35,17 +37,18 @@ def misfit(value: Any, kind: Any, place: str) -> str | None:
     if origin in (dict, Mapping):
         if not isinstance(value, dict):
             return f"{place} is not a table of values"
+        plain = _plain(inner[1])
+        if all(_is_plain(each, plain) for each in value.values()):
+            return None
         found = (misfit(each, inner[1], f"{place}.{name}") for name, each in value.items())
         return next(filter(None, found), None)
     if origin in (Union, UnionType):
-        faults = [misfit(value, each, place) for each in inner]
-        # What is not null is what else it may be: its fault says most.
-        return (
-            None if None in faults else next(f for f, each in zip(faults, inner, strict=True) if each != NoneType)
-        )
+        # Null was looked for above. What else it may be, its fault says most.
+        faults = [misfit(value, each, place) for each in inner if each is not NoneType]
+        return None if None in faults else faults[0]
     if origin is Literal:
         return None if value in inner else f"{place} is {short(value)}, not one of {', '.join(map(str, inner))}"
-    return None if _is_plain(value, kind) else f"{place} is {short(value)}, not {_NAMES[kind]}"
+    return f"{place} is {short(value)}, not {_NAMES[kind]}"
 
 
 def _misfit_of_any(value: Any, place: str) -> str | None:
@@ -53,7 +56,7 @@ def _misfit_of_any(value: Any, place: str) -> str | None:
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if pairs is not None:
         return next(filter(None, (_misfit_of_any(each, f"{place}.{name}") for name, each in pairs)), None)
-    return None if _is_plain(value, type(value)) else f"{place} is {short(value)}, which no machine counts with"
+    return None if _is_plain(value, _NAMES) else f"{place} is {short(value)}, which no machine counts with"
 
 
 def _misfit_of_fields(value: Any, kind: Any, place: str) -> str | None:
@@ -92,20 +95,30 @@ def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
 def _misfit_of_items(value: Any, kind: Any, place: str) -> str | None:
     if not isinstance(value, list):
         return f"{place} is not a list"
-    if all(_is_plain(item, kind) for item in value):  # most lists are long, and of numbers
+    plain = _plain(kind)
+    if all(_is_plain(item, plain) for item in value):
         return None
     found = (misfit(item, kind, f"{place}[{index}]") for index, item in enumerate(value))
     return next(filter(None, found), None)
 
 
-def _is_plain(value: Any, kind: Any) -> bool:
-    """Whether a value is a finite number of a size that a machine can count with, a text, true, false or null, as
-    `kind` says. False for any other kind."""
-    if type(value) is int:
-        return kind in (int, float) and abs(value) < _LARGEST
-    if type(value) is float:
-        return kind is float and math.isfinite(value)
-    return type(value) is kind and kind in _NAMES
+@cache
+def _plain(kind: Any) -> frozenset[type]:
+    """The plain types that a type allows: a whole number is a number, too."""
+    if get_origin(kind) in (Union, UnionType):
+        return frozenset[type]().union(*map(_plain, get_args(kind)))
+    return frozenset({int, float} if kind is float else {kind} & _NAMES.keys())
+
+
+def _is_plain(value: Any, plain: Container[type]) -> bool:
+    """Whether a value is of one of some plain types, and if it is a number, finite and of a size that a machine can
+    count with."""
+    kind = type(value)
+    if kind not in plain:
+        return False
+    if kind is float:
+        return math.isfinite(value)
+    return kind is not int or abs(value) < _LARGEST
 
 
 def short(value: object) -> str:
