@@ -4,7 +4,7 @@ checksum proves nothing of what they hold. Needs no torch."""
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -13,6 +13,12 @@ from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_t
 _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", NoneType: "null"}
 _LARGEST = 2**63
 
+Fault = tuple[str, str]
+"""Where in a value, and what is wrong there."""
+Check = Callable[[Any], Fault | None]
+"""Finds the first fault of a value. Thousands of values are sound for one that is not, so nothing is put into words
+before there is a fault."""
+
 
 def misfit(value: Any, kind: Any, place: str) -> str | None:
     """The first place at which a value is not of a type, and why, in a few words; None where it is.
@@ -20,65 +26,43 @@ def misfit(value: Any, kind: Any, place: str) -> str | None:
     Types are those of JSON, lists and dictionaries of them, unions with None, TypedDicts and dataclasses, whose
     tuples are lists in JSON. `Any` is any of these. Numbers must be finite, and of a size that machines count with.
     """
-    if _is_plain(value, _plain(kind)):  # most values of a record are, by the thousand
-        return None
-    origin, inner = get_origin(kind) or kind, get_args(kind)
-    if kind is Any:
-        return _misfit_of_any(value, place)
-    if is_typeddict(kind) or is_dataclass(kind):
-        return _misfit_of_fields(value, kind, place)
-    if origin in (list, Sequence) or (origin is tuple and inner[-1] is ...):
-        return _misfit_of_items(value, inner[0], place)
-    if origin is tuple:
-        if not isinstance(value, list) or len(value) != len(inner):
-            return f"{place} is not a list of {len(inner)}"
-        found = (misfit(*each, f"{place}[{index}]") for index, each in enumerate(zip(value, inner, strict=True)))
-        return next(filter(None, found), None)
-    if origin in (dict, Mapping):
-        if not isinstance(value, dict):
-            return f"{place} is not a table of values"
-        plain = _plain(inner[1])
-        if all(_is_plain(each, plain) for each in value.values()):
-            return None
-        found = (misfit(each, inner[1], f"{place}.{name}") for name, each in value.items())
-        return next(filter(None, found), None)
-    if origin in (Union, UnionType):
-        # Null was looked for above. What else it may be, its fault says most.
-        faults = [misfit(value, each, place) for each in inner if each is not NoneType]
-        return None if None in faults else faults[0]
-    if origin is Literal:
-        return None if value in inner else f"{place} is {short(value)}, not one of {', '.join(map(str, inner))}"
-    return f"{place} is {short(value)}, not {_NAMES[kind]}"
-
-
-def _misfit_of_any(value: Any, place: str) -> str | None:
-    """As a value of JSON is of any type: but its numbers are finite."""
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
-    if pairs is not None:
-        return next(filter(None, (_misfit_of_any(each, f"{place}.{name}") for name, each in pairs)), None)
-    return None if _is_plain(value, _NAMES) else f"{place} is {short(value)}, which no machine counts with"
-
-
-def _misfit_of_fields(value: Any, kind: Any, place: str) -> str | None:
-    if not isinstance(value, dict):
-        return f"{place} is not a table of values"
-    unknown = [] if is_typeddict(kind) else [name for name in value if name not in _fields(kind)]
-    if unknown:
-        return f"{place} has {short(unknown[0])}, which is unknown"
-    for name, (field, required) in _fields(kind).items():
-        if name not in value:
-            if required:
-                return f"{place} lacks {name!r}"
-            continue
-        found = misfit(value[name], field, f"{place}.{name}")
-        if found:
-            return found
-    return None
+    fault = _check_of(kind)(value)
+    return None if fault is None else f"{place}{fault[0]} {fault[1]}"
 
 
 @cache
-def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
-    """The types of the fields of a TypedDict or a dataclass, and whether each must be there."""
+def _check_of(kind: Any) -> Check:
+    """The check of a type."""
+    origin, inner = get_origin(kind) or kind, get_args(kind)
+    if kind is Any:
+        return _any
+    if is_typeddict(kind) or is_dataclass(kind):
+        return _fields(kind)
+    if origin in (list, Sequence) or (origin is tuple and inner[-1] is ...):
+        return _items(_check_of(inner[0]), _plain(inner[0]))
+    if origin is tuple:
+        return _tuple([_check_of(each) for each in inner])
+    if origin in (dict, Mapping):
+        return _values(_check_of(inner[1]), _plain(inner[1]))
+    if origin in (Union, UnionType):
+        return _union([_check_of(each) for each in inner if each is not NoneType], _plain(kind))
+    if origin is Literal:
+        words = f"not one of {', '.join(map(str, inner))}"
+        return lambda value: None if value in inner else ("", f"is {short(value)}, {words}")
+    plain = _plain(kind)
+    return lambda value: None if _is_plain(value, plain) else ("", f"is {short(value)}, not {_NAMES[kind]}")
+
+
+def _any(value: Any) -> Fault | None:
+    """Any value of JSON will do, but its numbers are finite."""
+    if isinstance(value, dict | list):
+        check = _values(_any, _NAMES) if isinstance(value, dict) else _items(_any, _NAMES)
+        return check(value)
+    return None if _is_plain(value, _NAMES) else ("", f"is {short(value)}, which no machine counts with")
+
+
+def _fields(kind: Any) -> Check:
+    """Of a TypedDict, or of a dataclass, which has no other fields."""
     hints = get_type_hints(kind, include_extras=True)
     # Where annotations are texts, Python itself takes NotRequired for required.
     optional = {name for name, hint in hints.items() if get_origin(hint) is NotRequired}
@@ -86,20 +70,75 @@ def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
         optional = {f.name for f in fields(kind) if f.default is not MISSING or f.default_factory is not MISSING}
     elif not kind.__total__:
         optional = {*hints}
-    return {
-        name: (get_args(hint)[0] if get_origin(hint) is NotRequired else hint, name not in optional)
-        for name, hint in hints.items()
-    }
+    types = {n: get_args(hint)[0] if get_origin(hint) is NotRequired else hint for n, hint in hints.items()}
+    checks, closed = {name: _check_of(each) for name, each in types.items()}, is_dataclass(kind)
 
-
-def _misfit_of_items(value: Any, kind: Any, place: str) -> str | None:
-    if not isinstance(value, list):
-        return f"{place} is not a list"
-    plain = _plain(kind)
-    if all(_is_plain(item, plain) for item in value):
+    def check(value: Any) -> Fault | None:
+        if not isinstance(value, dict):
+            return "", "is not a table of values"
+        if closed and (unknown := next((name for name in value if name not in checks), None)) is not None:
+            return "", f"has {short(unknown)}, which is unknown"
+        for name, each in checks.items():
+            if name not in value:
+                if name not in optional:
+                    return "", f"lacks {name!r}"
+            elif fault := each(value[name]):
+                return f".{name}{fault[0]}", fault[1]
         return None
-    found = (misfit(item, kind, f"{place}[{index}]") for index, item in enumerate(value))
-    return next(filter(None, found), None)
+
+    return check
+
+
+def _items(item: Check, plain: Container[type]) -> Check:
+    """Of a list; `plain` are the plain types of its items."""
+
+    def check(value: Any) -> Fault | None:
+        if not isinstance(value, list):
+            return "", "is not a list"
+        for index, each in enumerate(value):
+            if not _is_plain(each, plain) and (fault := item(each)):
+                return f"[{index}]{fault[0]}", fault[1]
+        return None
+
+    return check
+
+
+def _values(item: Check, plain: Container[type]) -> Check:
+    """Of a dictionary; `plain` are the plain types of its values."""
+
+    def check(value: Any) -> Fault | None:
+        if not isinstance(value, dict):
+            return "", "is not a table of values"
+        for name, each in value.items():
+            if not _is_plain(each, plain) and (fault := item(each)):
+                return f".{name}{fault[0]}", fault[1]
+        return None
+
+    return check
+
+
+def _tuple(items: Sequence[Check]) -> Check:
+    """Of a list of so many items, each of its own type."""
+
+    def check(value: Any) -> Fault | None:
+        if not isinstance(value, list) or len(value) != len(items):
+            return "", f"is not a list of {len(items)}"
+        faults = ((index, item(each)) for index, (item, each) in enumerate(zip(items, value, strict=True)))
+        return next(((f"[{index}]{fault[0]}", fault[1]) for index, fault in faults if fault), None)
+
+    return check
+
+
+def _union(members: Sequence[Check], plain: Container[type]) -> Check:
+    """Of one of several types, `plain` among them. What is not null is what else it may be: its fault says most."""
+
+    def check(value: Any) -> Fault | None:
+        if _is_plain(value, plain):
+            return None
+        faults = [member(value) for member in members]
+        return None if None in faults else faults[0]
+
+    return check
 
 
 @cache

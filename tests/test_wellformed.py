@@ -45,7 +45,7 @@ SOUND = {
         ({"more": 1}, "it has 'more', which is unknown"),
         ({"kind": []}, "it.kind is [], not one of a, b"),
         ({"settings": []}, "it.settings is not a table of values"),
-        ({"settings": {"deep": [float("inf")]}}, "it.settings.deep.0 is inf, which no machine counts with"),
+        ({"settings": {"deep": [float("inf")]}}, "it.settings.deep[0] is inf, which no machine counts with"),
     ],
 )
 def test_values(changed: dict[str, Any], message: str | None) -> None:

@@ -148,7 +148,7 @@ def test_thousands_of_runs_cost_little_more_than_reading_their_records(submit, t
     assert time.process_time() - started <= 3 * reading
     told = bench("status", "--out", str(tmp_path))
     assert told.endswith(f"{MANY} runs: {MANY // 2} queued, {MANY // 2} done\n")
-    assert re.search(r"^m10 +· +· +· +9\d +9\d", told, re.MULTILINE)
+    assert re.search(r"^m10 +· +· +· +· +9\d +9\d", told, re.MULTILINE)
     assert len(told.splitlines()) < 60
 
 
