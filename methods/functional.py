@@ -21,16 +21,24 @@ The equations are in `methods/equations/`, by subject; this is the one place to 
 
 Papers: EWC (Kirkpatrick et al., PNAS 2017), LwF (Li & Hoiem, ECCV 2016), LwF-MC (in iCaRL: Rebuffi et al.,
 CVPR 2017), MiB (Cermelli et al., CVPR 2020), PLOP (Douillard et al., CVPR 2021), RCIL (Zhang et al.,
-CVPR 2022), GSC (Cong et al., gradient-semantic compensation).
+CVPR 2022), GSC (Cong et al., gradient-semantic compensation), UCD (Yang et al., TPAMI 2022), ALIFE (Oh et al.,
+NeurIPS 2022), LGKD (Yang et al., ICCV 2023), MiB-AugM (Kwak, Cha and Moon, 2024).
 """
 
-from issbench.methods.equations.classification import sigmoid_cross_entropy, unbiased_cross_entropy
+from issbench.methods.equations.classification import (
+    sigmoid_cross_entropy,
+    unbiased_cross_entropy,
+    unbiased_memory_cross_entropy,
+)
 from issbench.methods.equations.common import IGNORE_INDEX
 from issbench.methods.equations.compensation import sharp_confidence, soft_relation, step_aware_weights
+from issbench.methods.equations.contrast import pixel_contrast
 from issbench.methods.equations.distillation import (
     fold_new_into_background,
     knowledge_distillation,
+    label_guided_distillation,
     local_pod,
+    logit_regulariser,
     pooled_cube_channel,
     pooled_cube_spatial,
     sigmoid_distillation,
@@ -59,7 +67,10 @@ __all__ = [
     "fold_new_into_background",
     "iou_per_class",
     "knowledge_distillation",
+    "label_guided_distillation",
     "local_pod",
+    "logit_regulariser",
+    "pixel_contrast",
     "pooled_cube_channel",
     "pooled_cube_spatial",
     "prediction_entropy",
@@ -72,4 +83,5 @@ __all__ = [
     "step_aware_weights",
     "unbiased_cross_entropy",
     "unbiased_knowledge_distillation",
+    "unbiased_memory_cross_entropy",
 ]

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from issbench.methods.equations.common import IGNORE_INDEX, at_target, promote
+from issbench.methods.equations.common import IGNORE_INDEX, at_target, joined_background, promote
 
 
 def unbiased_cross_entropy(
@@ -34,6 +34,35 @@ def unbiased_cross_entropy(
     loss = -torch.where(target < num_old, background, at_target(logits, target))
     if not normalised:
         loss = loss + torch.logaddexp(background, new.logsumexp(1))
+    return loss.masked_fill(target == ignore_index, 0)
+
+
+def unbiased_memory_cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    num_old: int,
+    ignore_index: int = IGNORE_INDEX,
+    *,
+    normalised: bool = False,
+) -> Tensor:
+    """Cross-entropy on images of an earlier step, whose background may hide the current step's classes.
+
+    A pixel of an old class c costs −log p_c. One that is labelled background, or with a class that its step did not
+    know, costs −log(p_0 + Σ_{c ≥ num_old} p_c).
+
+    Args:
+        logits: `[B, C, H, W]`.
+        target: `[B, H, W]`, integers; `1 … num_old-1` is an old class, 0 or `≥ num_old` background, else
+            `ignore_index`.
+        num_old: `C_old`, in `1 … C`; with C this is the ordinary cross-entropy.
+
+    Returns: `[B, H, W]`, ≥ 0 up to rounding; 0 at ignored pixels.
+    Source: MiB-AugM (Kwak, Cha and Moon, 2024).
+    """
+    joined = joined_background(logits, num_old)
+    loss = -at_target(joined, torch.where(target < num_old, target, 0))
+    if not normalised:
+        loss = loss + joined.logsumexp(1)
     return loss.masked_fill(target == ignore_index, 0)
 
 

@@ -1,5 +1,7 @@
 """What several equations share."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,14 @@ def at_target(logits: Tensor, target: Tensor) -> Tensor:
     return logits.gather(1, index.unsqueeze(1)).squeeze(1)
 
 
+def joined_background(logits: Tensor, num_old: int) -> Tensor:
+    """`[B, C_old, H, W]`: logits in which the background stands for the new classes, too: channel 0 becomes
+    log(exp x_0 + Σ_{c ≥ C_old} exp x_c), so that their normaliser is that of all C channels."""
+    logits = promote(logits)
+    background = torch.logaddexp(logits[:, 0], logits[:, num_old:].logsumexp(1))
+    return torch.cat([background.unsqueeze(1), logits[:, 1:num_old]], dim=1)
+
+
 def log_softmax(logits: Tensor, normalised: bool) -> Tensor:
     """log p over the channels; logits that are `normalised` are that already."""
     return promote(logits) if normalised else promote(logits).log_softmax(1)
@@ -28,3 +38,10 @@ def entropy(logits: Tensor, normalised: bool) -> Tensor:
     # pixel's small entropy keeps its digits, which logsumexp(x) − Σ p·x would cancel away.
     log_p = log_softmax(logits, normalised)
     return -(log_p.exp() * log_p).sum(1)
+
+
+def full_precision(device_type: str) -> AbstractContextManager:
+    """Matrix products are what autocast halves the precision of."""
+    if torch.amp.is_autocast_available(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()

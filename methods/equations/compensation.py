@@ -46,7 +46,14 @@ def step_aware_weights(
     return weights.masked_fill(target == ignore_index, 0)
 
 
-def soft_relation(logits: Tensor, logits_old: Tensor, target: Tensor, *, normalised: bool = False) -> Tensor:
+def soft_relation(
+    logits: Tensor,
+    logits_old: Tensor,
+    target: Tensor,
+    released: bool = False,
+    *,
+    normalised: bool = False,
+) -> Tensor:
     """Cross-entropy against soft labels: the teacher's sigmoid for old classes, the truth for new ones.
 
     −Σ_c ȳ_c·log p_c with ȳ_c = sigmoid(teacher)_c for c < C_old and ȳ_c = [target = c] for the new classes.
@@ -55,15 +62,22 @@ def soft_relation(logits: Tensor, logits_old: Tensor, target: Tensor, *, normali
         logits: student `[B, C, H, W]`.
         logits_old: teacher `[B, C_old, H, W]`.
         target: `[B, H, W]`, integers; a pixel that is of no new class (255 too) has the teacher's part only.
+        released: take softmax(ȳ) over all C channels in place of ȳ, and the mean over them in place of the sum.
 
-    Returns: `[B, H, W]`, ≥ 0 up to rounding.
-    Source: GSC eq. 7.
+    Returns: `[B, H, W]`, ≥ 0 up to rounding; not 0 at ignored pixels.
+    Source: GSC eq. 7; `released`: as the same authors' FISS (CVPR 2023) and RDP (CIKM 2023) compute it.
     """
-    log_p = log_softmax(logits, normalised)
+    log_p, sigmoids = log_softmax(logits, normalised), promote(logits_old).sigmoid()
     num_old, num_classes = logits_old.shape[1], logits.shape[1]
-    soft = (promote(logits_old).sigmoid() * log_p[:, :num_old]).sum(1)
     is_new = (target >= num_old) & (target < num_classes)
-    return -(soft + at_target(log_p, target).masked_fill(~is_new, 0))
+    truth = at_target(log_p, target).masked_fill(~is_new, 0)
+    if not released:
+        return -((sigmoids * log_p[:, :num_old]).sum(1) + truth)
+    # softmax(ȳ) without a map of ȳ: a new channel has weight 1, and that of the label e.
+    weights, extra = sigmoids.exp(), math.e - 1
+    total = weights.sum(1) + (num_classes - num_old) + extra * is_new.to(weights.dtype)
+    relation = (weights * log_p[:, :num_old]).sum(1) + log_p[:, num_old:].sum(1) + extra * truth
+    return -relation / (num_classes * total)
 
 
 def sharp_confidence(logits: Tensor, *, normalised: bool = False) -> Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from issbench.errors import UsageError
-from issbench.methods.equations.common import log_softmax, promote
+from issbench.methods.equations.common import IGNORE_INDEX, at_target, joined_background, log_softmax, promote
 from issbench.methods.equations.windows import channel_distance, window_distance
 
 
@@ -59,13 +59,56 @@ def unbiased_knowledge_distillation(
     Returns: `[B, H, W]`, ≥ 0 up to rounding.
     Source: MiB, unbiased knowledge distillation.
     """
-    logits = promote(logits)
     num_old = logits_old.shape[1]
-    background = torch.logaddexp(logits[:, 0], logits[:, num_old:].logsumexp(1))
-    student = torch.cat([background.unsqueeze(1), logits[:, 1:num_old]], dim=1)
+    student = joined_background(logits, num_old)
     # What was added to the background is normalised as the whole was.
     total = 0 if normalised else student.logsumexp(1)
     return (total - _expectation(student, logits_old, alpha, normalised)) / num_old
+
+
+def logit_regulariser(logits: Tensor, logits_old: Tensor, *, normalised: bool = False) -> Tensor:
+    """Cross-entropy against the teacher's probabilities over all classes, those that it does not know at 0.
+
+    log Σ_c exp x_c − Σ_{c < C_old} q_c·x_c = −Σ_{c < C_old} q_c·log p_c with q = softmax(teacher).
+
+    Args:
+        logits: student `[B, C, H, W]`.
+        logits_old: teacher `[B, C_old, H, W]`, `C_old ≤ C`.
+
+    Returns: `[B, H, W]`, ≥ 0.
+    Source: ALIFE (Oh et al., NeurIPS 2022), adaptive logit regulariser.
+    """
+    log_p = log_softmax(logits, normalised)
+    return -_expectation(log_p[:, : logits_old.shape[1]], logits_old, 1.0, normalised)
+
+
+def label_guided_distillation(
+    logits: Tensor,
+    logits_old: Tensor,
+    target: Tensor,
+    ignore_index: int = IGNORE_INDEX,
+    *,
+    normalised: bool = False,
+) -> Tensor:
+    """Distillation from a teacher that was told the labels: where one names a new class, what the teacher takes for
+    background is that class.
+
+    −Σ_c q_c·log p_c with q = softmax(teacher), and q_0 as the probability of class y at a pixel with a new label y.
+
+    Args:
+        logits: student `[B, C, H, W]`.
+        logits_old: teacher `[B, C_old, H, W]`, `C_old ≤ C`.
+        target: `[B, H, W]`, integers; those of new classes, `C_old … C-1`, and `ignore_index` matter.
+
+    Returns: `[B, H, W]`, ≥ 0, summed over the classes; 0 at ignored pixels.
+    Source: LGKD (Yang et al., ICCV 2023).
+    """
+    log_p = log_softmax(logits, normalised)
+    num_old, num_classes = logits_old.shape[1], logits.shape[1]
+    is_new = (target >= num_old) & (target < num_classes)
+    background = torch.where(is_new, at_target(log_p, target), log_p[:, 0])
+    student = torch.cat([background.unsqueeze(1), log_p[:, 1:num_old]], dim=1)
+    return -_expectation(student, logits_old, 1.0, normalised).masked_fill(target == ignore_index, 0)
 
 
 def sigmoid_distillation(logits: Tensor, logits_old: Tensor) -> Tensor:

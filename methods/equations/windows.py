@@ -5,13 +5,14 @@ size (six times the features, by default), and fill and add a full map for every
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from issbench.methods.equations.common import full_precision
 
 
 def window_distance(maps: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -40,7 +41,7 @@ class _WindowDistance(torch.autograd.Function):
         rows = maps.permute(0, 2, 3, 1).contiguous()
         gradient = torch.zeros_like(rows)
         total = maps.new_zeros(())
-        with _full_precision(maps.device.type):
+        with full_precision(maps.device.type):
             for size in sizes:
                 over = _overlaps(height, size, maps) @ rows.view(batch, height, -1)
                 over = _overlaps(width, size, maps) @ over.view(rows.shape)
@@ -57,13 +58,6 @@ class _WindowDistance(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return grad_output * gradient, None
-
-
-def _full_precision(device_type: str) -> AbstractContextManager:
-    """Matrix products are what autocast halves the precision of."""
-    if torch.amp.is_autocast_available(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()
 
 
 def _overlaps(length: int, size: int, like: Tensor) -> Tensor:

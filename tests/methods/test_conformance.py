@@ -1,6 +1,7 @@
 """methods.functional against the reference vectors (shared/conformance/SPEC.md).
 
-The vectors lie outside the repository; ISSBENCH_CONFORMANCE names their folder if it is elsewhere.
+The vectors lie outside the repository; ISSBENCH_CONFORMANCE names the folder of the first set if it is elsewhere. That
+of the second set, `vectors-2`, lies beside it.
 """
 
 import inspect
@@ -29,7 +30,8 @@ def function_name(path):
     return path.stem.rpartition("-")[0]
 
 
-FILES = [path for path in sorted(VECTORS.glob("*.npz")) if function_name(path) in FUNCTIONS]
+FOLDERS = (VECTORS, VECTORS.with_name("vectors-2"))
+FILES = [path for folder in FOLDERS for path in sorted(folder.glob("*.npz")) if function_name(path) in FUNCTIONS]
 
 pytestmark = pytest.mark.skipif(not VECTORS.is_dir(), reason="no folder of reference vectors")
 every_vector = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -106,6 +106,70 @@ def test_soft_relation_of_each_pixel():
     torch.testing.assert_close(all_old, MF.soft_relation(logits_old, logits_old, torch.zeros_like(target)))
 
 
+def slow_released_relation(logits, logits_old, target):
+    """Soft labels as a map, through a softmax over all channels."""
+    num_old = logits_old.shape[1]
+    soft = torch.stack([target == c for c in range(logits.shape[1])], 1).to(logits.dtype)
+    soft[:, :num_old] = logits_old.sigmoid()
+    return -(soft.softmax(1) * logits.log_softmax(1)).mean(1)
+
+
+@pytest.mark.parametrize("num_old", [1, C_OLD, C])
+def test_released_soft_relation_is_the_mean_over_normalised_labels(num_old):
+    logits, logits_old = normal(B, C, H, W, scale=3).requires_grad_(), normal(B, num_old, H, W, seed=1, scale=4)
+    target = labels()
+    target[0, 0, :3] = torch.tensor([C, C + 1, 0])  # classes to come
+    actual, expected = (
+        function(logits, logits_old, target)
+        for function in (lambda *args: MF.soft_relation(*args, released=True), slow_released_relation)
+    )
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-14)
+    slopes = [torch.autograd.grad(value.sum(), logits)[0] for value in (actual, expected)]
+    torch.testing.assert_close(*slopes, rtol=1e-10, atol=1e-14)
+    assert (actual[target == 255] > 0).all()
+
+
+def test_released_soft_relation_pulls_less():
+    """By the letter the soft labels sum to about half the classes; released to 1, of which the mean is taken."""
+    logits, logits_old, target = normal(B, C, H, W).requires_grad_(), normal(B, C_OLD, H, W, seed=1), labels()
+    slopes = [
+        torch.autograd.grad(MF.soft_relation(logits, logits_old, target, released).sum(), logits)[0].abs().mean()
+        for released in (False, True)
+    ]
+    assert slopes[0] > 2 * C * slopes[1]
+
+
+def test_memory_cross_entropy_of_each_pixel():
+    logits, target = normal(B, C, H, W, scale=3), labels()
+    p = logits.softmax(1).numpy()
+    expected = np.zeros((B, H, W))
+    for b, y, x in np.ndindex(B, H, W):
+        c = int(target[b, y, x])
+        if c != 255:
+            hidden = p[b, 0, y, x] + p[b, C_OLD:, y, x].sum()
+            expected[b, y, x] = -np.log(p[b, c, y, x] if 0 < c < C_OLD else hidden)
+    actual = MF.unbiased_memory_cross_entropy(logits, target, C_OLD)
+    np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)
+    unknown = torch.where((target >= C_OLD) & (target < C), 200, target)  # classes that nobody knows yet
+    assert torch.equal(MF.unbiased_memory_cross_entropy(logits, unknown, C_OLD), actual)
+
+
+@pytest.mark.parametrize("ignore_index", [255, 77])
+def test_memory_cross_entropy_at_its_ends(ignore_index):
+    """Without new classes it is the ordinary one, with no old class but the background nothing; ignored is free."""
+    logits = normal(B, C, H, W, scale=5).requires_grad_()
+    target = labels().masked_fill(labels() == 255, ignore_index)
+    plain = torch.nn.functional.cross_entropy(logits, target, ignore_index=ignore_index, reduction="none")
+    torch.testing.assert_close(MF.unbiased_memory_cross_entropy(logits, target, C, ignore_index), plain)
+    nothing = MF.unbiased_memory_cross_entropy(logits, target, 1, ignore_index)
+    torch.testing.assert_close(nothing, torch.zeros_like(nothing))
+    loss = MF.unbiased_memory_cross_entropy(logits, target, C_OLD, ignore_index)
+    (slope,) = torch.autograd.grad(loss.sum(), logits)
+    ignored = target == ignore_index
+    assert (loss[ignored] == 0).all() and (loss[~ignored] > 0).all()
+    assert (slope.movedim(1, -1)[ignored] == 0).all()
+
+
 def test_entropy_at_its_extremes():
     for num_classes in range(2, 160):
         for dtype in (torch.float32, torch.float64):

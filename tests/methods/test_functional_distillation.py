@@ -130,6 +130,48 @@ def test_opposite_large_bf16_logits(function):
     torch.testing.assert_close(value, exact.float(), rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("num_old", [1, C_OLD, C])
+def test_logit_regulariser_is_cross_entropy_over_all_classes(num_old):
+    logits, logits_old = normal(B, C, H, W, scale=3), normal(B, num_old, H, W, seed=1, scale=2)
+
+    def slow(logits, logits_old):
+        return logits.logsumexp(1) - (logits_old.softmax(1) * logits[:, :num_old]).sum(1)
+
+    actual = gradient(MF.logit_regulariser, logits, logits_old)
+    assert_same(actual, gradient(slow, logits, logits_old))
+    q = F.pad(logits_old.softmax(1), (0, 0, 0, 0, 0, C - num_old))
+    torch.testing.assert_close(actual[1], logits.softmax(1) - q)  # new classes are pushed down
+
+
+def slow_label_guided_distillation(logits, logits_old, target, ignore_index=255):
+    q = F.pad(logits_old.softmax(1), (0, 0, 0, 0, 0, C - logits_old.shape[1]))
+    for b, y, x in (target != ignore_index).nonzero().tolist():
+        c = int(target[b, y, x])
+        if c >= logits_old.shape[1]:
+            q[b, c, y, x], q[b, 0, y, x] = q[b, 0, y, x].clone(), 0
+    return torch.where(target == ignore_index, 0, -(q * logits.log_softmax(1)).sum(1))
+
+
+@pytest.mark.parametrize("num_old, ignore_index", [(1, 255), (C_OLD, 77), (C, 255)])
+def test_label_guided_distillation_of_each_pixel(num_old, ignore_index):
+    logits, logits_old, target = normal(B, C, H, W, scale=3), normal(B, num_old, H, W, seed=1), labels()
+    target = target.masked_fill(target == 255, ignore_index)
+    actual = gradient(MF.label_guided_distillation, logits, logits_old, target, ignore_index=ignore_index)
+    slow = gradient(slow_label_guided_distillation, logits, logits_old, target, ignore_index=ignore_index)
+    assert_same(actual, slow)
+    assert (actual[0][target == ignore_index] == 0).all()
+    assert (actual[1].movedim(1, -1)[target == ignore_index] == 0).all()
+
+
+def test_label_guided_distillation_without_labels_of_new_classes_is_the_logit_regulariser():
+    logits, logits_old = normal(B, C, H, W, scale=3), normal(B, C_OLD, H, W, seed=1)
+    background = torch.zeros(B, H, W, dtype=torch.long)
+    assert_same(
+        gradient(MF.label_guided_distillation, logits, logits_old, background),
+        gradient(MF.logit_regulariser, logits, logits_old),
+    )
+
+
 # Pooled cubes
 
 

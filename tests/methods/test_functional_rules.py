@@ -37,6 +37,16 @@ def examples(dtype=torch.float64):
     pseudo = {"target": target, "logits_old": logits_old, "thresholds": thresholds, "num_old": C_OLD}
     cubes = {"features": features, "features_old": features_old}
     return {
+        "pixel_contrast": {
+            "anchors": normal(5, D, seed=13, dtype=dtype),
+            "contrast": normal(9, D, seed=14, dtype=dtype),
+            "anchor_labels": torch.tensor([1, 2, 1, 255, 3]),
+            "contrast_labels": torch.tensor([1, 2, 1, 255, 3, 1, 2, 1, 255]),
+            "weights": normal(5, 9, seed=15, dtype=dtype).abs(),
+        },
+        "logit_regulariser": {"logits": logits, "logits_old": logits_old},
+        "label_guided_distillation": {"logits": logits, "logits_old": logits_old, "target": target},
+        "unbiased_memory_cross_entropy": {"logits": logits, "target": target, "num_old": C_OLD},
         "sigmoid_cross_entropy": {"logits": logits, "target": target},
         "knowledge_distillation": {"logits": logits, "logits_old": logits_old, "alpha": 1.5},
         "sigmoid_distillation": {"logits": logits, "logits_old": logits_old},
@@ -66,7 +76,7 @@ def examples(dtype=torch.float64):
     }
 
 
-DIFFERENTIABLE = list(examples())[:15]
+DIFFERENTIABLE = list(examples())[:19]
 LABELS = ["entropy_pseudo_labels", "prototypical_pseudo_labels"]
 ON_LOGITS = [name for name, arguments in examples().items() if {"logits", "logits_old"} & set(arguments)]
 
@@ -181,6 +191,7 @@ def test_large_bf16_logits_under_autocast(name):
         "ewc_penalty",
         "class_prototypes",
         "prototype_weights",
+        "pixel_contrast",
     ],
 )
 def test_autocast_leaves_distances_and_means_in_float32(name):
