@@ -37,9 +37,7 @@ def pixel_contrast(
         similarity = _directions(anchors) @ _directions(contrast).T / temperature
     same = anchor_labels[:, None] == contrast_labels
     counts = (anchor_labels != IGNORE_INDEX)[:, None] & (contrast_labels != IGNORE_INDEX)
-    itself = (
-        torch.arange(len(contrast), device=same.device) == torch.arange(len(anchors), device=same.device)[:, None]
-    )
+    itself = torch.eye(len(anchors), len(contrast), dtype=torch.bool, device=same.device)
     positive = same & counts & ~itself
     # Not −inf, whose gradient is NaN where an anchor has no negatives at all.
     lowest = torch.finfo(similarity.dtype).min

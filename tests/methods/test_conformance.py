@@ -1,7 +1,7 @@
 """methods.functional against the reference vectors (shared/conformance/SPEC.md).
 
-The vectors lie outside the repository; ISSBENCH_CONFORMANCE names the folder of the first set if it is elsewhere. That
-of the second set, `vectors-2`, lies beside it.
+The vectors lie outside the repository; ISSBENCH_CONFORMANCE names the folder of the first set if it is elsewhere.
+That of the second set, `vectors-2`, lies beside it.
 """
 
 import inspect

@@ -62,6 +62,7 @@ def test_stays_finite_at_the_lowest_temperature(dtype: torch.dtype) -> None:
     assert anchors.grad is not None and anchors.grad.isfinite().all()
 
 
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
 def test_without_negatives_nothing_is_to_be_gained() -> None:
     anchors = normal(3, D).requires_grad_()
     labels = torch.zeros(3, dtype=torch.long)
