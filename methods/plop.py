@@ -38,7 +38,7 @@ class PLOP(EntropyMedians):
     cite = "douillard2021plop"
     Options = PLOPOptions
     published = {
-        "ade": {"pod": 0.001, "pod_logits": 0.00005},
+        "ade": {"pod": 0.001, "pod_logits": 0.00001},
         "cityscapes": {"pod": 0.0001, "pod_logits": 0.001},
     }
     uses_stages = True

@@ -74,7 +74,7 @@ def combined_info(base: MethodInfo, added: Sequence[MethodInfo], parts: Sequence
         name="+".join(info.name for info in (base, *added)),
         title="+".join(info.title for info in (base, *added)),
         summary=f"{base.title} with {', '.join(info.name for info in parts)} on top.",
-        options=tuple(option for info in (base, *parts) for option in info.options),
+        options=tuple({option.name: option for info in (base, *parts) for option in info.options}.values()),
         parts=(*(info.name for info in parts), *base.parts),
         published=_published((base, *parts)),
         table_order=None,

@@ -9,10 +9,11 @@ from torch import Tensor
 from issbench.methods import functional as fn
 from issbench.methods.interface.numbers import Weight
 from issbench.methods.method import Batch, Part
+from issbench.methods.shared.form import FormOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class SCOptions:
+class SCOptions(FormOptions):
     """`sc`: the switch; `lambda2`: the weight."""
 
     sc: bool = True
@@ -30,6 +31,9 @@ class SC(Part):
     def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:
         terms = super().terms(batch, targets)
         if self.options.sc:
-            confidence = fn.sharp_confidence(batch.student.log_probabilities, normalised=True)
+            student = batch.student.log_probabilities
+            confidence = fn.sharp_confidence(student, normalised=True)
+            if self.options.form == "released":
+                confidence = confidence / student.shape[1]  # the mean over the channels, not the sum
             terms["confidence"] = self.options.lambda2 * confidence.mean()
         return terms

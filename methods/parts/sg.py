@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from issbench.methods import functional as fn
 from issbench.methods.method import IGNORE, Batch, Part, Step
 from issbench.methods.shared.collectives import total
+from issbench.methods.shared.form import FormOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class SGOptions:
+class SGOptions(FormOptions):
     """`sg`: the switch; `new_weight`: the weight of the current step's classes, 1 or learned."""
 
     sg: bool = True
@@ -39,15 +40,18 @@ class SG(Part):
         return self.options.sg and self.options.new_weight == "learned" and not self.step.domain
 
     def pixel_weights(self, batch: Batch, targets: Tensor) -> Tensor | None:
-        """Eq. 5 in place of any weights below (of PLOP's adaptive factor, which eq. 6 lacks)."""
+        """Eq. 5 on top of any weights below (PLOP's adaptive factor), or in their place: eq. 6 lacks the factor."""
         if not self.options.sg:
             return super().pixel_weights(batch, targets)
         weights = step_aware_weights(batch.student.logits.detach(), targets, self.step)
-        return torch.where(self._is_new(targets), self.log_weight.exp(), weights) if self._learns else weights
+        if self._learns:
+            weights = torch.where(self._is_new(targets), self.log_weight.exp(), weights)
+        below = super().pixel_weights(batch, targets) if self.options.form == "released" else None
+        return weights if below is None else below * weights
 
     def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:
         """A weight w that is learned costs −log w a pixel (Kendall et al., CVPR 2018), else it would become 0;
-        where the loss of the new pixels is ℓ, w is best at 1/ℓ."""
+        where the loss of the new pixels, with the weights below, is ℓ, w is best at 1/ℓ."""
         terms = super().terms(batch, targets)
         if self._learns:
             terms["new weight"] = -self.log_weight * self._is_new(targets).float().mean()

@@ -9,10 +9,11 @@ from torch import Tensor
 from issbench.methods import functional as fn
 from issbench.methods.interface.numbers import Weight
 from issbench.methods.method import Batch, Part
+from issbench.methods.shared.form import FormOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class SROptions:
+class SROptions(FormOptions):
     """`sr`: the switch; `lambda1`: the weight."""
 
     sr: bool = True
@@ -32,6 +33,7 @@ class SR(Part):
         terms = super().terms(batch, targets)
         if self.options.sr:
             student, teacher = batch.student.log_probabilities, batch.teacher.logits
-            relation = fn.soft_relation(student, teacher, batch.labels, normalised=True)
+            released = self.options.form == "released"
+            relation = fn.soft_relation(student, teacher, batch.labels, released, normalised=True)
             terms["relation"] = self.options.lambda1 * relation.mean()
         return terms

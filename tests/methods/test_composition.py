@@ -37,6 +37,7 @@ from issbench.bench.engine.training import StepTrainer
 from issbench.bench.engine.update import make_optimizer
 from issbench.bench.recipe import Recipe
 from issbench.methods import functional as fn
+from issbench.methods.equations.pseudo_labels import labelled_share
 from issbench.methods.interface.composition import CompositionError
 from issbench.methods.interface.options import OptionError
 from issbench.methods.interface.registry import UnknownMethod, available, load_method, method_info
@@ -80,7 +81,8 @@ def test_a_part_adds_its_term_and_leaves_the_others(base: str, step: Step) -> No
     confidence = with_it.pop("confidence")
     assert with_it.keys() == without.keys()
     assert all(torch.equal(with_it[name], without[name]) for name in without)
-    torch.testing.assert_close(confidence, 0.1 * fn.sharp_confidence(batch(step).student.logits).mean())
+    entropy = fn.sharp_confidence(batch(step).student.logits).mean()
+    torch.testing.assert_close(confidence, 0.1 * entropy / step.num_classes)
 
 
 def old_classes(method: Method, example: Batch) -> Tensor:
@@ -101,9 +103,9 @@ def test_rcil_with_gsc() -> None:
     assert set(targets.unique().tolist()) > {255, 4, 5}
     wanted = (fn.step_aware_weights(logits, targets, (3, 2)) * cross_entropy(example, targets)).mean()
     torch.testing.assert_close(terms["classification"], wanted)
-    relation = fn.soft_relation(logits, example.teacher.logits, example.labels).mean()
+    relation = fn.soft_relation(logits, example.teacher.logits, example.labels, released=True).mean()
     torch.testing.assert_close(terms["relation"], 0.3 * relation)
-    torch.testing.assert_close(terms["confidence"], 0.1 * fn.sharp_confidence(logits).mean())
+    torch.testing.assert_close(terms["confidence"], 0.1 * fn.sharp_confidence(logits).mean() / 6)
     method.prepare(student)
     assert any(isinstance(module, TwoBranches) for module in student.modules())
     method.end(student, lambda: iter(()))
@@ -179,9 +181,9 @@ def test_options_are_those_of_the_method_and_of_the_parts(name: str) -> None:
         for option in method_info(each if each == base else f"ft+{each}").options
     ]
     assert {field.name for field in fields(options)} == set(declared)
-    assert {option.name for option in method_info(name).options} == set(declared)
+    assert sorted(option.name for option in method_info(name).options) == sorted(set(declared))  # each once
     for field in fields(options):
-        value = {"thresholds": "released", "new_weight": "learned"}.get(field.name)
+        value = {"thresholds": "released", "new_weight": "learned", "form": "paper"}.get(field.name)
         value = value or {bool: "off", int: "7"}.get(type(field.default), "0.7")
         parsed = getattr(options_of(name, **{field.name: value}), field.name)
         assert parsed != field.default and type(parsed) is type(field.default)
@@ -297,7 +299,7 @@ def test_a_learned_weight_starts_at_one() -> None:
 @pytest.mark.parametrize("weight", [1.0, 0.3, 4.0])
 @pytest.mark.parametrize("name", ["gsc", "ft+sg", "mib+sg"])
 def test_the_gradient_of_a_learned_weight(name: str, weight: float) -> None:
-    method, example = begun(name, CLASSES, new_weight="learned"), batch(CLASSES)
+    method, example = begun(name, CLASSES, new_weight="learned", form="paper"), batch(CLASSES)
     with torch.no_grad():
         method.log_weight.fill_(math.log(weight))
         targets = method.targets(example)
@@ -329,7 +331,7 @@ def test_a_learned_weight_is_best_at_the_inverse_of_the_loss() -> None:
 
 
 def test_a_learned_weight_counts_at_new_pixels_alone() -> None:
-    method, example = begun("gsc", CLASSES, new_weight="learned"), batch(CLASSES)
+    method, example = begun("gsc", CLASSES, new_weight="learned", form="paper"), batch(CLASSES)
     targets = method.targets(example)
     before = method.pixel_weights(example, targets).detach().clone()
     with torch.no_grad():
@@ -339,6 +341,18 @@ def test_a_learned_weight_counts_at_new_pixels_alone() -> None:
     assert new.any() and (targets == 255).any()
     torch.testing.assert_close(after[new], torch.full_like(after[new], 5))
     assert torch.equal(after[~new], before[~new])
+
+
+def test_a_learned_weight_is_best_at_the_inverse_of_what_the_weights_below_leave() -> None:
+    """In `gsc` as released: of the loss times PLOP's factor."""
+    method, example = begun("gsc", CLASSES, new_weight="learned"), batch(CLASSES)
+    targets = method.targets(example)
+    factor, new = labelled_share(example.labels, targets, 4)[:, None, None], (targets == 4) | (targets == 5)
+    with torch.no_grad():
+        loss = (factor * cross_entropy(example, targets))[new].mean()
+        method.log_weight.copy_(-loss.log())
+    sum(method.loss(example).values()).backward()
+    assert method.log_weight.grad.abs() < 1e-6
 
 
 def test_where_there_is_no_learned_weight() -> None:

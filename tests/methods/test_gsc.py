@@ -37,9 +37,9 @@ def test_published_weights_of_plop() -> None:
         return options.pod, options.pod_logits
 
     assert weights("voc") == weights("shapes") == (0.01, 0.0005)
-    assert weights("ade") == (0.001, 0.00005)
+    assert weights("ade") == weights("ade", "gsc") == (0.001, 0.00001)
     assert weights("cityscapes") == (0.0001, 0.001)
-    assert weights("ade", pod="0.5") == (0.5, 0.00005)
+    assert weights("ade", pod="0.5") == (0.5, 0.00001)
     assert [weights(dataset, "gsc")[0] for dataset in ("voc", "ade", "cityscapes")] == [0.01, 0.001, 0.0001]
 
 
@@ -87,11 +87,13 @@ def test_plop_in_domains_learns_the_labels() -> None:
 
 
 OFF = {"pr": "off", "sg": "off", "sr": "off", "sc": "off"}
+FORMS = pytest.mark.parametrize("form", ["released", "paper"])
 
 
+@FORMS
 @STEPS
-def test_gsc_without_its_parts_is_plop_to_the_bit(step: Step) -> None:
-    gsc, plop = begun("gsc", step, **OFF), begun("plop", step)
+def test_gsc_without_its_parts_is_plop_to_the_bit(step: Step, form: str) -> None:
+    gsc, plop = begun("gsc", step, form=form, **OFF), begun("plop", step)
     mine, theirs = gsc.loss(batch(step)), plop.loss(batch(step))
     assert list(mine) == list(theirs)
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
@@ -119,15 +121,17 @@ def test_sg_and_pr_change_the_classification_alone(part: str) -> None:
     assert {name for name in full if not torch.equal(full[name], without[name])} == {"classification"}
 
 
+@FORMS
 @STEPS
-def test_gsc_weighs_relation_and_confidence(step: Step) -> None:
-    example = batch(step)
+def test_gsc_weighs_relation_and_confidence(step: Step, form: str) -> None:
+    example, released = batch(step), form == "released"
     student, teacher = example.student.logits, example.teacher.logits
-    terms = begun("gsc", step).loss(example)
-    relation = fn.soft_relation(student, teacher, example.labels).mean()  # of the ground truth, eq. 7
+    terms = begun("gsc", step, form=form).loss(example)
+    relation = fn.soft_relation(student, teacher, example.labels, released).mean()  # of the ground truth, eq. 7
     torch.testing.assert_close(terms["relation"], 0.3 * relation)
-    torch.testing.assert_close(terms["confidence"], 0.1 * fn.sharp_confidence(student).mean())
-    other = begun("gsc", step, lambda1="0.6", lambda2="0.05").loss(example)
+    confidence = fn.sharp_confidence(student).mean() / (step.num_classes if released else 1)
+    torch.testing.assert_close(terms["confidence"], 0.1 * confidence)
+    other = begun("gsc", step, form=form, lambda1="0.6", lambda2="0.05").loss(example)
     torch.testing.assert_close(other["relation"], 2 * terms["relation"])
     torch.testing.assert_close(other["confidence"], terms["confidence"] / 2)
 
@@ -138,11 +142,23 @@ def prototypical(method: Method, example: Batch) -> Tensor:
     return fn.prototypical_pseudo_labels(example.labels, example.teacher.logits, weights, method.medians, 4)
 
 
-def test_gsc_weighs_pixels_by_steps() -> None:
-    method, example = begun("gsc", CLASSES), batch(CLASSES)
+def adaptive_factor(example: Batch, targets: Tensor) -> Tensor:
+    """PLOP's: the share of each image's background that got a label [B, 1, 1]."""
+    background = example.labels < 4
+    factor = (background & (targets != 255)).sum((1, 2)) / background.sum((1, 2))
+    assert ((factor > 0) & (factor < 1)).all()
+    return factor[:, None, None]
+
+
+@FORMS
+def test_gsc_weighs_pixels_by_steps(form: str) -> None:
+    """As released on top of PLOP's factor, in the paper's equation in its place."""
+    method, example = begun("gsc", CLASSES, form=form), batch(CLASSES)
     targets = prototypical(method, example)
     assert set(targets.unique().tolist()) > {255, 4, 5}
     weights = fn.step_aware_weights(example.student.logits, targets, (3, 2))
+    if form == "released":
+        weights = adaptive_factor(example, targets) * weights
     wanted = (weights * cross_entropy(example, targets)).mean()
     torch.testing.assert_close(method.loss(example)["classification"], wanted)
 
@@ -150,10 +166,7 @@ def test_gsc_weighs_pixels_by_steps() -> None:
 def test_gsc_without_sg_has_the_adaptive_factor() -> None:
     method, example = begun("gsc", CLASSES, sg="off"), batch(CLASSES)
     targets = prototypical(method, example)
-    background = example.labels < 4
-    factor = (background & (targets != 255)).sum((1, 2)) / background.sum((1, 2))
-    assert ((factor > 0) & (factor < 1)).all()
-    wanted = (factor[:, None, None] * cross_entropy(example, targets)).mean()
+    wanted = (adaptive_factor(example, targets) * cross_entropy(example, targets)).mean()
     torch.testing.assert_close(method.loss(example)["classification"], wanted)
 
 
@@ -168,8 +181,9 @@ def test_the_temperature_reaches_the_prototype_weights() -> None:
     assert (cold.targets(example) == plop).float().mean() < 0.95
 
 
-def test_gsc_in_domains_treats_class_0_like_the_others() -> None:
-    method, example = begun("gsc", DOMAIN), batch(DOMAIN)
+@FORMS
+def test_gsc_in_domains_treats_class_0_like_the_others(form: str) -> None:
+    method, example = begun("gsc", DOMAIN, form=form), batch(DOMAIN)
     labelled = example.labels != 255
     logits = example.student.logits.detach()
     surprise = [

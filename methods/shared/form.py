@@ -1,0 +1,14 @@
+"""The two readings of GSC's terms: one option for all of its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormOptions:
+    """`form`: how `sr`, `sc` and `sg` compute: as the authors' released sibling codes do, or by the letter of the
+    paper (docs/methods.md)."""
+
+    form: Literal["released", "paper"] = "released"
