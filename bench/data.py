@@ -125,4 +125,4 @@ def run_name(experiment: Experiment, data: Data, scenario: Scenario) -> str:
 def readable_name(experiment: Experiment) -> str:
     """The beginning of the name of the run's folder, which does not depend on the data."""
     e = experiment
-    return f"{e.scenario}-{e.setting}-{e.method_name}-seed{e.seed}"
+    return f"{e.scenario}-{e.setting.replace(':', '-')}-{e.method_name}-seed{e.seed}"  # no colon in names of files

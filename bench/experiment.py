@@ -15,7 +15,7 @@ from issbench.methods.interface.options import OptionError, canonical_options, p
 from issbench.methods.interface.registry import method_info
 from issbench.scenarios.orders import NATURAL, canonical_order
 from issbench.scenarios.protocol import Protocol, get_protocol
-from issbench.scenarios.scenario import check_setting, default_setting, parse_name
+from issbench.scenarios.scenario import canonical_setting, default_setting, parse_name
 
 
 @dataclass(frozen=True, init=False)
@@ -57,12 +57,11 @@ class Experiment:
         metrics: Iterable[str] = (),
         allow_leak: bool = False,
     ) -> None:
-        """`setting`: overlapped, disjoint or domain, by default as the dataset is usually run. `protocol`: a
-        preset's name. `recipe`: overrides of the dataset's recipe (`{"epochs": 3}`). UsageError for unknown
-        names, with the nearest known ones."""
+        """`setting`: overlapped, disjoint, sequential, partitioned (`partitioned:3` is another draw) or domain, by
+        default as the scenario is usually run. `protocol`: a preset's name. `recipe`: overrides of the dataset's
+        recipe (`{"epochs": 3}`). UsageError for unknown names, with the nearest known ones."""
         dataset = parse_name(scenario)[0]
-        setting = setting or default_setting(scenario)
-        check_setting(setting)
+        setting = canonical_setting(setting or default_setting(scenario))
         values: dict[str, Any] = {
             "method": canonical_method(method, dataset),
             "scenario": scenario,

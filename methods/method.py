@@ -31,6 +31,13 @@ class Step:
     """Channels of the ASPP output, which the classifier sees (D)."""
     encoder_channels: int = 2048
     """Channels of the backbone's last feature map."""
+    old_labelled: bool = False
+    """Whether the labels hold the old classes, too (setting `sequential`)."""
+
+    @property
+    def all_labelled(self) -> bool:
+        """Whether all classes so far are labelled, so that no old one hides in the background."""
+        return self.domain or self.old_labelled
 
     @property
     def num_classes(self) -> int:
@@ -52,8 +59,8 @@ class Step:
     @property
     def num_hidden(self) -> int:
         """Number of classes that a pixel labelled 0 may belong to: all old classes, which are hidden in the
-        background, or 1 where every class is labelled (first step, domain-incremental)."""
-        return 1 if self.domain or self.index == 0 else self.num_old
+        background, or 1 where every class is labelled (first step, domain-incremental, sequential)."""
+        return 1 if self.all_labelled or self.index == 0 else self.num_old
 
 
 @dataclass

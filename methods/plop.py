@@ -56,7 +56,7 @@ class PLOP(EntropyMedians):
     def begin(self, network: nn.Module, batches: Batches, previous: Mapping[str, Tensor]) -> None:
         super().begin(network, batches, previous)
         least = self.options.least_threshold
-        if self.step.domain:
+        if self.step.all_labelled:
             return
         if self.options.thresholds == "paper":
             self.thresholds = self.medians.clamp(min=least)
@@ -64,14 +64,14 @@ class PLOP(EntropyMedians):
             self.thresholds = released_thresholds(batches, self.step, least, self.thresholds.device)
 
     def targets(self, batch: Batch) -> Tensor:
-        if self.step.domain:  # all labels are given: nothing hides in the background
+        if self.step.all_labelled:  # all labels are given: nothing hides in the background
             return super().targets(batch)
         teacher, old = batch.teacher.log_probabilities, self.step.num_old
         return fn.entropy_pseudo_labels(batch.labels, teacher, self.thresholds, old, normalised=True)
 
     def pixel_weights(self, batch: Batch, targets: Tensor) -> Tensor | None:
         """The adaptive factor of each image."""
-        if self.step.domain:
+        if self.step.all_labelled:
             return super().pixel_weights(batch, targets)
         return labelled_share(batch.labels, targets, self.step.num_old)[:, None, None]
 

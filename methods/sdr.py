@@ -78,7 +78,7 @@ class SDR(MiB):
     def _classes(self, batch: Batch) -> Tensor:
         """The class of each feature, int64 [B, h, w]: its label, and in the background what the old model sees."""
         labels = nearest_labels(batch.labels, batch.student.encoder)
-        if self.step.domain:
+        if self.step.all_labelled:
             return labels
         return torch.where(labels < self.step.num_old, batch.teacher.low_logits.argmax(dim=1), labels)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 AVERAGE = "Average"
 SCENARIOS = ("19-1", "10-10", "15-1", "15-5", "10-1", "100-50", "100-10", "50-50", "11-5", "11-1", "1-1")
-SETTINGS = ("disjoint", "overlapped", "domain")
+SETTINGS = ("disjoint", "overlapped", "sequential", "partitioned", "domain")
 _ITEMS = {"voc": 20, "ade": 150, "cityscapes": 21}  # classes, and cities
 _PARTS = ("pr", "sg", "sr", "sc")
 _LAMBDAS = ("lambda1", "lambda2")
@@ -64,6 +64,12 @@ def scenario_head(dataset: str, name: str, steps: int | None = None) -> str:
     split = name.removeprefix(f"{dataset}_")
     base, increment = (int(part) for part in split.split("-"))
     return f"{split} ({steps or 1 + ceil((_ITEMS[dataset] - base) / increment)} steps)"
+
+
+def setting_rank(setting: str) -> tuple[int, str]:
+    """A sort key: the settings in the order of tables, of one setting its draws."""
+    kind = setting.partition(":")[0]
+    return SETTINGS.index(kind) if kind in SETTINGS else len(SETTINGS), setting
 
 
 def all_value(run: Run) -> float | None:

@@ -14,7 +14,15 @@ from typing import Any
 
 import pandas as pd
 
-from issbench.results.definitions import AVERAGE, SCENARIOS, SETTINGS, Definition, RowName, Values, scenario_head
+from issbench.results.definitions import (
+    AVERAGE,
+    SCENARIOS,
+    Definition,
+    RowName,
+    Values,
+    scenario_head,
+    setting_rank,
+)
 from issbench.results.published import Number
 from issbench.results.runs import Run
 from issbench.results.table import MISSING, Cell, Head, Table, without_common_heads
@@ -142,7 +150,7 @@ def _place(definition: Definition, head: Head) -> tuple[Any, ...]:
     split, setting = head[0].partition(" ")[0], head[1].lower()
     rank = SCENARIOS.index(split) if split in SCENARIOS else len(SCENARIOS)
     numbers = [int(digits) for digits in re.findall(r"\d+", head[0])]
-    return rank, numbers, SETTINGS.index(setting), definition.column_order(head[2])
+    return rank, numbers, setting_rank(setting), definition.column_order(head[2])
 
 
 def over_seeds(numbers: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from issbench.files import DamagedFile, read_sealed
 from issbench.results.record import FORMAT, Record
 from issbench.wellformed import misfit, short
 
+_SETTING = r"overlapped|disjoint|sequential|partitioned(:\d{1,18})?|domain"
 _LOOKS = {"colour": r"(#[0-9A-Fa-f]{6})?", "marker": r"[.,ov^<>12348spP*hH+xXDd|_]?", "dashes": r"(-|--|-\.|:)?"}
 
 
@@ -33,6 +34,8 @@ def _inconsistency(record: Record) -> str | None:
     channels, steps, experiment = len(record["class_names"]), record["steps"], record["experiment"]
     if not re.fullmatch(r".+_\d{1,6}-\d{1,6}", experiment["scenario"]):
         return f"the record.experiment.scenario is {short(experiment['scenario'])}"
+    if not re.fullmatch(_SETTING, experiment["setting"], re.ASCII):
+        return f"the record.experiment.setting is {short(experiment['setting'])}"
     if not all(isinstance(experiment["protocol"].get(name), str) for name in ("name", "absent")):
         return "the record.experiment.protocol lacks its name or what absent classes count"
     looks = {name: re.fullmatch(form, record["method"][name]) for name, form in _LOOKS.items()}  # type: ignore[literal-required]

@@ -59,7 +59,7 @@ class Run:
 
     @property
     def setting(self) -> str:
-        """`overlapped`, `disjoint` or `domain`."""
+        """`overlapped`, `disjoint`, `sequential`, `partitioned` (`partitioned:3`: another draw) or `domain`."""
         return self.experiment["setting"]
 
     @property

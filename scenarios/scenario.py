@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from issbench.scenarios.datasets import dataset_class, dataset_classes, dataset_names
+from issbench.scenarios.draws import parse_draw
 from issbench.scenarios.errors import ScenarioError, unknown_name
 from issbench.scenarios.orders import NATURAL, resolve_order
 
 if TYPE_CHECKING:
     from issbench.scenarios.datasets.base import Dataset
 
-Setting = Literal["overlapped", "disjoint", "domain"]
+Setting = Literal["overlapped", "disjoint", "sequential", "partitioned", "domain"]
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
 
 
@@ -22,13 +23,14 @@ class Scenario:
     """What is learned when.
 
     `steps` holds, for each step, the dataset's labels of its new classes in learning order; in the setting
-    `domain` it holds indices into the dataset's `domains`.
+    `domain` it holds indices into the dataset's `domains`. `draw` is that of the setting `partitioned`.
     """
 
     name: str
     dataset: str
     setting: Setting
     steps: tuple[tuple[int, ...], ...]
+    draw: int = 0
 
     @property
     def learned(self) -> tuple[int, ...]:
@@ -57,25 +59,39 @@ def published_scenarios() -> list[str]:
 
 
 def default_setting(name: str) -> str:
-    """The setting in which a scenario's dataset is usually run."""
-    return dataset_class(parse_name(name)[0]).default_setting
+    """The setting in which a scenario is usually run."""
+    dataset, base, increment = parse_name(name)
+    kind = dataset_class(dataset)
+    return kind.split_settings.get(f"{base}-{increment}", kind.default_setting)
 
 
-def check_setting(setting: str) -> Setting:
-    """The setting of this name; ScenarioError for one that does not exist."""
-    for known in SETTINGS:
-        if setting == known:
-            return known
-    raise unknown_name("setting", setting, SETTINGS)
+def canonical_setting(setting: str) -> str:
+    """A setting in one spelling: without the draw where that is 0."""
+    kind, draw = parse_setting(setting)
+    return f"{kind}:{draw}" if draw else kind
+
+
+def parse_setting(setting: str) -> tuple[Setting, int]:
+    """The kind of a setting and its draw, which `partitioned:SEED` alone may name. ScenarioError for a setting that
+    does not exist, and for a draw that is not a whole number."""
+    name, colon, text = setting.partition(":")
+    kind = next((known for known in SETTINGS if name == known), None)
+    if kind is None:
+        raise unknown_name("setting", setting, SETTINGS)
+    if not colon:
+        return kind, 0
+    if kind != "partitioned":
+        raise ScenarioError(f"setting {setting!r}: {kind} draws nothing; write {kind}")
+    return kind, parse_draw(text, f"setting {setting!r}", "partitioned:3")
 
 
 def make_scenario(
     name: str, dataset: Dataset, setting: str, order: str = NATURAL, classes: tuple[str, ...] = ()
 ) -> Scenario:
     """The scenario `name` on a dataset. `classes` restricts it to some classes, in this learning order."""
-    checked = check_setting(setting)
+    kind, draw = parse_setting(setting)
     _, base, increment = parse_name(name)
-    if setting == "domain":
+    if kind == "domain":
         if not dataset.domains:
             raise ScenarioError(f"dataset {dataset.name} has no domains; use --setting overlapped or disjoint")
         if classes:
@@ -90,7 +106,7 @@ def make_scenario(
             raise ScenarioError(f"--classes {','.join(classes)} names a class twice")
     natural = tuple(names[c] for c in classes) if classes else tuple(names.values())
     learned = resolve_order(order, dataset.orders, natural, names)
-    return Scenario(name, dataset.name, checked, _split(name, learned, base, increment))
+    return Scenario(name, dataset.name, kind, _split(name, learned, base, increment), draw)
 
 
 def check_split(scenario: Scenario) -> str:

@@ -133,7 +133,7 @@ def unlearned(dataset: Dataset, scenario: Scenario, train: Presence) -> str:
 
 def _unseen(scenario: Scenario, step: int, train: Presence) -> list[int]:
     """The classes of a step that none of its training images holds."""
-    rows = training_rows(scenario, step, train.table)
+    rows = training_rows(scenario, step, train)
     return [label for label in scenario.steps[step] if not train.table[rows][:, label].any()]
 
 

@@ -9,7 +9,7 @@ from issbench.scenarios.datasets import load_dataset
 from issbench.scenarios.orders import NATURAL
 from issbench.scenarios.presence import presence
 from issbench.scenarios.protocol import get_protocol
-from issbench.scenarios.scenario import check_split, default_setting, make_scenario, parse_name
+from issbench.scenarios.scenario import canonical_setting, check_split, default_setting, make_scenario, parse_name
 from issbench.scenarios.views import step_data
 
 
@@ -23,7 +23,7 @@ def scenario_stats(
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Lines of text: for each step its training and test images and, class by class, the images that hold it."""
-    setting = setting or default_setting(name)
+    setting = canonical_setting(setting or default_setting(name))
     dataset = load_dataset(parse_name(name)[0], root)
     dataset = dataset.with_domains() if setting == "domain" else dataset
     scenario = make_scenario(name, dataset, setting, order, classes)

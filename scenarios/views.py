@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from issbench.scenarios.datasets.base import IGNORE, Dataset
+from issbench.scenarios.draws import drawn
 from issbench.scenarios.presence import Presence
 from issbench.scenarios.protocol import Protocol
 from issbench.scenarios.scenario import Scenario
@@ -37,6 +38,8 @@ class StepData:
     test: View
     classes_per_step: tuple[int, ...]
     domain: bool
+    old_labelled: bool = False
+    """Whether the training labels hold the old classes, too (setting `sequential`)."""
 
     @property
     def num_classes(self) -> int:
@@ -70,8 +73,9 @@ def _class_step(
     seen = scenario.learned[: sum(map(len, scenario.steps[: step + 1]))]
     rows = np.zeros(len(train.ids), bool)
     for t in range(0 if cumulative else step, step + 1):
-        rows |= training_rows(scenario, t, train.table)
-    labelled = seen if cumulative else scenario.steps[step]
+        rows |= training_rows(scenario, t, train)
+    sequential = scenario.setting == "sequential"
+    labelled = seen if cumulative or sequential else scenario.steps[step]
     train_table = _table(seen, labelled, others=0)
     if protocol.void == "background":
         train_table[IGNORE] = 0
@@ -84,19 +88,34 @@ def _class_step(
         test=View(_pick(test.ids, _test_rows(scenario, dataset, protocol, seen, test.table)), test_table),
         classes_per_step=tuple(len(new) for new in scenario.steps[: step + 1]),
         domain=False,
+        old_labelled=sequential and step > 0,
     )
 
 
-def training_rows(scenario: Scenario, step: int, table: np.ndarray) -> np.ndarray:
+def training_rows(scenario: Scenario, step: int, train: Presence) -> np.ndarray:
     """Which images (bool [images]) a class-incremental step trains on, from their class presence.
 
-    overlapped: at least one pixel of a new class; disjoint: besides, no pixel of a class to come.
+    overlapped: at least one pixel of a new class; disjoint, sequential: besides, no pixel of a class to come;
+    partitioned: an image is the step's where the class that it was given to is new.
     """
-    rows = _hold(table, scenario.steps[step])
-    if scenario.setting == "disjoint":
+    if scenario.setting == "partitioned":
+        return np.isin(given_to(scenario, train), scenario.steps[step])
+    rows = _hold(train.table, scenario.steps[step])
+    if scenario.setting in ("disjoint", "sequential"):
         future = [label for later in scenario.steps[step + 1 :] for label in later]
-        rows &= ~_hold(table, future)
+        rows &= ~_hold(train.table, future)
     return rows
+
+
+def given_to(scenario: Scenario, train: Presence) -> np.ndarray:
+    """The class (int [images]) to which the setting `partitioned` gives each image: one of those of the scenario
+    that it holds, 0 where it holds none. The order in which they are learned does not matter."""
+    held = np.zeros_like(train.table)
+    held[:, sorted(scenario.learned)] = train.table[:, sorted(scenario.learned)]
+    counts = held.sum(axis=1)
+    places = drawn("partition", scenario.draw, train.ids) % np.maximum(counts, 1).astype(np.uint64)
+    chosen = held & (held.cumsum(axis=1) == 1 + places[:, None])
+    return np.where(counts > 0, chosen.argmax(axis=1), 0)
 
 
 def _hold(table: np.ndarray, labels: Sequence[int]) -> np.ndarray:

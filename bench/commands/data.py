@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from issbench.bench.commands.support.once import App
-from issbench.bench.commands.support.options import names
+from issbench.bench.commands.support.options import SETTING, names
 from issbench.scenarios.datasets import dataset_names
 from issbench.scenarios.protocol import PROTOCOLS
-from issbench.scenarios.scenario import SETTINGS
 from issbench.text import printable
 
 app = App(help="Prepare, check and count datasets.", no_args_is_help=True)
@@ -67,7 +66,7 @@ def check(dataset: Annotated[str, _DATASET], root: Annotated[Path | None, _ROOT]
 def stats(
     scenario: Annotated[str, typer.Argument(help="A scenario, such as voc_15-1.")],
     root: Annotated[Path | None, _ROOT] = None,
-    setting: Annotated[str | None, typer.Option(help=f"{', '.join(SETTINGS)}.")] = None,
+    setting: Annotated[str | None, typer.Option(help=f"{SETTING}.")] = None,
     order: Annotated[str, typer.Option(help="Class order, as for `bench run`.")] = "natural",
     classes: Annotated[str | None, typer.Option(help="Use these classes only.")] = None,
     protocol: Annotated[str | None, typer.Option(help=f"Evaluation protocol: {', '.join(PROTOCOLS)}.")] = None,

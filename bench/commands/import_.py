@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from issbench.bench.commands.support.options import SETTING
 from issbench.bench.commands.support.printing import print_tables
 
 
@@ -18,7 +19,7 @@ def import_results(
     file: Annotated[Path, typer.Argument(help="The file with the results.")],
     method: Annotated[str, typer.Option(help="The method's name in tables; it is marked as imported.")],
     scenario: Annotated[str, typer.Option(help="DATASET_BASE-INC, such as voc_10-1.")],
-    setting: Annotated[str, typer.Option(help="overlapped, disjoint or domain; the file does not say.")],
+    setting: Annotated[str, typer.Option(help=f"{SETTING}; the file does not say.")],
     order: Annotated[str, typer.Option(help="Class order, as for `bench run`.")] = "natural",
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Its number among runs of one method.")] = 0,
     protocol: Annotated[
@@ -32,11 +33,11 @@ def import_results(
     from issbench.results.plop_csv import read_plop
     from issbench.results.runs import RecordError, load_run
     from issbench.scenarios.protocol import get_protocol
-    from issbench.scenarios.scenario import check_setting
+    from issbench.scenarios.scenario import canonical_setting
 
     if not re.fullmatch(r"[\w.*+-]+", method):
         raise RecordError(f"--method {method!r}: give a name of letters, digits and . * + - _, such as RCIL")
-    check_setting(setting)
+    setting = canonical_setting(setting)
     # The released code's domains come with its own 80/20 split of the images.
     found = get_protocol(protocol or ("released" if setting == "domain" else "plop"), setting)
     what = Imported(method, scenario, setting, order, seed, found)

@@ -32,7 +32,9 @@ def sweep(
     settings: Annotated[
         str | None,
         typer.Option(
-            "--settings", "--setting", help="overlapped, disjoint, domain.  [default: the dataset's usual one]"
+            "--settings",
+            "--setting",
+            help=f"{options.SETTING}; {options.MANY}.  [default: the scenario's usual one]",
         ),
     ] = None,
     orders: Annotated[
@@ -152,7 +154,7 @@ def _described(sweep: Sweep) -> str:
     dimensions = {
         "methods": sweep.specs(),
         "scenarios": sweep.scenarios,
-        "settings": tuple(setting or "the dataset's usual one" for setting in sweep.settings),
+        "settings": tuple(setting or "the scenario's usual one" for setting in sweep.settings),
         "orders": sweep.orders,
         "seeds": tuple(map(str, sweep.seeds)),
     }

@@ -24,6 +24,7 @@ def assemble(
     recipe: Recipe,
     previous: Mapping[str, Tensor] | None,
     device: torch.device,
+    old_labelled: bool = False,
 ) -> Training:
     """The training of step `index` before its first iteration. `previous` has the weights after the step before;
     None where the step starts from the recipe's first weights."""
@@ -38,7 +39,7 @@ def assemble(
         if len(old) < len(channels):
             start_new_classes(student, method_class.new_classifier)
     student = on_device(student, device)
-    step = step_of(index, classes_per_step, domain, student)
+    step = step_of(index, classes_per_step, domain, student, old_labelled)
     method = method_class(options, step)
     names = frozenset(student.state_dict())
     method.to(device).prepare(student)
@@ -69,6 +70,9 @@ def on_device(network: Network, device: torch.device) -> Network:
     return network.to(device).to(memory_format=torch.channels_last)
 
 
-def step_of(index: int, classes_per_step: tuple[int, ...], domain: bool, network: Network) -> Step:
+def step_of(
+    index: int, classes_per_step: tuple[int, ...], domain: bool, network: Network, old_labelled: bool = False
+) -> Step:
     """The step as its method sees it."""
-    return Step(index, classes_per_step, domain, network.feature_channels, network.encoder_channels)
+    features, encoder = network.feature_channels, network.encoder_channels
+    return Step(index, classes_per_step, domain, features, encoder, old_labelled)

@@ -135,8 +135,8 @@ class Relabelling:
 
     def __init__(self, record: Record, step: int, device: torch.device, data: str | None = None):
         experiment = experiment_of(record["experiment"], data)
-        if experiment.setting == "domain":
-            raise UsageError("a domain-incremental scenario gives all labels: there are no pseudo-labels to show")
+        if experiment.setting in ("domain", "sequential"):
+            raise UsageError(f"the setting {experiment.setting} gives all labels: there are no pseudo-labels")
         self.data, self.device, self.root = open_data(experiment), device, data
         plan = make_plan(experiment, self.data, device)
         indices = [each.index for each in plan.steps if each.previous]
@@ -190,7 +190,7 @@ def _step(plan: Plan, index: int) -> StepPlan:
 def _restored(plan: Plan, step: StepPlan, student: Predictor) -> Method:
     """The method with the state that it had at the end of the step. UsageError where its code has changed since."""
     data = step.view.data
-    made_for = step_of(step.index, data.classes_per_step, data.domain, student.network)
+    made_for = step_of(step.index, data.classes_per_step, data.domain, student.network, data.old_labelled)
     method = plan.method(plan.options, made_for)
     folder = student.folder
     try:

@@ -192,6 +192,8 @@ class Plan:
             "weights": None if previous else weights_identity(recipe.backbone, recipe.weights),
             "seed": experiment.seed,
         }
+        if view.data.old_labelled:  # named only where it is so: other keys stay as they are
+            identity["old_labelled"] = True
         method = None if index == 0 else experiment.method_name
         kinds = counters(self.metrics)
         evaluations = {kind: _evaluation_name(view, recipe, kind, metric) for kind, metric in kinds.items()}

@@ -83,6 +83,7 @@ class StepTrainer:
             step.recipe,
             previous,
             self.device,
+            data.old_labelled,
         )
 
     def _begin(self, training: Training) -> None:

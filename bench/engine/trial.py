@@ -39,8 +39,16 @@ def try_plan(plan: Plan, step: StepPlan) -> Need:
     data = step.view.data
     method: Any = plan.method if step.method else Method
     options = plan.options if step.method else NoOptions()
+    continued = step.previous is not None
     return try_step(
-        step.index, data.classes_per_step, data.domain, method, options, step.recipe, step.previous is not None
+        step.index,
+        data.classes_per_step,
+        data.domain,
+        method,
+        options,
+        step.recipe,
+        continued,
+        data.old_labelled,
     )
 
 
@@ -53,6 +61,7 @@ def try_step(
     options: Any,
     recipe: Recipe,
     continued: bool,
+    old_labelled: bool = False,
 ) -> Need:
     """What the step needs; `continued`: whether it starts from the weights of the step before.
 
@@ -65,7 +74,9 @@ def try_step(
     try:
         with _META:
             weights = make_network(plain, before, "none").state_dict() if continued else None
-            training = assemble(index, classes_per_step, domain, method_class, options, plain, weights, _META)
+            training = assemble(
+                index, classes_per_step, domain, method_class, options, plain, weights, _META, old_labelled
+            )
             return Need(_fixed(training), _image(training))
     except UserError:
         raise

@@ -38,7 +38,7 @@ class PR(Part, EntropyMedians):
 
     @property
     def _relabels(self) -> bool:
-        return self.options.pr and not self.step.domain  # in domains nothing hides in the background
+        return self.options.pr and not self.step.all_labelled  # then nothing hides in the background
 
     @property
     def num_hidden(self) -> int:

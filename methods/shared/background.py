@@ -34,7 +34,7 @@ class EntropyMedians(Method):
 
     def begin(self, network: nn.Module, batches: Batches, previous: Mapping[str, Tensor]) -> None:
         super().begin(network, batches, previous)
-        if self.needs_medians and not self.step.domain:
+        if self.needs_medians and not self.step.all_labelled:
             self.medians = entropy_medians(batches, self.step.num_old, self.medians.device)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from issbench.results.comparable import comparable_sets, leaking, not_made_alike, told_apart
-from issbench.results.definitions import SCENARIOS, SETTINGS
+from issbench.results.definitions import SCENARIOS, setting_rank
 from issbench.results.figures.canvas import FigureError
 from issbench.results.make_tables import paper_order
 from issbench.results.runs import Run
@@ -42,12 +42,12 @@ def panels(runs: Sequence[Run], *varies: str) -> tuple[list[Panel], list[str]]:
     return found, [*notes, *filter(None, (leaking(finished), not_made_alike(finished)))]
 
 
-def _paper_place(runs: Sequence[Run]) -> tuple[int, str, int, str]:
+def _paper_place(runs: Sequence[Run]) -> tuple[int, str, tuple[int, str], str]:
     """Sorts panels as the paper has its scenarios and settings, others after them."""
     run = runs[0]
     split = run.scenario.rpartition("_")[2]
     rank = SCENARIOS.index(split) if split in SCENARIOS else len(SCENARIOS)
-    return rank, run.scenario, SETTINGS.index(run.setting), run.order
+    return rank, run.scenario, setting_rank(run.setting), run.order
 
 
 def _title(run: Run, varies: Sequence[str]) -> str:

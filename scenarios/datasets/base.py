@@ -39,6 +39,8 @@ class Dataset(ABC):
     published_splits: ClassVar[tuple[str, ...]] = ()
     """The usual scenarios, as BASE-INC, for lists; every other split works, too."""
     default_setting: ClassVar[str] = "overlapped"
+    split_settings: ClassVar[Mapping[str, str]] = {}
+    """Splits that are usually run in another setting than `default_setting`, with that setting."""
     orders: ClassVar[Mapping[str, tuple[int, ...]]] = {}
     """Class orders that have a name: permutations of the labels 1 … N."""
     recipe: ClassVar[Mapping[str, Any]] = {}
@@ -46,7 +48,7 @@ class Dataset(ABC):
     background_is_other: ClassVar[bool] = False
     """Whether class 0 is a rest class ("other"), which the printed groups leave out (ADE20K)."""
     groups_per_step: ClassVar[bool] = False
-    """Whether published tables print one mIoU per step (ADE20K) instead of one for all new classes."""
+    """Whether published tables print one mIoU per step (ADE20K, up to six) instead of one for all new classes."""
     root: Path | None = None
     """The directory of the data; None where they are not files."""
     in_memory: ClassVar[bool] = False

@@ -40,11 +40,12 @@ class Cityscapes(FileDataset):
 
     name = "cityscapes"
     classes = tuple(_CLASSES)
-    published_splits = ("11-5", "11-1", "1-1")
+    published_splits = ("11-5", "11-1", "1-1", "14-1", "13-6", "17-2", "10-1")
     recipe = {"epochs": 60, "lr": 4e-3}
     background = None
     domains = tuple(_CITIES.split())
     default_setting = "domain"
+    split_settings = dict.fromkeys(("14-1", "13-6", "17-2", "10-1"), "overlapped")  # of classes, not of cities
     needs = ("leftImg8bit/train", "leftImg8bit/val", "gtFine/train", "gtFine/val")
     obtain = (
         "Expected: leftImg8bit/{train,val}/CITY/*_leftImg8bit.png and "

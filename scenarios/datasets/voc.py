@@ -22,7 +22,7 @@ diningtable dog horse motorbike person pottedplant sheep sofa train tvmonitor
 class Voc(FileDataset):
     name = "voc"
     classes = tuple(_CLASSES.split())
-    published_splits = ("19-1", "15-5", "15-1", "10-10", "10-1", "5-3", "2-2", "10-5")
+    published_splits = ("19-1", "15-5", "15-1", "10-10", "10-1", "5-3", "2-2", "10-5", "5-1")
     orders = {
         # GSC, Section V-E: the class orders of Table VI (VOC 15-1).
         "A": tuple(range(1, 21)),

@@ -11,6 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
+from commands import bench
 from listed_folder import listed_folder
 from plug_in import installed
 from small_folder import RECIPE
@@ -157,6 +158,39 @@ def test_domain_steps_keep_all_classes(tmp_path):
         assert [len(step["metrics"]["iou"]) for step in record["steps"]] == [19, 19, 19]
         assert list(record["steps"][-1]["metrics"]["groups"]) == ["all"]
         assert record["experiment"]["protocol"]["name"] == "official"
+
+
+def test_steps_of_sequential_and_partitioned_settings(data, tmp_path):
+    settings = ("disjoint", "sequential", "partitioned", "partitioned:5")
+    asked = [small(data, method, "folder_2-1", setting=each) for each in settings for method in ("mib", "joint")]
+    found = {(r["experiment"]["setting"], r["method"]["name"]): r["steps"] for r in run(asked, tmp_path)}
+    images = {place: [step["training"]["train_images"] for step in steps] for place, steps in found.items()}
+    assert images == {
+        (each, name): [4, 2 if name == "mib" else 6] for each in settings for name in ("mib", "joint")
+    }
+    keys = {place: [step["key"] for step in steps] for place, steps in found.items()}
+    # no image holds classes of both steps, so all settings read the same, but for the labels of old classes
+    assert keys["disjoint", "mib"] == keys["partitioned", "mib"] == keys["partitioned:5", "mib"]
+    assert keys["sequential", "mib"][0] == keys["disjoint", "mib"][0]
+    assert keys["sequential", "mib"][1] != keys["disjoint", "mib"][1]
+    schema = json.loads((Path(__file__).parents[2] / "results" / "schema.json").read_text())
+    for path in (tmp_path / "runs").glob("*/run.json"):
+        jsonschema.validate(read_json(path), schema, jsonschema.Draft202012Validator)
+        assert ":" not in path.parent.name
+    printed = bench("table", "--out", tmp_path, "--format", "csv")
+    assert all(setting.capitalize() in printed for setting in settings)
+
+
+def test_classes_of_cityscapes_are_learned_in_steps(tmp_path):
+    root = small_cityscapes(tmp_path / "data")
+    experiments = [Experiment(method, "cityscapes_17-2", data=root, recipe=RECIPE) for method in ("plop", "joint")]
+    for record in run(experiments, tmp_path / "out"):
+        assert record["experiment"]["setting"] == "overlapped"
+        assert [step["training"]["train_images"] for step in record["steps"]] == [18, 18]
+        assert [len(step["metrics"]["iou"]) for step in record["steps"]] == [18, 20]
+        assert list(record["steps"][-1]["metrics"]["groups"]) == ["1-17", "18-19", "all"]
+        assert record["class_names"][0] == "(not yet learned)"
+        assert record["steps"][-1]["counts"]["tp"][0] == record["steps"][-1]["counts"]["fn"][0] == 0
 
 
 def test_protocol_changes_the_test_and_not_the_training(data, tmp_path, trained):

@@ -134,6 +134,24 @@ def test_method_and_options_leave_the_first_step_alone() -> None:
     assert keys("plop:pod=0.010") == keys("plop")  # the default, spelled out
 
 
+def test_sequential_steps_begin_as_disjoint_ones() -> None:
+    disjoint, sequential = plan(setting="disjoint").steps, plan(setting="sequential").steps
+    assert sequential[0].key == disjoint[0].key
+    assert [step.train_ids for step in sequential] == [step.train_ids for step in disjoint]
+    assert not {step.key for step in sequential[1:]} & {step.key for step in disjoint[1:]}
+    assert [step.identity.get("old_labelled") for step in sequential] == [None, True, True, True, True]
+    assert not any("old_labelled" in step.identity for step in disjoint)
+
+
+def test_the_draw_of_partitioned_steps_is_part_of_the_experiment() -> None:
+    one, same, other = (plan(setting=f"partitioned{draw}") for draw in ("", ":0", ":1"))
+    assert one.run_name == same.run_name != other.run_name and ":" not in other.run_name
+    assert [step.key for step in one.steps] == [step.key for step in same.steps]
+    assert not {step.key for step in one.steps} & {step.key for step in other.steps}
+    again = plan("ft", setting="partitioned", seed=3)
+    assert [step.train_ids for step in one.steps] == [step.train_ids for step in again.steps]
+
+
 def test_precision_is_what_the_device_has() -> None:
     assert keys() == keys(recipe={"precision": "fp32"})
     assert plan().steps[0].recipe.precision == "fp32"

@@ -13,6 +13,7 @@ from method_examples import (
     CLASSES,
     DOMAIN,
     LOW,
+    SEQUENTIAL,
     SIZE,
     STEPS,
     batch,
@@ -77,10 +78,12 @@ def test_plop_thresholds_have_a_lower_bound() -> None:
     assert torch.equal(loose.targets(example)[example.labels == 0], predicted[example.labels == 0])
 
 
-def test_plop_in_domains_learns_the_labels() -> None:
-    example = batch(DOMAIN)
+@pytest.mark.parametrize("name", ["plop", "mib"])
+@pytest.mark.parametrize("step", [DOMAIN, SEQUENTIAL], ids=["domain", "sequential"])
+def test_where_all_classes_are_labelled_the_labels_are_learned(name: str, step: Step) -> None:
+    example = batch(step)
     wanted = cross_entropy(example, example.labels).mean()
-    torch.testing.assert_close(begun("plop", DOMAIN).loss(example)["classification"], wanted)
+    torch.testing.assert_close(begun(name, step).loss(example)["classification"], wanted)
 
 
 # GSC
@@ -256,8 +259,9 @@ def unread() -> Iterator[Batch]:
 
 
 @pytest.mark.parametrize("name", ["plop", "gsc"])
-def test_domains_need_no_look_at_the_data(name: str) -> None:
-    method = make(name, DOMAIN)
+@pytest.mark.parametrize("step", [DOMAIN, SEQUENTIAL], ids=["domain", "sequential"])
+def test_where_all_classes_are_labelled_the_data_need_no_look(name: str, step: Step) -> None:
+    method = make(name, step)
     before = copy.deepcopy(method.state_dict())
     method.begin(nn.Identity(), unread, {})
     assert all(torch.equal(method.state_dict()[key], value) for key, value in before.items())

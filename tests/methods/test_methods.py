@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as nnf
-from method_examples import CLASSES, METHODS, SIZE, STEPS, batch, begun, labels, make, network, output
+from method_examples import CLASSES, METHODS, SEQUENTIAL, SIZE, STEPS, batch, begun, labels, make, network, output
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from issbench.bench.engine.network import start_new_classes
@@ -66,6 +66,22 @@ def test_a_method_leaves_its_batch_alone(name: str, step: Step) -> None:
     assert torch.equal(example.labels, untouched.labels)
     assert torch.equal(example.student.low_logits, untouched.student.low_logits)
     assert torch.equal(example.teacher.low_logits, untouched.teacher.low_logits)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_labels_of_old_classes_are_learned_where_they_are_given(name: str) -> None:
+    """In the setting sequential: nothing hides in the background, so no pseudo-label takes the place of a label."""
+    method, example = begun(name, SEQUENTIAL), batch(SEQUENTIAL)
+    old = (example.labels > 0) & (example.labels < SEQUENTIAL.num_old)
+    assert old.any() and method.num_hidden == 1
+    targets = method.targets(example)
+    assert torch.equal(targets[old], example.labels[old])
+    sum(method.loss(example).values()).backward()
+    gradient = example.student.low_logits.grad
+    changed = batch(SEQUENTIAL)
+    changed.labels[old] = 0
+    sum(method.loss(changed).values()).backward()
+    assert gradient.isfinite().all() and not torch.equal(gradient, changed.student.low_logits.grad)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -12,6 +12,7 @@ from issbench.methods.method import Step
         (Step(2, (15, 1, 1)), 18, 17, 1, 17),
         (Step(0, (18,), domain=True), 19, 0, 19, 1),
         (Step(3, (18,), domain=True), 19, 19, 0, 1),
+        (Step(2, (15, 1, 1), old_labelled=True), 18, 17, 1, 1),
     ],
 )
 def test_step(step: Step, num_classes: int, num_old: int, num_new: int, num_hidden: int) -> None:

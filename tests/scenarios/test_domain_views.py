@@ -174,6 +174,25 @@ def test_classes_of_camvid_are_learned_beside_an_empty_background(data_dir: Path
     assert read(found[1].test.table, 1, 6, 7, 11, 255) == [1, 6, 7, 11, 255]
 
 
+@pytest.mark.parametrize("split, sizes", [("14-1", (14, 1, 1, 1, 1, 1)), ("13-6", (13, 6)), ("17-2", (17, 2))])
+@pytest.mark.parametrize("setting", ["overlapped", "disjoint", "sequential", "partitioned"])
+def test_classes_of_cityscapes_are_learned_beside_an_empty_background(
+    split: str, sizes: tuple[int, ...], setting: str, cityscapes: Dataset
+) -> None:
+    """Void stays void: class 0 holds the classes that are not labelled at a step, after the last one nothing."""
+    found = steps(cityscapes, make_scenario(f"cityscapes_{split}", cityscapes, setting))
+    assert [step.classes_per_step for step in found] == [sizes[: t + 1] for t in range(len(sizes))]
+    base, last = sizes[0], found[-1]
+    old = base if setting == "sequential" else 0
+    assert read(found[0].train.table, 1, base, base + 1, 19, 255) == [1, base, 0, 0, 255]
+    assert read(last.train.table, 1, base, 19, 255) == [min(old, 1), old, 19, 255]
+    assert last.test.table[1:20].tolist() == [*range(1, 20)] and last.test.table[255] == 255
+    assert last.test.ids == cityscapes.ids("test")
+    assert {sample.split("/")[0] for step in found for sample in step.train.ids} <= {"train"}
+    label = cityscapes.label(cityscapes.ids("test")[0])
+    assert 0 not in last.test.table[label]
+
+
 def test_shapes_in_other_light() -> None:
     shapes = Shapes().with_domains()
     scenario = make_scenario("shapes_3-1", shapes, "domain")

@@ -66,6 +66,10 @@ def groups(
         ("15-1", "0-15", "16-20"),
         ("15-5", "0-15", "16-20"),
         ("10-10", "0-10", "11-20"),
+        ("10-5", "0-10", "11-20"),
+        ("5-3", "0-5", "6-20"),
+        ("2-2", "0-2", "3-20"),
+        ("5-1", "0-5", "6-20"),
         ("10-1", "0-10", "11-20"),
         ("1-1", "0-1", "2-20"),
     ],
@@ -91,6 +95,8 @@ def test_the_background_of_voc_is_in_the_mean_in_every_protocol(protocol: str, e
         ("50-50", ["1-50", "51-100", "101-150"]),
         ("140-4", ["1-140", "141-144", "145-148", "149-150"]),
         ("148-1", ["1-148", "149", "150"]),
+        ("25-25", ["1-25", "26-50", "51-75", "76-100", "101-125", "126-150"]),
+        ("100-5", ["1-100", "101-150"]),  # of eleven steps, tables print the new classes together
     ],
 )
 def test_ade_has_a_group_for_each_step(split: str, printed: list[str], empty) -> None:
@@ -116,6 +122,7 @@ def test_datasets_without_background_start_at_1(protocol: str, empty) -> None:
     assert groups(empty, "camvid_1-1", protocol)["printed"] == {"1": (1, 1), "2-11": (2, 11), "all": (1, 11)}
     city = groups(empty, "cityscapes_14-1", protocol, "overlapped")
     assert city["printed"] == {"1-14": (1, 14), "15-19": (15, 19), "all": (1, 19)}
+    assert list(groups(empty, "cityscapes_17-2", protocol)["printed"]) == ["1-17", "18-19", "all"]
 
 
 def test_other_datasets_with_background(empty) -> None:

@@ -14,7 +14,7 @@ from issbench.scenarios.datasets.base import Dataset, Split
 from issbench.scenarios.errors import ScenarioError
 from issbench.scenarios.scenario import (
     Scenario,
-    check_setting,
+    canonical_setting,
     check_split,
     default_setting,
     make_scenario,
@@ -181,17 +181,43 @@ def test_base_too_large() -> None:
 
 
 def test_settings() -> None:
-    for setting in ("overlapped", "disjoint", "domain"):
-        check_setting(setting)
-    for call in (check_setting, lambda setting: make("voc_15-1", setting)):
-        assert refused(call, "overlaped") == "unknown setting 'overlaped'; did you mean overlapped?"
-    assert refused(check_setting, "###") == "unknown setting '###'; known: overlapped, disjoint, domain"
+    for setting in ("overlapped", "disjoint", "sequential", "partitioned", "domain"):
+        assert canonical_setting(setting) == setting
+    assert [canonical_setting(f"partitioned:{draw}") for draw in ("0", "00", "3", "03")] == [
+        "partitioned",
+        "partitioned",
+        "partitioned:3",
+        "partitioned:3",
+    ]
+    drawn = make("voc_15-1", "partitioned:3")
+    assert (drawn.setting, drawn.draw, make("voc_15-1", "partitioned").draw) == ("partitioned", 3, 0)
+
+
+@pytest.mark.parametrize(
+    "setting, said",
+    [
+        ("overlaped", "unknown setting 'overlaped'; did you mean overlapped?"),
+        ("###", "unknown setting '###'; known: overlapped, disjoint, sequential, partitioned, domain"),
+        ("partitoned:3", "unknown setting 'partitoned:3'; did you mean partitioned?"),
+        ("overlapped:3", "setting 'overlapped:3': overlapped draws nothing; write overlapped"),
+        *(
+            (text, f"setting {text!r}: the draw must be a whole number of at most 18 digits, as in partitioned:3")
+            for text in ("partitioned:", "partitioned:-1", "partitioned:٣", f"partitioned:{'9' * 19}")
+        ),
+    ],
+)
+def test_settings_that_do_not_exist(setting: str, said: str) -> None:
+    for call in (canonical_setting, lambda setting: make("voc_15-1", setting)):
+        assert refused(call, setting) == said
 
 
 def test_default_settings() -> None:
     expected = dict.fromkeys(dataset_names(), "overlapped") | {"cityscapes": "domain"}
     assert {name: default_setting(f"{name}_1-1") for name in dataset_names()} == expected
     assert "unknown scenario" in refused(default_setting, "cityscape_1-1")
+    by_class = ("14-1", "13-6", "17-2", "10-1")
+    assert {default_setting(f"cityscapes_{split}") for split in by_class} == {"overlapped"}
+    assert {default_setting(f"cityscapes_{split}") for split in ("11-5", "11-1", "1-1")} == {"domain"}
 
 
 def test_a_dataset_without_domains() -> None:

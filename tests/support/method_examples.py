@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from issbench.methods.method import Batch, Method, Output, Step
 
 CLASSES = Step(1, (3, 2), feature_channels=6, encoder_channels=7)
 DOMAIN = Step(1, (4,), domain=True, feature_channels=6, encoder_channels=7)
+SEQUENTIAL = replace(CLASSES, old_labelled=True)
 STEPS = pytest.mark.parametrize("step", [CLASSES, DOMAIN], ids=["classes", "domain"])
 BUILT_IN = [
     name for name, info in available().items() if info.module.startswith("issbench.methods.") and not info.part
@@ -44,8 +46,9 @@ def output(classes: int, seed: int) -> Output:
 
 
 def labels(step: Step, seed: int = 0) -> Tensor:
-    """Labels as the step gives them: background, new classes (in domains all classes), and ignored pixels."""
-    shown = [0, 0, 255, *range(1 if step.domain else step.num_old, step.num_classes)]
+    """Labels as the step gives them: background, new classes (where all are labelled, old ones too), and ignored
+    pixels."""
+    shown = [0, 0, 255, *range(1 if step.all_labelled else step.num_old, step.num_classes)]
     draw = torch.randint(len(shown), (2, *SIZE), generator=torch.Generator().manual_seed(seed))
     return torch.tensor(shown)[draw]
 

@@ -126,7 +126,8 @@ def save_imported(out: Path, record: Record) -> Path:
     identity = json.dumps({key: value for key, value in experiment.items() if key != "data"}, sort_keys=True)
     digest = hashlib.blake2b(identity.encode(), digest_size=4).hexdigest()
     method = experiment["method"].replace("*", "_")
-    name = f"{experiment['scenario']}-{experiment['setting']}-{method}-seed{experiment['seed']}-{digest}"
+    setting = experiment["setting"].replace(":", "-")
+    name = f"{experiment['scenario']}-{setting}-{method}-seed{experiment['seed']}-{digest}"
     folder = out / "runs" / name
     if (folder / "run.json").exists():
         old = load_run(out, name).record["source"]

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from issbench.scenarios.protocol import PROTOCOLS
+from issbench.scenarios.scenario import SETTINGS
 
 if TYPE_CHECKING:
     from issbench.results.runs import Run
 
 MANY = "several, separated by commas"
+SETTING = f"{', '.join(SETTINGS)}; partitioned:SEED is another draw"
 
 Classes = Annotated[
     str | None,
