@@ -28,15 +28,17 @@ class Server:
 
     def __init__(self, patch: pytest.MonkeyPatch, path: Path, number: int, times: int):
         self.path, self.number, self.left = path, number, times
-        self.really = Path.read_bytes, Image.open
-        patch.setattr(Path, "read_bytes", lambda path: self.answer(path, self.really[0]))
-        patch.setattr(Image, "open", lambda path: self.answer(path, self.really[1]))
+        for owner in (Path, Image):  # Path.open is what Path.read_bytes calls
+            patch.setattr(owner, "open", self.answering(owner.open))
 
-    def answer(self, path: Path, really: Callable[[Path], object]) -> object:
-        if path == self.path and self.left > 0:
-            self.left -= 1
-            raise OSError(self.number, os.strerror(self.number), str(path))
-        return really(path)
+    def answering(self, really: Callable[..., object]) -> Callable[..., object]:
+        def answer(path: Path, *how: object, **more: object) -> object:
+            if path == self.path and self.left > 0:
+                self.left -= 1
+                raise OSError(self.number, os.strerror(self.number), str(path))
+            return really(path, *how, **more)
+
+        return answer
 
 
 READS = {"bytes": read_bytes, "json": read_json, "checksum": sha256_of, "image": read_image}

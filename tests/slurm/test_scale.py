@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -52,6 +53,7 @@ def test_two_thousand_runs_are_submitted_in_few_calls(many, voc_aug_root, tmp_pa
     (place / "sbatch").write_text(f'#!/bin/sh\necho >> {tmp_path}/calls\nexec {shutil.which("sbatch")} "$@"\n')
     (place / "sbatch").chmod(0o755)
     monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**12))  # nothing is trained here
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.toml").write_text("gpus = 0\nextra = { hold = true }\n")
     words = ["--methods", ",".join(METHODS), "--scenarios", ",".join(SCENARIOS), "--orders", "A,B,C,D,E"]
