@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from issbench.bench.engine.seeds import derive_seed
 from issbench.bench.experiment import Experiment
 from issbench.bench.identity import hash_of
 from issbench.scenarios.datasets import load_dataset
 from issbench.scenarios.datasets.base import Dataset, Split
+from issbench.scenarios.memory import Memory, keep
 from issbench.scenarios.presence import Presence, all_in_one, content_of, presence
 from issbench.scenarios.protocol import Protocol
 from issbench.scenarios.scenario import Scenario, make_scenario
@@ -46,6 +48,21 @@ class Data:
             data = step_data(scenario, self.dataset, protocol, index, self.train, self.test, cumulative)
             self._views[asked] = StepView(data, self._identity(data.train), self._identity(data.test))
         return self._views[asked]
+
+    def memory(
+        self, scenario: Scenario, protocol: Protocol, index: int, size: int, own_labels: bool, seed: int
+    ) -> Memory:
+        """The exemplars that step `index` sees again, at most `size`: with the labels of the step in which each was
+        drawn, or with those of all classes up to now."""
+        earlier = [self.view(scenario, protocol, step).data for step in range(index)]
+        memory = Memory()
+        for step in range(1, index + 1):
+            drawn = derive_seed(seed, "memory", step)
+            memory = keep(size, memory, earlier[:step], (self.train, self.test), drawn)
+        if own_labels:
+            return memory
+        table = self.view(scenario, protocol, index, cumulative=True).data.train.table
+        return replace(memory, tables=(table,) * index)
 
     def _identity(self, view: View) -> str:
         return hash_of([content_of(view.ids, (self.train, self.test)), view.table.tolist()])

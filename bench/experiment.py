@@ -24,7 +24,7 @@ class Experiment:
     settings written in different ways are equal experiments."""
 
     method: str
-    """Its name, with the options that differ from those of the dataset: `gsc:lambda1=0.5,sg=off`."""
+    """Its name, with the options that differ from those of the scenario: `gsc:lambda1=0.5,sg=off`."""
     scenario: str
     setting: str
     order: str
@@ -63,7 +63,7 @@ class Experiment:
         dataset = parse_name(scenario)[0]
         setting = canonical_setting(setting or default_setting(scenario))
         values: dict[str, Any] = {
-            "method": canonical_method(method, dataset),
+            "method": canonical_method(method, scenario),
             "scenario": scenario,
             "setting": setting,
             "classes": tuple(classes),
@@ -90,7 +90,7 @@ class Experiment:
 
     @property
     def method_options(self) -> dict[str, str]:
-        """The options that differ from the dataset's, as text."""
+        """The options that differ from the scenario's, as text."""
         return parse_method(self.method)[1]
 
     def describe(self) -> dict[str, Any]:
@@ -140,10 +140,10 @@ def parse_method(spec: str) -> tuple[str, dict[str, str]]:
     return method_info(name).name, options
 
 
-def canonical_method(spec: str, dataset: str) -> str:
-    """A method in one spelling: only the options that differ from the dataset's. UsageError for unknown names."""
+def canonical_method(spec: str, scenario: str) -> str:
+    """A method in one spelling: only the options that differ from the scenario's. UsageError for unknown names."""
     name, options = parse_method(spec)
-    return spec_of(name, canonical_options(method_info(name), dataset, options))
+    return spec_of(name, canonical_options(method_info(name), scenario, options))
 
 
 def spec_of(name: str, options: Mapping[str, str]) -> str:

@@ -28,10 +28,13 @@ class LwFMC(Method):
     colour, marker, dashes = "#E69F00", ">", "--"
     cite = "rebuffi2017icarl"
     Options = LwFMCOptions
+    own_first_step = True  # sigmoids after a cross-entropy step are no probabilities: they sum to more than 1
 
     def pixel_loss(self, batch: Batch, targets: Tensor) -> Tensor:
         return fn.sigmoid_cross_entropy(batch.student.logits, targets)
 
     def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:
+        if self.step.index == 0:
+            return super().terms(batch, targets)
         distance = fn.sigmoid_distillation(batch.student.logits, batch.teacher.logits)
         return {**super().terms(batch, targets), "distillation": self.options.distillation * distance}

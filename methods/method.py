@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from issbench.methods.functional import IGNORE_INDEX
+from issbench.methods.interface.batch import Batch as Batch
+from issbench.methods.interface.batch import Batches as Batches
+from issbench.methods.interface.batch import Output as Output
+from issbench.methods.interface.batch import upsample as upsample
+from issbench.methods.interface.head import Classifier as Classifier
+from issbench.methods.interface.head import Head as Head
 
 IGNORE = IGNORE_INDEX
 
@@ -63,80 +68,23 @@ class Step:
         return 1 if self.all_labelled or self.index == 0 else self.num_old
 
 
-@dataclass
-class Output:
-    """What a network returns for a batch of images.
-
-    `low_logits` [B, C, h, w]; `features` [B, D, h, w]: the ASPP output, which the classifier sees; `encoder`
-    [B, D_4, h, w]: the backbone's last feature map after its activation, as the ASPP sees it; `stages`: the outputs
-    [B, D_i, h_i, w_i] of the four residual stages (empty unless asked for); `size`: the images' (H, W). The stages
-    are taken before their last activation, because PLOP and RCIL distil them there: so the last of them is not
-    `encoder`, of which ILT and SDR speak.
-    """
-
-    low_logits: Tensor
-    features: Tensor
-    encoder: Tensor
-    stages: tuple[Tensor, ...]
-    size: tuple[int, int]
-
-    @cached_property
-    def logits(self) -> Tensor:
-        """Logits at the images' resolution [B, C, H, W], float32; computed at most once."""
-        return upsample(self.low_logits.float(), self.size)
-
-    @cached_property
-    def log_probabilities(self) -> Tensor:
-        """Log-softmax of `logits` over the channels [B, C, H, W]; computed at most once. Functions of `functional`
-        take it in place of the logits with `normalised=True`."""
-        return self.logits.log_softmax(dim=1)
-
-
-class Batch:
-    """A batch: `labels` int64 [B, H, W] (channels, 255 = ignore), and what the networks make of its images.
-
-    Where several processes train together this is one's part; `share` weights its mean
-    (`methods/shared/collectives.py`).
-    """
-
-    def __init__(self, labels: Tensor, student: Output | None, teacher: Output | None, share: float = 1.0):
-        self.labels, self.share = labels, share
-        self._student, self._teacher = student, teacher
-
-    @property
-    def student(self) -> Output:
-        """The student's output; RuntimeError in `begin`, where no batch has one."""
-        if self._student is None:
-            raise RuntimeError("this batch has no output of the student; in `begin` there is the teacher's alone")
-        return self._student
-
-    @property
-    def teacher(self) -> Output:
-        """The teacher's output, without gradient; RuntimeError at the first step, in `after_first_step` and `end`,
-        and for methods with `uses_teacher = False`, where no batch has one."""
-        if self._teacher is None:
-            raise RuntimeError(
-                "this batch has no output of the teacher; there is one in `begin` and in training, from the second "
-                "step on, for methods with `uses_teacher = True`"
-            )
-        return self._teacher
-
-
-Batches = Callable[[], Iterator[Batch]]
-"""Each call is a pass over the step's training images, each once, without augmentation, in a fixed order."""
-
-
 NewClassifier = Literal["default", "background"]
-
-
-def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear interpolation [B, C, h, w] → [B, C, H, W] without aligned corners, as the published codes do."""
-    return nnf.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoOptions:
     """A method without options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exemplars:
+    """The images of earlier steps that a method keeps: at most `images`, as many of each class. `labels`: those of
+    the classes of the step in which an image was drawn (`own`), or of all classes up to now (`all`, which no step
+    had). `share`: how much of each batch they replace."""
+
+    images: int
+    labels: Literal["own", "all"]
+    share: float
 
 
 class Method(nn.Module):
@@ -165,7 +113,16 @@ class Method(nn.Module):
     Options: ClassVar[type] = NoOptions
     """A frozen dataclass; its defaults are the published settings."""
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Settings that differ from the defaults, by dataset name: published ones, and ours for `shapes`."""
+    """Settings that differ from the defaults, by the name of a dataset or of a scenario (`voc_15-1`), whose
+    settings come last: published ones, and ours for `shapes`."""
+    Head: ClassVar[type[Head]] = Classifier
+    """What makes logits of the features, and predictions of the logits. A method with a head of its own trains the
+    first step with it, so it has `own_first_step`."""
+    own_first_step: ClassVar[bool] = False
+    """Whether the hooks are called at the first step, too (without a teacher, and without the parts on top), which
+    is then not shared with other methods."""
+    first_step_options: ClassVar[tuple[str, ...]] = ()
+    """The options that decide the result of an own first step; the others have their defaults there."""
     uses_teacher: ClassVar[bool] = True
     uses_stages: ClassVar[bool] = False
     """Whether `loss` reads `Output.stages`."""
@@ -175,6 +132,11 @@ class Method(nn.Module):
     """Train on all data seen so far from the pretrained backbone (joint training), not on the step's data."""
     not_composable_because: ClassVar[str] = ""
     """Why no part can be put on top of the method; empty if it can."""
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if cls.Head is not Classifier and not cls.own_first_step:
+            raise TypeError(f"{cls.__name__} has a head of its own, so it must say `own_first_step = True`")
 
     def __init__(self, options: Any, step: Step):
         super().__init__()
@@ -192,6 +154,11 @@ class Method(nn.Module):
         """Whether the method trains at this step; a step that it skips has no result."""
         return True
 
+    @classmethod
+    def exemplars(cls, options: Any) -> Exemplars | None:
+        """The memory that the engine keeps for the method; None: none."""
+        return None
+
     def after_first_step(self, network: nn.Module, batches: Batches) -> None:
         """Once, after the first step, which all methods share: leave state for step 1. The batches are as in `end`;
         the network is thrown away."""
@@ -199,9 +166,19 @@ class Method(nn.Module):
     def prepare(self, network: nn.Module) -> None:
         """Change the student's architecture before the optimiser is made."""
 
+    def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        """What the optimiser trains, in groups as torch has them: `params`, and where it differs from the recipe
+        `weight_decay` and `scale`, a factor on the learning rate. By default all that has `requires_grad`."""
+        return [{"params": [p for p in (*network.parameters(), *self.parameters()) if p.requires_grad]}]
+
     def begin(self, network: nn.Module, batches: Batches, previous: Mapping[str, Tensor]) -> None:
         """Before training: look at the step's data with the teacher's eyes (the batches have no student
-        output), take over the state that the method left after the previous step ({} if it left none)."""
+        output), take over the state that the method left after the previous step ({} if it left none). What needs
+        gradients computes them under `torch.enable_grad()`."""
+
+    def set_training_mode(self, network: nn.Module) -> None:
+        """At the beginning of training; parts that are frozen may be left in evaluation mode."""
+        network.train()
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The terms of the loss, weighted, by name; their sum is minimised."""
@@ -231,9 +208,16 @@ class Method(nn.Module):
     def after_backward(self, network: nn.Module) -> None:
         """The gradients are there, the update is not yet made."""
 
+    def after_update(self, network: nn.Module) -> None:
+        """The optimiser has changed the parameters."""
+
     def end(self, network: nn.Module, batches: Batches) -> None:
         """After a step that the method trained: undo a change of architecture, leave state for the next step. The
         batches have the student's output, with gradient, in evaluation mode, and no teacher."""
+
+    def fuse(self, network: nn.Module, before: Mapping[str, Tensor]) -> None:
+        """After `end`, from the second step on: change the weights in the light of those `before` the step, which
+        lack the new classes."""
 
 
 class Part(Method):

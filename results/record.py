@@ -122,6 +122,15 @@ class Environment(TypedDict):
     precision: str
 
 
+class MemoryFacts(TypedDict):
+    """The images of earlier steps that a step saw again."""
+
+    images: list[list[str | int]]
+    """Id, and the step in which it was drawn, of each."""
+    bytes: int | None
+    """What their files take on the disk; None where they have none."""
+
+
 class Training(TypedDict):
     """How the training of a step went."""
 
@@ -136,6 +145,8 @@ class Training(TypedDict):
     processes: int
     """How many trained together."""
     environment: Environment
+    memory: NotRequired[MemoryFacts]
+    """Absent where the method keeps none."""
 
 
 class StepRecord(TypedDict):

@@ -12,6 +12,7 @@ from issbench.bench.engine.network import Network, start_new_classes
 from issbench.bench.engine.norms import synchronise_norms
 from issbench.bench.engine.update import Training, make_optimizer
 from issbench.bench.recipe import Recipe
+from issbench.methods.interface.head import Classifier, Head
 from issbench.methods.method import Method, Step
 
 
@@ -28,14 +29,14 @@ def assemble(
 ) -> Training:
     """The training of step `index` before its first iteration. `previous` has the weights after the step before;
     None where the step starts from the recipe's first weights."""
-    channels = channels_per_step(classes_per_step)
-    student = make_network(recipe, channels, recipe.weights if previous is None else "none")
+    channels, head = channels_per_step(classes_per_step), method_class.Head
+    student = make_network(recipe, channels, recipe.weights if previous is None else "none", head)
     teacher = None
     if previous is not None:
         student.load_state_dict(previous, strict=False)  # the group of the new classes is not in there
         old = channels if domain else channels[:-1]
         if method_class.uses_teacher:
-            teacher = frozen(make_network(recipe, old, "none"), previous, device)
+            teacher = frozen(make_network(recipe, old, "none", head), previous, device)
         if len(old) < len(channels):
             start_new_classes(student, method_class.new_classifier)
     student = on_device(student, device)
@@ -48,14 +49,14 @@ def assemble(
 
 
 def channels_per_step(classes_per_step: tuple[int, ...]) -> tuple[int, ...]:
-    """Classifier channels that each step adds; the first has the background."""
+    """The classes that each step adds, the first with the background."""
     first, *later = classes_per_step
     return (1 + first, *later)
 
 
-def make_network(recipe: Recipe, channels: tuple[int, ...], weights: str) -> Network:
-    """The network of a recipe with the given classifier groups."""
-    return Network(recipe.backbone, weights, recipe.output_stride, recipe.aspp_channels, channels)
+def make_network(recipe: Recipe, channels: tuple[int, ...], weights: str, head: type[Head] = Classifier) -> Network:
+    """The network of a recipe for the classes that each step adds, the first with the background."""
+    return Network(recipe.backbone, weights, recipe.output_stride, recipe.aspp_channels, channels, head)
 
 
 def frozen(network: Network, weights: Mapping[str, Tensor], device: torch.device) -> Network:

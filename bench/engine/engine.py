@@ -157,8 +157,9 @@ def _test(plan: Plan, step: StepPlan, store: Store, loader: Loader, reporter: Re
     """Test a step and store the counts."""
     view = step.view.data.test
     reporter.note(f"testing step {step.index} on {len(view.ids)} images")
-    channels = step.channels_per_step
-    network = frozen(make_network(step.recipe, channels, "none"), store.load_weights(step.key), loader.device)
+    channels, head = step.channels_per_step, step.method_class.Head
+    network = make_network(step.recipe, channels, "none", head)
+    network = frozen(network, store.load_weights(step.key), loader.device)
     started = time.monotonic()
     with autocast(loader.device, step.recipe):
         counts = count_images(network, loader.once(view), plan.metrics, sum(channels))

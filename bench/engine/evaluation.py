@@ -26,7 +26,7 @@ def count_images(
     counting = {kind: owner() for kind, owner in counters(metrics).items()}
     found: dict[str, list[Tensor]] = {kind: [] for kind in counting}
     for share in shares:
-        prediction = network(share.images).logits.argmax(dim=1)
+        prediction = network(share.images).scores.argmax(dim=1)
         for kind, metric in counting.items():
             found[kind].append(metric.count(prediction, share.labels, num_classes))
     return {kind: _of_all_processes(batches, num_classes) for kind, batches in found.items()}

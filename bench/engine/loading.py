@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
 
@@ -20,6 +20,7 @@ from issbench.bench.engine.samples import Normalise, Samples, TrainingSamples
 from issbench.bench.recipe import Recipe
 from issbench.errors import UsageError
 from issbench.scenarios.datasets.base import Dataset
+from issbench.scenarios.memory import NO_MEMORY, Memory
 from issbench.scenarios.views import View
 
 
@@ -32,6 +33,8 @@ class Share:
     labels: Tensor
     batch: int
     """Images of the whole batch. A share of the last batch of a pass may have none."""
+    replayed: Tensor | None = None
+    """Which images are exemplars of earlier steps, bool; None where there are none."""
 
     @property
     def weight(self) -> float:
@@ -55,7 +58,7 @@ class Loader:
         self.interruption = interruption or Interruption()
         self._normalise = Normalise(device)
 
-    def training(self, view: View, order: BatchOrder, start: int) -> Iterator[Share]:
+    def training(self, view: View, order: BatchOrder, start: int, memory: Memory = NO_MEMORY) -> Iterator[Share]:
         """The batches of a step from iteration `start` on, augmented. UsageError if a batch has fewer images than
         there are processes."""
         if order.batch < distributed.world_size():
@@ -63,9 +66,13 @@ class Loader:
                 f"a batch of {order.batch} images cannot be split among {distributed.world_size()} processes; "
                 "start fewer of them, or raise the batch (--set batch=…)"
             )
-        samples = TrainingSamples(self.dataset, view, self.recipe, order.seed, order.step)
+        samples = TrainingSamples(self.dataset, view, self.recipe, order.seed, order.step, memory)
         batches = (order[iteration] for iteration in range(start, len(order)))
-        return self._shares(samples, batches, repeat(order.batch))
+        replayed = None
+        if any(order.replayed):
+            replayed = torch.tensor(own_share(order.replayed), device=self.device)
+        for share in self._shares(samples, batches, repeat(order.batch)):
+            yield replace(share, replayed=replayed)
 
     def once(self, view: View) -> Iterator[Share]:
         """Each image of a view once, in order, without augmentation. Stops between two batches where a stop was

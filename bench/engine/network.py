@@ -1,4 +1,4 @@
-"""The network of all methods: timm backbone, DeepLab-v3's ASPP, and a classifier that grows by a group per step."""
+"""The network of all methods: timm backbone, DeepLab-v3's ASPP, and a head that grows with each step."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from issbench.bench.engine.backbones import make_backbone
+from issbench.methods.interface.head import Classifier, Head
 from issbench.methods.method import Output
 
 _ATROUS_RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}  # DeepLab-v3, by output stride
 
 
 class Network(nn.Module):
-    """Backbone, ASPP, and one 1×1 convolution per step as classifier.
+    """Backbone, ASPP, and a head as classifier, one 1×1 convolution per step unless the method has its own.
 
-    `channels_per_step`: classifier channels that each step adds, the first with the background.
+    `classes_per_step`: classes that each step adds, the first with the background.
     Input: normalised images [B, 3, H, W].
     """
 
@@ -30,22 +31,19 @@ class Network(nn.Module):
         weights: str,
         output_stride: int,
         aspp_channels: int,
-        channels_per_step: Sequence[int],
+        classes_per_step: Sequence[int],
+        head: type[Head] = Classifier,
     ):
         super().__init__()
         self.backbone = make_backbone(backbone, weights, output_stride)
         info: Any = self.backbone.feature_info
         self.encoder_channels, self.feature_channels = int(info.channels()[-1]), aspp_channels
         self.aspp = _make_aspp(self.encoder_channels, output_stride, aspp_channels)
-        self.classifier = nn.ModuleList(nn.Conv2d(aspp_channels, count, 1) for count in channels_per_step)
+        self.classifier = head(aspp_channels, classes_per_step)
+        self.num_classes = sum(classes_per_step)
         self._activated: _Activated = {}
         for index, name in enumerate(info.module_name()):
             _watch(_last_activation(self.backbone, name), index, self._activated)
-
-    @property
-    def groups(self) -> list[nn.Conv2d]:
-        """The classifier of each step."""
-        return cast(list[nn.Conv2d], list(self.classifier))
 
     def forward(self, images: Tensor, stages: bool = False) -> Output:
         """The output for images; with `stages` also the four stages before their last activation."""
@@ -55,8 +53,8 @@ class Network(nn.Module):
         finally:
             self._activated.clear()
         features = self.aspp(maps[-1])
-        logits = torch.cat([group(features) for group in self.groups], dim=1)
-        return Output(logits, features, maps[-1], captured, (images.shape[2], images.shape[3]))
+        size = images.shape[2], images.shape[3]
+        return Output(self.classifier(features), features, maps[-1], captured, size, self.classifier.scores)
 
     def _before_activation(self, index: int, stage: Tensor) -> Tensor:
         """A stage before the activation that it ends in (ResNets, RegNets). Where it ends in none (EfficientNet,
@@ -99,7 +97,7 @@ def _make_aspp(in_channels: int, output_stride: int, channels: int) -> ASPP:
 
 
 def start_new_classes(network: Network, how: Literal["default", "background"]) -> None:
-    """Initialise the last group of the classifier.
+    """Initialise the last group of a `Classifier`.
 
     `background` (MiB, eq. 10): each new class gets the background's weight, and its bias and the background's
     become the old background bias − log(new classes + 1), so that background and new classes together start
@@ -107,7 +105,8 @@ def start_new_classes(network: Network, how: Literal["default", "background"]) -
     """
     if how == "default":
         return
-    first, new = network.groups[0], network.groups[-1]
+    groups = cast(list[nn.Conv2d], list(network.classifier.children()))
+    first, new = groups[0], groups[-1]
     assert first.bias is not None and new.bias is not None  # they are made with one
     with torch.no_grad():
         bias = first.bias[0] - log(new.out_channels + 1)

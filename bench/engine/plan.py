@@ -23,10 +23,12 @@ from issbench.bench.identity import hash_of, what_differs
 from issbench.bench.metrics import Metric, counters, metrics_for
 from issbench.bench.recipe import Recipe
 from issbench.errors import UsageError
+from issbench.methods.interface.head import Classifier
 from issbench.methods.interface.options import resolved_options
 from issbench.methods.interface.registry import load_method, method_info
-from issbench.methods.method import Method
+from issbench.methods.method import Exemplars, Method, NoOptions
 from issbench.scenarios.datasets.base import Dataset
+from issbench.scenarios.memory import Memory
 from issbench.scenarios.scenario import Scenario, check_split
 from issbench.scenarios.soundness import unlearnable, unlearned, untested
 
@@ -68,6 +70,11 @@ class StepPlan:
     seed: int
     method: str | None
     """The method that trains the step; None: the first step that all methods share."""
+    method_class: type[Method]
+    options: Any
+    """What trains the step: of the shared first step plain fine-tuning, of an own one the method without parts."""
+    memory: Memory
+    """Images of earlier steps that it sees again."""
     evaluations: dict[str, str]
     """For each kind of counts the name of the test that gives them."""
 
@@ -84,7 +91,9 @@ class StepPlan:
     @property
     def order(self) -> BatchOrder:
         """The order in which it sees them."""
-        return BatchOrder(len(self.train_ids), self.recipe.batch, self.recipe.epochs, self.seed, self.index)
+        recipe, kept, wanted = self.recipe, len(self.memory.ids), self.method_class.exemplars(self.options)
+        share = wanted.share if wanted else 0.0
+        return BatchOrder(len(self.train_ids), recipe.batch, recipe.epochs, self.seed, self.index, kept, share)
 
     @property
     def images_seen(self) -> int:
@@ -123,15 +132,26 @@ class Plan:
 
     @cached_property
     def resolved(self) -> dict[str, Any]:
-        """All options with their values: the method's defaults, those published for the dataset, those of the
-        user."""
+        """All options with their values: the method's defaults, those published for dataset and scenario, those
+        of the user."""
         e = self.experiment
-        return resolved_options(method_info(e.method_name), self.dataset.name, e.method_options)
+        return resolved_options(method_info(e.method_name), e.scenario, e.method_options)
 
     @cached_property
     def options(self) -> Any:
         """The options as the method takes them."""
         return self.method.Options(**self.resolved)
+
+    @cached_property
+    def first_method(self) -> tuple[str | None, type[Method], Any]:
+        """Name, class and options of what trains the first step: None where that is shared by all methods, else
+        the method without its parts, with the options that matter there."""
+        if not self.method.own_first_step:
+            return None, Method, NoOptions()
+        name = self.experiment.method_name.partition("+")[0]
+        method, info = load_method(name), method_info(name)
+        given = {k: v for k, v in self.experiment.method_options.items() if k in method.first_step_options}
+        return name, method, method.Options(**resolved_options(info, self.experiment.scenario, given))
 
     @cached_property
     def metrics(self) -> list[Metric]:
@@ -140,9 +160,8 @@ class Plan:
 
     @cached_property
     def method_identity(self) -> dict[str, Any]:
-        """What makes the method's result its own: name, options that differ from its defaults, and its code."""
-        name = self.experiment.method_name
-        return {"name": name, "options": what_differs(self.options), "code": class_fingerprint(self.method)}
+        """What makes the method's result its own."""
+        return _method_identity(self.experiment.method_name, self.method, self.options)
 
     @cached_property
     def steps(self) -> tuple[StepPlan, ...]:
@@ -177,13 +196,15 @@ class Plan:
         view = self.data.view(self.scenario, experiment.protocol, index, cumulative)
         # Joint training starts afresh, so it follows the recipe of a first step.
         recipe = decided(experiment.recipe.for_step(0 if cumulative else index), self.device)
+        own = self.experiment.method_name, self.method, self.options
+        name, method, options = own if index else self.first_method
         settings = what_differs(recipe)
         settings.pop("weights", None)  # their content counts, and of later steps only that of the step before
         identity: dict[str, Any] = {
             "code": _training_code(),
             "previous": previous,
             "step": index,
-            "method": _FIRST_STEP if index == 0 else self.method_identity,
+            "method": _method_identity(name, method, options) if name else _FIRST_STEP,
             "dataset": self.dataset.name,
             "data": view.train,
             "classes_per_step": list(view.data.classes_per_step),
@@ -194,14 +215,31 @@ class Plan:
         }
         if view.data.old_labelled:  # named only where it is so: other keys stay as they are
             identity["old_labelled"] = True
-        method = None if index == 0 else experiment.method_name
+        if method.Head is not Classifier:
+            identity["own head"] = True  # so that who reads the weights knows where to look
+        memory = self._memory(index, method.exemplars(options))
+        if memory.ids:  # which labels are theirs, and their share of a batch, follow from the method's options
+            identity["memory"] = [memory.ids, memory.steps]
         kinds = counters(self.metrics)
         evaluations = {kind: _evaluation_name(view, recipe, kind, metric) for kind, metric in kinds.items()}
-        return StepPlan(hash_of(identity), previous, identity, view, recipe, experiment.seed, method, evaluations)
+        key, seed = hash_of(identity), experiment.seed
+        return StepPlan(key, previous, identity, view, recipe, seed, name, method, options, memory, evaluations)
+
+    def _memory(self, index: int, wanted: Exemplars | None) -> Memory:
+        """The images of earlier steps that a step sees again."""
+        if wanted is None:
+            return Memory()
+        own, seed = wanted.labels == "own", self.experiment.seed
+        return self.data.memory(self.scenario, self.experiment.protocol, index, wanted.images, own, seed)
 
     def state_name(self) -> str:
         """Names the state that the method draws from the finished first step (`Method.after_first_step`)."""
         return f"state-{hash_of(self.method_identity)}"
+
+
+def _method_identity(name: str, method: type[Method], options: Any) -> dict[str, Any]:
+    """Name, options that differ from the defaults, and code."""
+    return {"name": name, "options": what_differs(options), "code": class_fingerprint(method)}
 
 
 def decided(recipe: Recipe, device: torch.device) -> Recipe:

@@ -24,6 +24,8 @@ from issbench.bench.engine.stored import load_tensors, read_identity
 from issbench.bench.engine.update import autocast
 from issbench.bench.recipe import Recipe
 from issbench.errors import UsageError
+from issbench.methods.interface.head import Classifier
+from issbench.methods.interface.registry import load_method
 from issbench.methods.method import Output
 from issbench.scenarios.datasets.images import read_image
 from issbench.scenarios.errors import DataError
@@ -48,7 +50,7 @@ class Predictor:
     @property
     def num_channels(self) -> int:
         """Classes that the network tells apart, background included."""
-        return sum(group.out_channels for group in self.network.groups)
+        return self.network.num_classes
 
     @torch.no_grad()
     def output(self, images: Tensor, stages: bool = False) -> Output:
@@ -59,14 +61,14 @@ class Predictor:
 
     def labels(self, images: Tensor) -> np.ndarray:
         """The predicted channels uint8 [B, H, W] of images uint8 [B, 3, H, W]."""
-        return self.output(images).logits.argmax(dim=1).byte().cpu().numpy()
+        return self.output(images).scores.argmax(dim=1).byte().cpu().numpy()
 
     @torch.no_grad()
     def predict(self, image: Image.Image) -> np.ndarray:
         """The predicted channels uint8 [H, W] of an RGB image of any size.
 
         The image is resized as in the test, its shorter side to the crop of the recipe, but nothing is cut off: it
-        is padded to whole strides, and the logits without the padding are interpolated to the image's own size.
+        is padded to whole strides, and the scores without the padding are interpolated to the image's own size.
         """
         remedy = f"scale the image down, or {_ELSEWHERE}"
         with memory_told(f"the prediction of {image.width} × {image.height} pixels", self.device, remedy):
@@ -80,8 +82,8 @@ class Predictor:
         padding = (0, -width % stride, 0, -height % stride)
         # Zeros after the normalisation, as the network's own convolutions pad.
         with arithmetic(self.device):
-            logits = self._output(nnf.pad(Normalise(self.device)(pixels), padding)).logits[:, :, :height, :width]
-            return _best(logits, (image.height, image.width)).cpu().numpy()
+            scores = self._output(nnf.pad(Normalise(self.device)(pixels), padding)).scores[:, :, :height, :width]
+            return _best(scores, (image.height, image.width)).cpu().numpy()
 
     def _output(self, images: Tensor, stages: bool = False) -> Output:
         # On the CPU single precision is faster, also for a network that was trained on a GPU in half precision.
@@ -98,12 +100,12 @@ def seen_size(size: tuple[int, int], crop: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _best(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """The channel with the highest logit at each pixel of the given (H, W): uint8 [H, W]."""
-    best = torch.full(size, -torch.inf, device=logits.device)
-    channel = torch.zeros(size, dtype=torch.uint8, device=logits.device)
-    for start in range(0, logits.shape[1], _AT_ONCE):
-        some = nnf.interpolate(logits[:, start : start + _AT_ONCE], size, mode="bilinear", align_corners=False)[0]
+def _best(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """The class with the highest score at each pixel of the given (H, W): uint8 [H, W]."""
+    best = torch.full(size, -torch.inf, device=scores.device)
+    channel = torch.zeros(size, dtype=torch.uint8, device=scores.device)
+    for start in range(0, scores.shape[1], _AT_ONCE):
+        some = nnf.interpolate(scores[:, start : start + _AT_ONCE], size, mode="bilinear", align_corners=False)[0]
         highest, which = some.max(dim=0)
         better = highest > best
         channel[better] = (which[better] + start).byte()
@@ -126,7 +128,9 @@ def _read_network(folder: Path, device: torch.device) -> tuple[dict[str, Any], R
         identity = read_identity(folder, key)
         recipe = Recipe(**identity["recipe"])
         channels = channels_per_step(tuple(identity["classes_per_step"]))
-        network = frozen(make_network(recipe, channels, "none"), load_tensors(folder, "weights", key), device)
+        head = load_method(identity["method"]["name"]).Head if identity.get("own head") else Classifier
+        network = make_network(recipe, channels, "none", head)
+        network = frozen(network, load_tensors(folder, "weights", key), device)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         if is_out_of_memory(error):  # the step is not at fault
             raise

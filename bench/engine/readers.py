@@ -109,7 +109,7 @@ class _Noted(TorchDataset[Any]):
 
     def name(self, row: int) -> str:
         """The id of the image in a row."""
-        return self.samples.view.ids[row]
+        return self.samples.sample(row)
 
 
 class _Readers:

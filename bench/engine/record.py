@@ -12,6 +12,7 @@ from issbench.methods.interface.registry import method_info
 from issbench.results.record import (
     FORMAT,
     Counts,
+    MemoryFacts,
     MethodFacts,
     Record,
     RunMetrics,
@@ -19,7 +20,9 @@ from issbench.results.record import (
     StepRecord,
     Training,
 )
+from issbench.scenarios.datasets.base import Dataset
 from issbench.scenarios.groups import channel_names, class_groups
+from issbench.scenarios.memory import Memory
 
 
 def step_record(plan: Plan, step: StepPlan, training: Training, tests: Mapping[str, Evaluation]) -> StepRecord:
@@ -67,6 +70,15 @@ def run_record(plan: Plan, steps: list[StepRecord]) -> Record:
     if leaks:
         record["leaks"] = leaks
     return record
+
+
+def memory_facts(memory: Memory, dataset: Dataset) -> MemoryFacts:
+    """What a step saw again of earlier steps."""
+    files = [path for sample in memory.ids for path in dataset.files(sample)]
+    return {
+        "images": [list(kept) for kept in zip(memory.ids, memory.steps, strict=True)],
+        "bytes": sum(path.stat().st_size for path in files) if files else None,
+    }
 
 
 def method_facts(plan: Plan) -> MethodFacts:

@@ -14,6 +14,7 @@ from issbench.bench.engine.seeds import derive_seed
 from issbench.bench.recipe import Recipe
 from issbench.scenarios.datasets.base import Dataset
 from issbench.scenarios.errors import DataError
+from issbench.scenarios.memory import Memory
 from issbench.scenarios.transforms import LabelledImage, evaluation_pair, training_pair
 from issbench.scenarios.views import View
 
@@ -33,38 +34,47 @@ class Samples(TorchDataset[LabelledImage]):
         """The row of an index."""
         return int(index)
 
+    def sample(self, row: int) -> str:
+        """The id of the image in a row."""
+        return self.view.ids[row]
+
     def __getitem__(self, index: Any) -> LabelledImage:
-        image, label = read_sample(self.dataset, self.view, self.view.ids[index])
+        image, label = read_sample(self.dataset, self.view.table, self.view.ids[index])
         return evaluation_pair(image, label, self.recipe.crop)
 
 
 class TrainingSamples(Samples):
-    """Pairs of a view, augmented; an index is (epoch, row)."""
+    """Pairs of a view and after them those of the memory, augmented; an index is (epoch, row)."""
 
-    def __init__(self, dataset: Dataset, view: View, recipe: Recipe, seed: int, step: int):
+    def __init__(self, dataset: Dataset, view: View, recipe: Recipe, seed: int, step: int, memory: Memory):
         super().__init__(dataset, view, recipe)
-        self.seed, self.step = seed, step
+        self.seed, self.step, self.memory = seed, step, memory
 
     def row(self, index: Any) -> int:
         return int(index[1])
 
+    def sample(self, row: int) -> str:
+        own = len(self.view.ids)
+        return self.view.ids[row] if row < own else self.memory.ids[row - own]
+
     def __getitem__(self, index: Any) -> LabelledImage:
-        epoch, row = index
-        sample, recipe = self.view.ids[row], self.recipe
-        image, label = read_sample(self.dataset, self.view, sample)
+        (epoch, row), own, recipe = index, len(self.view.ids), self.recipe
+        sample = self.sample(row)
+        table = self.view.table if row < own else self.memory.table(row - own)
+        image, label = read_sample(self.dataset, table, sample)
         seed = derive_seed(self.seed, "augmentation", self.step, epoch, sample)
         return training_pair(image, label, recipe.crop, (recipe.scale_min, recipe.scale_max), seed)
 
 
-def read_sample(dataset: Dataset, view: View, sample: str) -> tuple[Image.Image, np.ndarray]:
-    """The image, and the labels as the view reads them. DataError where the two have different sizes."""
+def read_sample(dataset: Dataset, table: np.ndarray, sample: str) -> tuple[Image.Image, np.ndarray]:
+    """The image, and the labels as the table reads them. DataError where the two have different sizes."""
     image, label = dataset.image(sample), dataset.label(sample)
     if image.size != label.shape[::-1]:
         raise DataError(
             f"{dataset.name}: image {sample} has {image.size[0]}×{image.size[1]} pixels, but its label "
             f"map {label.shape[1]}×{label.shape[0]}; both must agree (see `bench data check`)"
         )
-    return image, view.table[label]
+    return image, table[label]
 
 
 class Normalise:

@@ -163,17 +163,17 @@ def set_up(method_class: type[Method], options: Any, workload: Workload) -> Pair
     """Floor and step as the engine sets up a step, with random weights and images."""
     seed_generators(_SEED, workload.device)
     recipe = workload.step_recipe
-    old = make_network(recipe, (workload.classes - workload.new,), "none")
+    old = make_network(recipe, (workload.classes - workload.new,), "none", method_class.Head)
     weights = None if method_class.cumulative else {name: t.clone() for name, t in old.state_dict().items()}
     classes = workload.classes_per_step(1)
     step = assemble(1, classes, False, method_class, options, recipe, weights, workload.device)
     state: dict[str, Tensor] = {}
-    if weights is not None and method_class.after_first_step is not Method.after_first_step:
+    if weights is not None and _leaves_state(method_class):
         state = _state_after_first_step(method_class, options, on_device(old, workload.device), workload)
     with torch.no_grad():
         step.method.begin(step.student, _passes(workload, 1, teacher=step.teacher), state)
-    step.student.train()
-    plain = Method(NoOptions(), step.method.step)
+    step.method.set_training_mode(step.student)
+    plain = _Floor(NoOptions(), step.method.step)
     floor = Training(step.student, step.teacher, plain, step.optimizer, recipe, step.plain_tensor_names)
     return Pair(floor, step, *make_batch(workload, 1))
 
@@ -194,10 +194,24 @@ def make_batch(workload: Workload, step: int, index: int = 0) -> tuple[Tensor, T
 def _state_after_first_step(
     method_class: type[Method], options: Any, network: Network, workload: Workload
 ) -> dict[str, Tensor]:
-    """The state that a method with the hook `after_first_step` draws from the finished first step."""
+    """The state that a method draws from the finished first step."""
     method = method_class(options, step_of(0, workload.classes_per_step(0), False, network)).to(workload.device)
-    method.after_first_step(network.eval(), _passes(workload, 0, student=network))
+    look = method.end if method.own_first_step else method.after_first_step
+    look(network.eval(), _passes(workload, 0, student=network))
     return method.state_dict()
+
+
+def _leaves_state(method_class: type[Method]) -> bool:
+    """Whether a method has state after the first step."""
+    return method_class.own_first_step or method_class.after_first_step is not Method.after_first_step
+
+
+class _Floor(Method):
+    """Cross-entropy over the student's channels, of which a head of a method's own may have fewer than classes."""
+
+    def targets(self, batch: Batch) -> Tensor:
+        known = (batch.labels < batch.student.low_logits.shape[1]) | (batch.labels == IGNORE)
+        return torch.where(known, batch.labels, 0)
 
 
 def _passes(

@@ -17,11 +17,12 @@ from issbench.bench.engine.network import Network
 from issbench.bench.engine.order import BatchOrder
 from issbench.bench.engine.plan import Plan, StepPlan
 from issbench.bench.engine.progress import Reporter
+from issbench.bench.engine.record import memory_facts
 from issbench.bench.engine.seeds import derive_seed
 from issbench.bench.engine.store import Store
 from issbench.bench.engine.update import Training, autocast, set_rate, update
 from issbench.errors import RunError
-from issbench.methods.method import Batch, Batches, Method, NoOptions
+from issbench.methods.method import Batch, Batches, Method
 
 
 def train(training: Training, share: Share, order: BatchOrder) -> None:
@@ -29,7 +30,7 @@ def train(training: Training, share: Share, order: BatchOrder) -> None:
     ran before."""
     set_rate(training.optimizer, training.recipe, training.iteration, len(order))
     seed_generators(derive_seed(order.seed, "noise", order.step, training.iteration), share.images.device)
-    training.add(update(training, share.images, share.labels, share.weight))
+    training.add(update(training, share.images, share.labels, share.weight, share.replayed))
 
 
 class StepTrainer:
@@ -60,7 +61,7 @@ class StepTrainer:
     def _save_checkpoint_at(self, hook: Callable[..., None], guard: Guard) -> None:
         """After `begin` and before `end`, where the method has such a hook, which may take long: else a job whose
         time is shorter than the hook and the way from or to a checkpoint would never get further."""
-        if self.step.method and getattr(self.plan.method, hook.__name__) is not hook:
+        if getattr(self.step.method_class, hook.__name__) is not hook:
             self._save_checkpoint(guard)
 
     def _save_checkpoint(self, guard: Guard) -> None:
@@ -71,15 +72,13 @@ class StepTrainer:
         """Student, teacher, method and optimiser at the beginning of the step."""
         step, data = self.step, self.step.view.data
         seed_generators(derive_seed(step.seed, "initialisation", step.index), self.device)
-        method_class: type[Method] = self.plan.method if step.method else Method
-        options = self.plan.options if step.method else NoOptions()
         previous = self.store.load_weights(step.previous) if step.previous else None
         return assemble(
             step.index,
             data.classes_per_step,
             data.domain,
-            method_class,
-            options,
+            step.method_class,
+            step.options,
             step.recipe,
             previous,
             self.device,
@@ -88,7 +87,7 @@ class StepTrainer:
 
     def _begin(self, training: Training) -> None:
         """The hook before the first iteration, with the state that the method left after the step before."""
-        state = self._previous_state() if self.step.method else {}
+        state = self._previous_state()
         seed_generators(derive_seed(self.step.seed, "noise", self.step.index, "begin"), self.device)
         with torch.no_grad():
             training.method.begin(training.student, self._passes(teacher=training.teacher), state)
@@ -98,8 +97,11 @@ class StepTrainer:
         expect."""
         training.student.eval()
         seed_generators(derive_seed(self.step.seed, "noise", self.step.index, "end"), self.device)
-        if self.step.method:
-            training.method.end(training.student, self._passes(student=training.student))
+        method = training.method
+        method.end(training.student, self._passes(student=training.student))
+        if self.step.previous and type(method).fuse is not Method.fuse:
+            with torch.no_grad():
+                method.fuse(training.student, self.store.load_weights(self.step.previous))
         wrong = training.plain_tensor_names ^ set(training.student.state_dict())
         if wrong:
             raise RunError(
@@ -118,6 +120,8 @@ class StepTrainer:
             "processes": distributed.world_size(),
             "environment": environment(self.device, self.step.recipe.precision),
         }
+        if self.step.memory.ids:
+            summary["memory"] = memory_facts(self.step.memory, self.plan.dataset)
         weights, state = training.student.state_dict(), training.method.state_dict()
         self.store.save_step(self.step.key, self.step.identity, summary, weights, state)
 
@@ -125,11 +129,11 @@ class StepTrainer:
         """All iterations that are left. Nothing in here waits for a GPU but the end of an epoch, and a look at the
         loss now and then."""
         started = saved = time.monotonic()
-        before = training.seconds
-        training.student.train()
+        before, step = training.seconds, self.step
+        training.method.set_training_mode(training.student)
         guard.start()
-        self.reporter.start_training(self.step.index, self.order.epochs, len(self.order), training.iteration)
-        for share in self.loader.training(self.step.view.data.train, self.order, training.iteration):
+        self.reporter.start_training(step.index, self.order.epochs, len(self.order), training.iteration)
+        for share in self.loader.training(step.view.data.train, self.order, training.iteration, step.memory):
             with guard:
                 train(training, share, self.order)
             training.iteration += 1

@@ -36,16 +36,14 @@ class Need:
 
 def try_plan(plan: Plan, step: StepPlan) -> Need:
     """`try_step` for a step of a plan."""
-    data = step.view.data
-    method: Any = plan.method if step.method else Method
-    options = plan.options if step.method else NoOptions()
-    continued = step.previous is not None
+    data, continued = step.view.data, step.previous is not None
+    method: Any = step.method_class
     return try_step(
         step.index,
         data.classes_per_step,
         data.domain,
         method,
-        options,
+        step.options,
         step.recipe,
         continued,
         data.old_labelled,
@@ -73,7 +71,9 @@ def try_step(
     before = channels if domain or not continued else channels[:-1]
     try:
         with _META:
-            weights = make_network(plain, before, "none").state_dict() if continued else None
+            weights = None
+            if continued:
+                weights = make_network(plain, before, "none", method_class.Head).state_dict()
             training = assemble(
                 index, classes_per_step, domain, method_class, options, plain, weights, _META, old_labelled
             )
@@ -138,9 +138,9 @@ def _image(training: Training) -> int:
     crop = training.recipe.crop
     images = torch.empty(_BATCH, 3, crop, crop).to(memory_format=torch.channels_last)
     labels = torch.zeros(_BATCH, crop, crop, dtype=torch.long)
-    training.student.train()
+    training.method.set_training_mode(training.student)
     with saved_tensors_hooks(keep, never):
-        terms = Objective(training.student, training.teacher, training.method)(images, labels, 1.0)
+        terms = Objective(training.student, training.teacher, training.method)(images, labels, 1.0, None)
     del terms
     for parameter in training.student.parameters():
         kept.pop(parameter.untyped_storage()._cdata, None)

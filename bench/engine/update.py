@@ -26,7 +26,7 @@ class Objective(nn.Module):
         self.student, self.method = student, method
         self._teacher = (teacher,)  # does not train, so it is no child
 
-    def forward(self, images: Tensor, labels: Tensor, share: float) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, labels: Tensor, share: float, replayed: Tensor | None) -> dict[str, Tensor]:
         """Both networks' outputs, and what the method says of them."""
         stages = self.method.uses_stages
         student, (teacher,) = self.student(images, stages), self._teacher
@@ -34,7 +34,7 @@ class Objective(nn.Module):
         if teacher is not None:
             with torch.no_grad():
                 old = teacher(images, stages)
-        return self.method.loss(Batch(labels, student, old, share))
+        return self.method.loss(Batch(labels, student, old, share, images, replayed))
 
 
 @dataclass
@@ -105,9 +105,9 @@ class Training:
 
 
 def make_optimizer(student: nn.Module, method: Method, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD over all that trains: the student, and what the method itself learns."""
+    """SGD over what the method says that trains."""
     return torch.optim.SGD(
-        [p for p in (*student.parameters(), *method.parameters()) if p.requires_grad],
+        [{"scale": 1.0} | group for group in method.parameter_groups(student)],
         lr=recipe.lr,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
@@ -116,19 +116,22 @@ def make_optimizer(student: nn.Module, method: Method, recipe: Recipe) -> torch.
 
 
 def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, iteration: int, iterations: int) -> None:
-    """The polynomial decay of the learning rate."""
+    """The polynomial decay of the learning rate, of each group on its own scale."""
     rate = recipe.lr * (1 - iteration / iterations) ** recipe.power
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["scale"]
 
 
-def update(training: Training, images: Tensor, labels: Tensor, share: float = 1.0) -> dict[str, Tensor]:
+def update(
+    training: Training, images: Tensor, labels: Tensor, share: float = 1.0, replayed: Tensor | None = None
+) -> dict[str, Tensor]:
     """Both networks' outputs, the loss, its gradient and the optimiser's step; returns the loss terms of the batch.
 
-    `share` is the weight of this process's share of the batch. Nothing in here waits for the device.
+    `share` is the weight of this process's share of the batch; `replayed` (bool [B]) tells exemplars from other
+    images. Nothing in here waits for the device.
     """
     with autocast(images.device, training.recipe):
-        terms = training.objective(images, labels, share)
+        terms = training.objective(images, labels, share, replayed)
     terms = {name: value.float() for name, value in terms.items()}
     if share != 1:
         terms = {name: value * share for name, value in terms.items()}
@@ -137,6 +140,7 @@ def update(training: Training, images: Tensor, labels: Tensor, share: float = 1.
     total.backward()
     training.method.after_backward(training.student)
     training.optimizer.step()
+    training.method.after_update(training.student)
     # At once, not at the end of an epoch: so the sums do not depend on when a checkpoint is saved.
     whole = collectives.mean([value.detach() for value in terms.values()])
     return dict(zip(terms, whole, strict=True))

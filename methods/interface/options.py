@@ -18,14 +18,15 @@ class OptionError(UsageError):
 _SWITCH = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 
 
-def resolved_options(info: MethodInfo, dataset: str, given: Mapping[str, str]) -> dict[str, Any]:
-    """All options of a method, typed, by name: its defaults, over them those published for the dataset, over them
-    those that the user gave. `Options(**resolved)` is the instance.
+def resolved_options(info: MethodInfo, scenario: str, given: Mapping[str, str]) -> dict[str, Any]:
+    """All options of a method, typed, by name: its defaults, over them those published for the dataset, those for
+    the scenario, and those that the user gave. `Options(**resolved)` is the instance. A dataset's name stands for
+    any scenario of it, the empty one for a dataset of which nothing is published.
 
     A default that is not a literal in the source is left out, and a value for an option of no known kind stays
     text. Raises OptionError for an unknown name or a value of the wrong type.
     """
-    resolved = _usual(info, dataset)
+    resolved = _usual(info, scenario)
     known = {option.name: option for option in info.options}
     for name, text in given.items():
         if name not in known:
@@ -35,16 +36,16 @@ def resolved_options(info: MethodInfo, dataset: str, given: Mapping[str, str]) -
     return resolved
 
 
-def canonical_options(info: MethodInfo, dataset: str, given: Mapping[str, str]) -> dict[str, str]:
-    """Those of the given options that differ from what the method uses for the dataset anyway, by name in
+def canonical_options(info: MethodInfo, scenario: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Those of the given options that differ from what the method uses for the scenario anyway, by name in
     alphabetic order, each in one spelling: `lambda1=.30` is left out where 0.3 is the default, `SG=False` is
     `off`. Raises OptionError like `resolved_options`."""
-    usual, resolved = _usual(info, dataset), resolved_options(info, dataset, given)
+    usual, resolved = _usual(info, scenario), resolved_options(info, scenario, given)
     texts = {name: spell(resolved[name]) for name in sorted(given)}
     return {name: text for name, text in texts.items() if name not in usual or text != spell(usual[name])}
 
 
-def _usual(info: MethodInfo, dataset: str) -> dict[str, Any]:
+def _usual(info: MethodInfo, scenario: str) -> dict[str, Any]:
     """The options of a user who gives none."""
     if info.published is None:
         raise OptionError(
@@ -52,7 +53,10 @@ def _usual(info: MethodInfo, dataset: str) -> dict[str, Any]:
             "literal dictionary"
         )
     defaults = {o.name: o.default for o in info.options if not isinstance(o.default, SourceText)}
-    return defaults | dict(info.published.get(dataset, {}))
+    for name in sorted(info.published):  # a dataset stands before its scenarios
+        if f"{scenario}_".startswith(f"{name}_"):
+            defaults |= info.published[name]
+    return defaults
 
 
 def spell(value: Any) -> str:

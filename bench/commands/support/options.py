@@ -104,12 +104,12 @@ def as_recorded(specs: Sequence[str], runs: Sequence[Run]) -> list[str]:
     from issbench.bench.experiment import canonical_method
     from issbench.methods.interface.registry import UnknownMethod
 
-    datasets = {run.experiment["dataset"] for run in runs}
-    dataset = datasets.pop() if len(datasets) == 1 else ""
+    scenarios, datasets = ({run.experiment[what] for run in runs} for what in ("scenario", "dataset"))
+    (scenario,) = scenarios if len(scenarios) == 1 else datasets if len(datasets) == 1 else ("",)
     found = []
     for spec in specs:
         try:
-            found.append(canonical_method(spec, dataset))
+            found.append(canonical_method(spec, scenario))
         except UnknownMethod:
             found.append(spec)
     return found
