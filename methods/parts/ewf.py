@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -30,7 +31,8 @@ class EWF(Part):
         """The old groups of the classifier are frozen, after the background's was changed for the new classes."""
         super().prepare(network)
         if self.options.ewf and self.step.num_new:
-            for group in [*network.classifier.children()][:-1]:
+            head: Any = network.classifier
+            for group in [*head][:-1]:
                 group.requires_grad_(False)
 
     def fuse(self, network: nn.Module, before: Mapping[str, Tensor]) -> None:
