@@ -6,6 +6,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from math import ceil
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
@@ -14,7 +16,10 @@ from issbench.scenarios.errors import DataError
 
 PATIENCE = 45.0
 """Seconds in which no image at all is read, after which reading has failed: a slow network file system takes a
-second for one, and whoever waits is to know within a minute."""
+second for one, and whoever waits is to know within a minute. They are counted by looks, since a process that was
+stopped meanwhile, as Slurm suspends jobs, has read nothing and yet does not hang."""
+LOOK = 1.0
+"""Seconds between two looks at whether something was read."""
 
 T = TypeVar("T")
 
@@ -50,13 +55,16 @@ def read_all(
         threading.Thread(target=work, daemon=True).start()
     try:
         for _ in samples:
-            sample, value, error = done.get(timeout=patience)
+            for _ in range(ceil(patience / LOOK)):
+                with suppress(Empty):
+                    sample, value, error = done.get(timeout=LOOK)
+                    break
+            else:
+                stuck = ", ".join(sample for _, sample in sorted(reading.values())[:5])
+                raise hangs(stuck, patience)
             if error is not None:
                 raise error
             yield sample, value  # type: ignore[misc]  # there is a value where there is no error
-    except Empty:
-        stuck = ", ".join(sample for _, sample in sorted(reading.values())[:5])
-        raise hangs(stuck, patience) from None
     finally:
         ended.set()
 

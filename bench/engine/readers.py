@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil
 from multiprocessing import Array, active_children
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -22,10 +23,8 @@ from issbench.bench.engine.interruption import SIGNALS
 from issbench.bench.engine.samples import Samples
 from issbench.errors import RunError
 from issbench.scenarios.errors import DataError
-from issbench.scenarios.reading import PATIENCE, failed, hangs
+from issbench.scenarios.reading import LOOK, PATIENCE, failed, hangs
 
-_LOOK = 1.0
-"""Seconds between two looks at the processes while a batch is waited for."""
 _GRACE = 10.0
 """Seconds that a reading process goes on after SIGTERM. The system and Slurm signal all processes at once: the main
 one may need another batch before it saves a checkpoint."""
@@ -44,7 +43,7 @@ def batches_of(samples: Samples, rows: Iterable[list[Any]], workers: int, pin_me
         num_workers=workers,
         collate_fn=_collate,
         pin_memory=pin_memory,
-        timeout=_LOOK if workers else 0,
+        timeout=LOOK if workers else 0,
         worker_init_fn=_start,
     )
     before = active_children()
@@ -57,14 +56,14 @@ def batches_of(samples: Samples, rows: Iterable[list[Any]], workers: int, pin_me
         except StopIteration:
             return
         except RuntimeError as error:
-            if not str(error).startswith("DataLoader "):  # that it waited for _LOOK, or that a process died
+            if not str(error).startswith("DataLoader "):  # that it waited for LOOK, or that a process died
                 raise
             readers.check()
             continue
         if isinstance(batch, _Unreadable):
             readers.end()
             raise DataError(batch.reason)
-        readers.waited = time.monotonic()
+        readers.looks = 0
         yield batch
 
 
@@ -113,11 +112,11 @@ class _Noted(TorchDataset[Any]):
 
 
 class _Readers:
-    """The processes of one pass, and since when one of their batches is waited for."""
+    """The processes of one pass, and how often they were looked at while one of their batches is waited for."""
 
     def __init__(self, noted: _Noted, processes: list[BaseProcess]):
         self.noted, self.processes = noted, processes
-        self.waited, self.seen = time.monotonic(), 0
+        self.looks = self.seen = 0
 
     def check(self) -> None:
         """Raise where a process is dead, or where none has read an image for too long."""
@@ -133,8 +132,9 @@ class _Readers:
             )
         done = sum(noted.done)
         if done != self.seen:
-            self.seen, self.waited = done, time.monotonic()
-        elif time.monotonic() - self.waited > PATIENCE:
+            self.seen, self.looks = done, 0
+        self.looks += 1
+        if self.looks > PATIENCE / LOOK:
             self.end()
             reading = [
                 r for r, begun, ended in zip(noted.rows, noted.begun, noted.done, strict=True) if begun > ended
@@ -165,11 +165,14 @@ def time_limit(what: str) -> Iterator[None]:
         yield
         return
 
-    def end(*_: Any) -> None:
-        raise hangs(what, PATIENCE)
+    looks = iter(range(ceil(PATIENCE / LOOK) - 1))
 
-    before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    def look(*_: Any) -> None:
+        if next(looks, None) is None:
+            raise hangs(what, PATIENCE)
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, LOOK, LOOK)
     try:
         yield
     finally:
@@ -204,5 +207,5 @@ def _start(_: int) -> None:
 
 def _follow(parent: int, terminated: list[float]) -> None:
     while os.getppid() == parent and not (terminated and time.monotonic() - terminated[0] > _GRACE):
-        time.sleep(_LOOK)
+        time.sleep(LOOK)
     os._exit(128 + signal.SIGTERM)

@@ -152,6 +152,32 @@ def test_a_scan_that_hangs_or_fails_names_the_sample() -> None:
     assert sorted(found) == [("a", "A"), ("c", "C")]
 
 
+def stop_for_a_while(*pids: int) -> None:
+    """Stop processes soon, for longer than the patience of these tests, as Slurm suspends a job."""
+    names = " ".join(map(str, pids))
+    subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -STOP {names}; sleep 4; kill -CONT {names}"])
+
+
+def test_a_scan_that_was_stopped_goes_on() -> None:
+    stop_for_a_while(os.getpid())
+    assert [*read_all(lambda sample: time.sleep(1), ["a"], patience=PATIENCE)] == [("a", None)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_reading_that_was_stopped_goes_on(workers: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path) -> Image.Image:
+        if path.stem == "s5":
+            stop_for_a_while(*({os.getpid(), main}))
+            time.sleep(1)
+        return read_image(path)
+
+    main = os.getpid()
+    monkeypatch.setattr(base, "read_image", read)
+    monkeypatch.setattr(readers, "PATIENCE", PATIENCE)
+    done = run(data, workers)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("error", [MemoryError, KeyError, SystemExit])
 def test_any_error_of_a_scan_is_one_message(
     error: type[BaseException], data: Path, monkeypatch: pytest.MonkeyPatch
