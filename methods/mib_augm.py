@@ -19,6 +19,8 @@ class MiBAugM(Memory, MiB):
 
     name = "mib-augm"
     title = "MiB-AugM"
+    table_order = 140
+    colour, marker, dashes = "#E69F00", "d", "-."
     cite = "kwak2024towards"
     Options = MiBAugMOptions
     published = {"ade": {"memory": 300}}

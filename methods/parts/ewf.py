@@ -38,7 +38,7 @@ class EWF(Part):
     def fuse(self, network: nn.Module, before: Mapping[str, Tensor]) -> None:
         """θ ← (1 − α)·θ before + α·θ now, with α = sqrt(new / all classes, the background among them)."""
         super().fuse(network, before)
-        if not self.options.ewf:
+        if not self.options.ewf or not self.step.num_new:  # without new classes α would be 0, and nothing learned
             return
         alpha = sqrt(self.step.num_new / self.step.num_classes)
         for name, now in network.state_dict().items():
