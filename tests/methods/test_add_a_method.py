@@ -82,7 +82,8 @@ def test_the_page_has_the_files_and_few_lines() -> None:
 def test_every_hook_is_explained_in_the_engines_order() -> None:
     from issbench.methods.method import Method
 
-    hooks = [name for name, value in vars(Method).items() if callable(value) and name not in ("loss", "Options", "Head")]
+    fields = ("loss", "Options", "Head")
+    hooks = [name for name, value in vars(Method).items() if callable(value) and name not in fields]
     rows = re.findall(r"^\| `(\w+)\(", PAGE.read_text("utf-8"), re.M)
     assert rows == [name for name in hooks if name in rows]
     assert set(hooks) - set(rows) <= {"__init__"}
