@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from issbench.bench.engine.seeds import derive_seed
 from issbench.bench.experiment import Experiment
 from issbench.bench.identity import hash_of
 from issbench.scenarios.datasets import load_dataset
@@ -50,15 +49,14 @@ class Data:
         return self._views[asked]
 
     def memory(
-        self, scenario: Scenario, protocol: Protocol, index: int, size: int, own_labels: bool, seed: int
+        self, scenario: Scenario, protocol: Protocol, index: int, size: int, own_labels: bool, seeds: Sequence[int]
     ) -> Memory:
         """The exemplars that step `index` sees again, at most `size`: with the labels of the step in which each was
-        drawn, or with those of all classes up to now."""
+        drawn, or with those of all classes up to now. `seeds` has one for each step before."""
         earlier = [self.view(scenario, protocol, step).data for step in range(index)]
         memory = Memory()
-        for step in range(1, index + 1):
-            drawn = derive_seed(seed, "memory", step)
-            memory = keep(size, memory, earlier[:step], (self.train, self.test), drawn)
+        for step, seed in enumerate(seeds, start=1):
+            memory = keep(size, memory, earlier[:step], (self.train, self.test), seed)
         if own_labels:
             return memory
         table = self.view(scenario, protocol, index, cumulative=True).data.train.table

@@ -122,7 +122,7 @@ class Environment(TypedDict):
     precision: str
 
 
-class MemoryFacts(TypedDict):
+class ExemplarFacts(TypedDict):
     """The images of earlier steps that a step saw again."""
 
     images: list[list[str | int]]
@@ -145,7 +145,7 @@ class Training(TypedDict):
     processes: int
     """How many trained together."""
     environment: Environment
-    memory: NotRequired[MemoryFacts]
+    exemplars: NotRequired[ExemplarFacts]
     """Absent where the method keeps none."""
 
 

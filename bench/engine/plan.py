@@ -17,6 +17,7 @@ from issbench.bench.engine.assemble import channels_per_step
 from issbench.bench.engine.backbones import weights_identity
 from issbench.bench.engine.environment import has_bf16
 from issbench.bench.engine.order import BatchOrder
+from issbench.bench.engine.seeds import derive_seed
 from issbench.bench.experiment import Experiment
 from issbench.bench.fingerprint import class_fingerprint, fingerprint
 from issbench.bench.identity import hash_of, what_differs
@@ -219,7 +220,7 @@ class Plan:
             identity["own head"] = True  # so that who reads the weights knows where to look
         memory = self._memory(index, method.exemplars(options))
         if memory.ids:  # which labels are theirs, and their share of a batch, follow from the method's options
-            identity["memory"] = [memory.ids, memory.steps]
+            identity["exemplars"] = [memory.ids, memory.steps]
         kinds = counters(self.metrics)
         evaluations = {kind: _evaluation_name(view, recipe, kind, metric) for kind, metric in kinds.items()}
         key, seed = hash_of(identity), experiment.seed
@@ -229,8 +230,9 @@ class Plan:
         """The images of earlier steps that a step sees again."""
         if wanted is None:
             return Memory()
-        own, seed = wanted.labels == "own", self.experiment.seed
-        return self.data.memory(self.scenario, self.experiment.protocol, index, wanted.images, own, seed)
+        seeds = [derive_seed(self.experiment.seed, "exemplars", step) for step in range(index)]
+        own, protocol = wanted.labels == "own", self.experiment.protocol
+        return self.data.memory(self.scenario, protocol, index, wanted.images, own, seeds)
 
     def state_name(self) -> str:
         """Names the state that the method draws from the finished first step (`Method.after_first_step`)."""

@@ -12,7 +12,7 @@ from issbench.methods.interface.registry import method_info
 from issbench.results.record import (
     FORMAT,
     Counts,
-    MemoryFacts,
+    ExemplarFacts,
     MethodFacts,
     Record,
     RunMetrics,
@@ -72,7 +72,7 @@ def run_record(plan: Plan, steps: list[StepRecord]) -> Record:
     return record
 
 
-def memory_facts(memory: Memory, dataset: Dataset) -> MemoryFacts:
+def exemplar_facts(memory: Memory, dataset: Dataset) -> ExemplarFacts:
     """What a step saw again of earlier steps."""
     files = [path for sample in memory.ids for path in dataset.files(sample)]
     return {

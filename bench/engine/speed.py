@@ -168,7 +168,7 @@ def set_up(method_class: type[Method], options: Any, workload: Workload) -> Pair
     classes = workload.classes_per_step(1)
     step = assemble(1, classes, False, method_class, options, recipe, weights, workload.device)
     state: dict[str, Tensor] = {}
-    if weights is not None and _leaves_state(method_class):
+    if weights is not None:
         state = _state_after_first_step(method_class, options, on_device(old, workload.device), workload)
     with torch.no_grad():
         step.method.begin(step.student, _passes(workload, 1, teacher=step.teacher), state)
@@ -195,15 +195,12 @@ def _state_after_first_step(
     method_class: type[Method], options: Any, network: Network, workload: Workload
 ) -> dict[str, Tensor]:
     """The state that a method draws from the finished first step."""
+    own = method_class.own_first_step
+    if not own and method_class.after_first_step is Method.after_first_step:
+        return {}
     method = method_class(options, step_of(0, workload.classes_per_step(0), False, network)).to(workload.device)
-    look = method.end if method.own_first_step else method.after_first_step
-    look(network.eval(), _passes(workload, 0, student=network))
+    (method.end if own else method.after_first_step)(network.eval(), _passes(workload, 0, student=network))
     return method.state_dict()
-
-
-def _leaves_state(method_class: type[Method]) -> bool:
-    """Whether a method has state after the first step."""
-    return method_class.own_first_step or method_class.after_first_step is not Method.after_first_step
 
 
 class _Floor(Method):

@@ -17,7 +17,7 @@ from issbench.bench.engine.network import Network
 from issbench.bench.engine.order import BatchOrder
 from issbench.bench.engine.plan import Plan, StepPlan
 from issbench.bench.engine.progress import Reporter
-from issbench.bench.engine.record import memory_facts
+from issbench.bench.engine.record import exemplar_facts
 from issbench.bench.engine.seeds import derive_seed
 from issbench.bench.engine.store import Store
 from issbench.bench.engine.update import Training, autocast, set_rate, update
@@ -121,7 +121,7 @@ class StepTrainer:
             "environment": environment(self.device, self.step.recipe.precision),
         }
         if self.step.memory.ids:
-            summary["memory"] = memory_facts(self.step.memory, self.plan.dataset)
+            summary["exemplars"] = exemplar_facts(self.step.memory, self.plan.dataset)
         weights, state = training.student.state_dict(), training.method.state_dict()
         self.store.save_step(self.step.key, self.step.identity, summary, weights, state)
 

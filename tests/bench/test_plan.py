@@ -16,7 +16,7 @@ from issbench.bench.engine.network import Network
 from issbench.bench.engine.plan import Plan, StepPlan, make_plan
 from issbench.bench.experiment import Experiment
 from issbench.methods.interface.options import OptionError
-from issbench.methods.interface.registry import available
+from issbench.methods.interface.registry import available, load_method
 from issbench.methods.method import Step
 from issbench.scenarios.errors import ScenarioError
 
@@ -93,9 +93,16 @@ def test_mistakes_show_before_anything_is_trained() -> None:
 
 
 def test_the_first_step_is_shared() -> None:
-    first = {keys(method)[0] for method, info in available().items() if not info.part}
+    sharing = [name for name, info in available().items() if not info.part and not load_method(name).own_first_step]
+    first = {keys(method)[0] for method in sharing}
     first |= {keys("gsc:sg=off", "shapes_4-2")[0], keys("plop", "shapes_4-4")[0]}
     assert len(first) == 1
+
+
+def test_a_first_step_of_its_own_is_shared_where_what_matters_there_is_equal() -> None:
+    first = {keys(method)[0] for method in ("lwf-mc", "lwf-mc:distillation=5", "lwf-mc+ewf", "lwf-mc+sc")}
+    assert len(first) == 1 and first != {keys("ft")[0]}
+    assert len({keys(method)[1] for method in ("lwf-mc", "lwf-mc:distillation=5", "lwf-mc+ewf")}) == 3
     assert keys("plop", "shapes_4-1")[1] != keys("plop", "shapes_4-2")[1]
     assert keys("plop", "shapes_1-1")[0] not in first
 

@@ -255,7 +255,7 @@ REFUSED = {
     "gsc+sc": "gsc has sc already; switch it with gsc:sc=on or off",
     "gsc+gsc": "gsc has pr already",
     "mib+plop": "plop is a whole method with a loss of its own; what can be put on top of a method is pr, sg, sr, "
-    "sc, or gsc for all of its parts",
+    "sc",
     "mib+joint": "joint is a whole method",
     "sc+mib": "sc is a part, not a method; write METHOD+sc, as in ft+sc",
     "sc": "sc is a part, not a method",
