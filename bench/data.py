@@ -126,7 +126,7 @@ def open_all(experiments: Iterable[Experiment], on_scan: OnScan | None = None) -
 def scenario_of(experiment: Experiment, data: Data) -> Scenario:
     """The experiment's scenario on its dataset. UsageError for a split, an order or classes that do not fit."""
     e = experiment
-    return make_scenario(e.scenario, data.dataset, e.setting, e.order, e.classes)
+    return make_scenario(e.scenario, data.dataset, e.setting, e.order, e.classes, e.images)
 
 
 def run_name(experiment: Experiment, data: Data, scenario: Scenario) -> str:

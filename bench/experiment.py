@@ -13,6 +13,7 @@ from issbench.bench.recipe import Recipe, make_recipe
 from issbench.methods.interface.numbers import SEEDS
 from issbench.methods.interface.options import OptionError, canonical_options, parse_value
 from issbench.methods.interface.registry import method_info
+from issbench.scenarios.draws import parse_share
 from issbench.scenarios.orders import NATURAL, canonical_order
 from issbench.scenarios.protocol import Protocol, get_protocol
 from issbench.scenarios.scenario import canonical_setting, default_setting, parse_name
@@ -31,6 +32,8 @@ class Experiment:
     """`natural`, a name of the paper, `random:SEED`, or a list such as `3,1,2`."""
     classes: tuple[str, ...]
     """A subset of the dataset's classes, in learning order; empty for all."""
+    images: str
+    """How many of each step's training images are used: `1` for all, `0.3`, or `0.3:7` for another draw of them."""
     seed: int
     protocol: Protocol
     recipe: Recipe
@@ -50,6 +53,7 @@ class Experiment:
         setting: str = "",
         order: str = NATURAL,
         classes: Iterable[str] = (),
+        images: str | float = "1",
         seed: int = 0,
         protocol: Protocol | str | None = None,
         recipe: Recipe | Mapping[str, Any] | None = None,
@@ -68,6 +72,7 @@ class Experiment:
             "setting": setting,
             "classes": tuple(classes),
             "order": canonical_order(order, dataset, setting, tuple(classes)),
+            "images": str(parse_share(str(images))),
             "seed": parse_value("seed", int, seed, SEEDS),
             "protocol": protocol if isinstance(protocol, Protocol) else get_protocol(protocol, setting),
             "recipe": recipe if isinstance(recipe, Recipe) else make_recipe(dataset, recipe or {}),
@@ -109,12 +114,14 @@ class Experiment:
             "seed": self.seed,
             "protocol": what_differs(self.protocol),
             "recipe": what_differs(self.recipe),
+            **({"images": self.images} if self.images != "1" else {}),
         }
 
     @property
     def label(self) -> str:
         """The experiment in a line."""
-        parts = (self.method, self.scenario, self.setting, self.order)
+        parts = [self.method, self.scenario, self.setting, self.order]
+        parts += [f"images {self.images}"] if self.images != "1" else []
         return f"{' '.join(parts)} seed {self.seed}"
 
 
@@ -122,8 +129,8 @@ def experiment_of(facts: Mapping[str, Any], data: str | None = None) -> Experime
     """The experiment that `describe` described; `data` in place of the directory that it names."""
     known = {key: facts[key] for key in ("method", "scenario", "setting", "order", "classes", "seed", "metrics")}
     protocol, recipe = Protocol(**facts["protocol"]), Recipe(**facts["recipe"])
-    leak = facts.get("allow_leak", False)  # which records before 0.3.0 do not name
-    return Experiment(**known, protocol=protocol, recipe=recipe, data=data or facts["data"], allow_leak=leak)
+    known |= {name: facts[name] for name in ("allow_leak", "images") if name in facts}  # older records lack them
+    return Experiment(**known, protocol=protocol, recipe=recipe, data=data or facts["data"])
 
 
 def parse_method(spec: str) -> tuple[str, dict[str, str]]:

@@ -1,9 +1,9 @@
 """Which runs may stand together: the one rule for tables, figures, tests of significance and the report.
 
 Runs may be put side by side when they answer the same question in the same way: the same scenario, setting, order,
-classes and protocol (but for what the rows or columns of a table tell apart), the same recipe and precision, the
-same data. Method and seed may always differ. What can change only the last bit of a number (versions, devices,
-threads) may differ, too, and a note says so: see `not_made_alike`.
+classes, fraction of images and protocol (but for what the rows or columns of a table tell apart), the same recipe
+and precision, the same data. Method and seed may always differ. What can change only the last bit of a number
+(versions, devices, threads) may differ, too, and a note says so: see `not_made_alike`.
 
 An imported run's recipe and data are unknown, so it may stand beside those of every recipe and of all data.
 """
@@ -26,7 +26,7 @@ def question(run: Run, *varies: str) -> Hashable:
     or columns tell apart (`varies`, such as "order")."""
     experiment = run.experiment
     facts = {"scenario": run.scenario, "setting": run.setting, "order": run.order}
-    rest = tuple(experiment["classes"]), tuple(sorted(experiment["differs"]["protocol"].items()))
+    rest = tuple(experiment["classes"]), run.images, tuple(sorted(experiment["differs"]["protocol"].items()))
     return *(fact for name, fact in facts.items() if name not in varies), experiment["dataset"], rest
 
 

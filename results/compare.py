@@ -24,10 +24,10 @@ class MatchedRuns:
 
     @property
     def facts(self) -> tuple[str, str, str, str]:
-        """Scenario, setting, order and seed."""
+        """Scenario, setting with the fraction of images where it is not 1, order and seed."""
         run = self.runs[0]
         classes = f" ({', '.join(run.experiment['classes'])})" if run.experiment["classes"] else ""
-        return run.scenario + classes, run.setting, run.order, str(run.seed)
+        return run.scenario + classes, run.condition, run.order, str(run.seed)
 
     def scores(self, group: str) -> list[float | None]:
         """mIoU (%) of a group after the last step, for each method."""

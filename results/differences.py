@@ -57,7 +57,7 @@ def settings(one: Run, other: Run) -> list[Line]:
 def _asked(run: Run) -> dict[str, Any]:
     experiment = run.experiment
     names = ("scenario", "setting", "order", "classes", "seed")
-    facts = {"method": run.method["name"], **{name: experiment[name] for name in names}}  # type: ignore[literal-required]
+    facts = {"method": run.method["name"], "images": run.images, **{name: experiment[name] for name in names}}  # type: ignore[literal-required]
     options = {f"option {name}": value for name, value in run.method["options"].items()}
     protocol = {f"protocol {name}": value for name, value in experiment["protocol"].items()}
     return {**facts, **options, **protocol, **(experiment["recipe"] or {})}

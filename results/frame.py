@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 View = Literal["groups", "classes"]
 _RUN = (
-    "run", "method", "title", "dataset", "scenario", "setting", "order", "seed", "protocol", "data", "imported",
-    "complete", "mean_over_steps", "step", "last_step",
+    "run", "method", "title", "dataset", "scenario", "setting", "order", "images", "seed", "protocol", "data",
+    "imported", "complete", "mean_over_steps", "step", "last_step",
 )  # fmt: skip
 _OF = {"groups": ("group", "miou", "hiou", "pixel_accuracy"), "classes": ("channel", "class", "iou", "forgetting")}
 
@@ -60,7 +60,7 @@ def _steps(run: Run) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
     experiment = run.experiment
     facts = (
         run.name, run.spec, run.method["title"], experiment["dataset"], run.scenario, run.setting, run.order,
-        run.seed, experiment["protocol"]["name"], run.record["data"], run.imported, run.complete,
+        run.images, run.seed, experiment["protocol"]["name"], run.record["data"], run.imported, run.complete,
         run.record["metrics"].get("mean_over_steps"),
     )  # fmt: skip
     for step in run.steps:

@@ -136,7 +136,7 @@ def _printed_notes(table: Definition, numbers: Sequence[Number]) -> list[str]:
 
 def _as_printed(run: Run, table: Definition) -> bool:
     usual_order = "order" in table.varies or run.experiment["order"] in ("natural", "A")
-    return usual_order and not run.experiment["classes"]
+    return usual_order and not run.experiment["classes"] and run.images == "1"
 
 
 def _places(runs: Sequence[Run]) -> set[tuple[str, str]]:
@@ -152,6 +152,7 @@ def _title(runs: Sequence[Run], table: Definition) -> str:
     what = _common([run.scenario for run in runs], [run.setting for run in runs], first["dataset"])
     what += [] if "order" in table.varies else [f"order {first['order']}"]
     what += [f"classes {', '.join(first['classes'])}"] if first["classes"] else []
+    what += [f"images {runs[0].images}"] if runs[0].images != "1" else []
     return ("" if table.name == "main" else f"{table.name}: ") + ", ".join(what)
 
 

@@ -42,6 +42,8 @@ class Experiment(TypedDict):
     recipe: dict[str, Setting] | None
     data: str | None
     """Directory of the dataset when the run was made."""
+    images: NotRequired[str]
+    """The fraction of each step's training images that was used, 1 where it is absent; `0.3:7` is the draw 7."""
     allow_leak: NotRequired[bool]
     """Whether training images may be test images, too."""
     dataset: str

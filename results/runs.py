@@ -63,6 +63,21 @@ class Run:
         return self.experiment["setting"]
 
     @property
+    def images(self) -> str:
+        """The fraction of each step's training images that was used: `1`, `0.3`, or `0.3:7` for another draw."""
+        return self.experiment.get("images", "1")
+
+    @property
+    def condition(self) -> str:
+        """The setting, and the fraction of the images where not all were used: `overlapped, images 0.3`."""
+        return self.setting + (f", images {self.images}" if self.images != "1" else "")
+
+    @property
+    def place(self) -> str:
+        """Scenario and condition: `voc_15-1, overlapped`."""
+        return f"{self.scenario}, {self.condition}"
+
+    @property
     def order(self) -> str:
         """The class order; the natural one of all classes of VOC is the paper's A."""
         natural = self.experiment["order"] == "natural" and self.scenario.startswith("voc_")

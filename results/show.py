@@ -21,7 +21,7 @@ def run_summary(run: Run) -> list[tuple[str, str]]:
         ("folder", str(run.path)),
         ("method", run.spec),
         ("options", _pairs(run.method["options"]) or "none"),
-        ("scenario", f"{run.scenario}, {run.setting}, order {experiment['order']}"),
+        ("scenario", f"{run.place}, order {experiment['order']}"),
         ("classes", ", ".join(experiment["classes"]) or "all of the dataset"),
         ("data", run.record["data"] or UNKNOWN),
         *(

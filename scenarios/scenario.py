@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from issbench.scenarios.datasets import dataset_class, dataset_classes, dataset_names
-from issbench.scenarios.draws import parse_draw
+from issbench.scenarios.draws import ALL, Share, parse_draw, parse_share
 from issbench.scenarios.errors import ScenarioError, unknown_name
 from issbench.scenarios.orders import NATURAL, resolve_order
 
@@ -23,7 +23,8 @@ class Scenario:
     """What is learned when.
 
     `steps` holds, for each step, the dataset's labels of its new classes in learning order; in the setting
-    `domain` it holds indices into the dataset's `domains`. `draw` is that of the setting `partitioned`.
+    `domain` it holds indices into the dataset's `domains`. `draw` is that of the setting `partitioned`; `images`
+    says how many of each step's training images are used.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Scenario:
     setting: Setting
     steps: tuple[tuple[int, ...], ...]
     draw: int = 0
+    images: Share = ALL
 
     @property
     def learned(self) -> tuple[int, ...]:
@@ -86,9 +88,15 @@ def parse_setting(setting: str) -> tuple[Setting, int]:
 
 
 def make_scenario(
-    name: str, dataset: Dataset, setting: str, order: str = NATURAL, classes: tuple[str, ...] = ()
+    name: str,
+    dataset: Dataset,
+    setting: str,
+    order: str = NATURAL,
+    classes: tuple[str, ...] = (),
+    images: str = "1",
 ) -> Scenario:
-    """The scenario `name` on a dataset. `classes` restricts it to some classes, in this learning order."""
+    """The scenario `name` on a dataset. `classes` restricts it to some classes, in this learning order, `images` to
+    a fraction of the training images (`0.3`, or `0.3:7` for another draw)."""
     kind, draw = parse_setting(setting)
     _, base, increment = parse_name(name)
     if kind == "domain":
@@ -106,7 +114,7 @@ def make_scenario(
             raise ScenarioError(f"--classes {','.join(classes)} names a class twice")
     natural = tuple(names[c] for c in classes) if classes else tuple(names.values())
     learned = resolve_order(order, dataset.orders, natural, names)
-    return Scenario(name, dataset.name, kind, _split(name, learned, base, increment), draw)
+    return Scenario(name, dataset.name, kind, _split(name, learned, base, increment), draw, parse_share(images))
 
 
 def check_split(scenario: Scenario) -> str:

@@ -20,18 +20,21 @@ def scenario_stats(
     order: str = NATURAL,
     classes: tuple[str, ...] = (),
     protocol: str | None = None,
+    images: str = "1",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Lines of text: for each step its training and test images and, class by class, the images that hold it."""
     setting = canonical_setting(setting or default_setting(name))
     dataset = load_dataset(parse_name(name)[0], root)
     dataset = dataset.with_domains() if setting == "domain" else dataset
-    scenario = make_scenario(name, dataset, setting, order, classes)
+    scenario = make_scenario(name, dataset, setting, order, classes, images)
     rules = get_protocol(protocol, setting)
     train, test = presence(dataset, "train", on_progress), presence(dataset, "test", on_progress)
     rows = {sample: index for index, sample in enumerate(train.ids)}
     remark = check_split(scenario)
-    lines = [f"{name}, {setting}, order {order}, protocol {rules.name}", *([remark] if remark else [])]
+    head = f"{name}, {setting}, order {order}, protocol {rules.name}"
+    head += f", images {scenario.images}" if scenario.images.fraction < 1 else ""
+    lines = [head, *([remark] if remark else [])]
     for step, new in enumerate(scenario.steps):
         data = step_data(scenario, dataset, rules, step, train, test)
         lines.append(f"step {step}: {len(data.train.ids)} training images, {len(data.test.ids)} test images")

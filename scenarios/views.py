@@ -93,9 +93,18 @@ def _class_step(
 
 
 def training_rows(scenario: Scenario, step: int, train: Presence) -> np.ndarray:
-    """Which images (bool [images]) a class-incremental step trains on, from their class presence.
+    """Which images (bool [images]) a class-incremental step trains on, from their class presence: the scenario's
+    share of those of its setting."""
+    rows = _rows_of_setting(scenario, step, train)
+    if scenario.images.fraction < 1:
+        places = np.flatnonzero(rows)
+        held = train.table[places][:, list(scenario.steps[step])]
+        rows[places] = scenario.images.of([train.ids[place] for place in places], held)
+    return rows
 
-    overlapped: at least one pixel of a new class; disjoint, sequential: besides, no pixel of a class to come;
+
+def _rows_of_setting(scenario: Scenario, step: int, train: Presence) -> np.ndarray:
+    """overlapped: at least one pixel of a new class; disjoint, sequential: besides, no pixel of a class to come;
     partitioned: an image is the step's where the class that it was given to is new.
     """
     if scenario.setting == "partitioned":
@@ -151,7 +160,6 @@ def _domain_step(
     test: Presence,
     cumulative: bool,
 ) -> StepData:
-    current = scenario.steps[step]
     seen = tuple(item for items in scenario.steps[: step + 1] for item in items)
     # Without a background the classes 1 … N are the channels 0 … N-1.
     first = 0 if dataset.background is not None else 1
@@ -160,11 +168,16 @@ def _domain_step(
     train_table = table.copy()
     if protocol.void == "background" and dataset.background is not None:
         train_table[IGNORE] = 0
-    train_ids = _of_domains(dataset, seen if cumulative else current)
-    test_ids = test.ids
-    if protocol.domain_split == "released":
-        train_ids = _released_split(train_ids)[0]
-        test_ids = _released_split(_of_domains(dataset, seen))[1]
+    released = protocol.domain_split == "released"
+    train_ids = _of_domains(dataset, seen if cumulative else scenario.steps[step])
+    train_ids = _released_split(train_ids)[0] if released else train_ids
+    if scenario.images.fraction < 1:
+        # The released code splits what joint training sees as one list, not step by step.
+        steps = scenario.steps[0 if cumulative else step : step + 1]
+        parts = [train_ids] if released else [_of_domains(dataset, domains) for domains in steps]
+        used = {sample for part in parts for sample in _share(scenario, part, (train, test))}
+        train_ids = tuple(sample for sample in train_ids if sample in used)
+    test_ids = _released_split(_of_domains(dataset, seen))[1] if released else test.ids
     return StepData(
         index=step,
         train=View(train_ids, train_table),
@@ -172,6 +185,14 @@ def _domain_step(
         classes_per_step=(len(dataset.classes) - first,),
         domain=True,
     )
+
+
+def _share(scenario: Scenario, ids: tuple[str, ...], splits: Sequence[Presence]) -> tuple[str, ...]:
+    """The scenario's share of a domain-incremental step's images; some are of the test split."""
+    if not ids:
+        return ids
+    tables = [next(split.table[split.rows[s]] for split in splits if s in split.rows) for s in ids]
+    return _pick(ids, scenario.images.of(ids, np.array(tables, bool)[:, 1:]))
 
 
 def _of_domains(dataset: Dataset, domains: tuple[int, ...]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from issbench.bench.commands.support.once import App
-from issbench.bench.commands.support.options import SETTING, names
+from issbench.bench.commands.support.options import SETTING, Images, names
 from issbench.scenarios.datasets import dataset_names
 from issbench.scenarios.protocol import PROTOCOLS
 from issbench.text import printable
@@ -70,12 +70,13 @@ def stats(
     order: Annotated[str, typer.Option(help="Class order, as for `bench run`.")] = "natural",
     classes: Annotated[str | None, typer.Option(help="Use these classes only.")] = None,
     protocol: Annotated[str | None, typer.Option(help=f"Evaluation protocol: {', '.join(PROTOCOLS)}.")] = None,
+    images: Images = "1",
 ) -> None:
     """Images of each step, and of each class in them, without training anything."""
     from issbench.scenarios.stats import scenario_stats
 
     with _bar("files") as advance:
-        lines = scenario_stats(scenario, root, setting, order, names(classes), protocol, advance)
+        lines = scenario_stats(scenario, root, setting, order, names(classes), protocol, images, advance)
     for line in lines:
         typer.echo(line)
 

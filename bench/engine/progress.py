@@ -84,7 +84,10 @@ class Reporter:
         self._run, self._log = experiment.method, folder / "log.txt"
         self._folder, self._last_step = folder, plan.steps[-1].index
         self._board = self._board_of and self._board_of(folder / "tensorboard")
-        self.note(f"{experiment.scenario} {experiment.setting}, order {experiment.order}, seed {experiment.seed}")
+        images = f", images {experiment.images}" if experiment.images != "1" else ""
+        self.note(
+            f"{experiment.scenario} {experiment.setting}, order {experiment.order}{images}, seed {experiment.seed}"
+        )
 
     def start_training(self, step: int, epochs: int, iterations: int, start: int) -> None:
         """A step starts, or resumes at iteration `start`."""

@@ -126,7 +126,7 @@ def _draw_heat(axis: Axes, run: Run, data: str) -> AxesImage:
     axis.set_xticks(range(len(steps)), [str(step["step"]) for step in steps], fontsize=8)
     axis.set_xlabel("step", fontsize=9)
     title = [
-        f"{run.label}, {run.scenario},\n{run.setting}",
+        f"{run.label}, {run.scenario},\n{run.condition}",
         f"seed {run.seed}",
         data,
         "unfinished" * (not run.complete),

@@ -51,7 +51,7 @@ def _paper_place(runs: Sequence[Run]) -> tuple[int, str, tuple[int, str], str]:
 
 
 def _title(run: Run, varies: Sequence[str]) -> str:
-    """Scenario, setting, and an order that is not the usual one."""
-    parts = [run.scenario, run.setting]
+    """Scenario, setting, and what is not as usual: a fraction of the images, an order."""
+    parts = [run.place]
     parts += [f"order {run.order}"] if run.order not in ("natural", "A") and "order" not in varies else []
     return ", ".join(parts)

@@ -48,7 +48,7 @@ def _places(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """The runs of each scenario and setting, by their names in words."""
     places: dict[str, list[Run]] = {}
     for run in runs:
-        places.setdefault(f"{run.scenario}, {run.setting}", []).append(run)
+        places.setdefault(run.place, []).append(run)
     return places
 
 

@@ -46,7 +46,7 @@ def seed_table(runs: Sequence[Run]) -> Table:
     found: dict[tuple[str, tuple[str, ...]], set[str]] = {}
     data = data_names(runs)
     for run in runs:
-        head = (f"{run.experiment['dataset']} {run_head(run)[0]}", f"{run.setting}, order {run.order}")
+        head = (f"{run.experiment['dataset']} {run_head(run)[0]}", f"{run.condition}, order {run.order}")
         row = run.label
         heads[head], rows[row] = None, None
         found.setdefault((row, head), set()).add(_seed(run, data.get(run.name, "")))

@@ -181,6 +181,21 @@ def test_steps_of_sequential_and_partitioned_settings(data, tmp_path):
     assert all(setting.capitalize() in printed for setting in settings)
 
 
+def test_a_fraction_of_the_images(data, tmp_path):
+    common = ("--scenario", "folder_2-1", "--data", data, "--device", "cpu", "--workers", 0, "--out", tmp_path)
+    recipe = [word for name, value in RECIPE.items() for word in ("--set", f"{name}={value}")]
+    printed = bench("run", "--methods", "ft,joint", "--images", "0.50", *common, *recipe)
+    assert "order natural, images 0.5" in printed
+    records = [read_json(path) for path in (tmp_path / "runs").glob("*/run.json")]
+    assert [record["experiment"]["images"] for record in records] == ["0.5", "0.5"]
+    images = {r["method"]["name"]: [s["training"]["train_images"] for s in r["steps"]] for r in records}
+    assert images == {"ft": [2, 1], "joint": [2, 3]}
+    assert "2 training images" in bench("data", "stats", "folder_2-1", "--root", data, "--images", "0.5")
+    again = bench("run", *(tmp_path / "runs").glob("*-ft-*/run.json"), "--dry-run", "--out", tmp_path)
+    assert "done" in again
+    assert "images '2': give a fraction" in bench("run", "--methods", "ft", "--images", 2, *common, code=2)
+
+
 def test_classes_of_cityscapes_are_learned_in_steps(tmp_path):
     root = small_cityscapes(tmp_path / "data")
     experiments = [Experiment(method, "cityscapes_17-2", data=root, recipe=RECIPE) for method in ("plop", "joint")]

@@ -63,6 +63,8 @@ def test_wrong_names(arguments: tuple[str, str], error: type[Exception], message
         ({"setting": "overlaped"}, "did you mean overlapped"),
         ({"protocol": "plopp"}, "did you mean plop"),
         ({"recipe": {"epoch": 1}}, "unknown recipe setting"),
+        ({"images": "2"}, "give a fraction above 0 and at most 1"),
+        ({"setting": "partitioned:x"}, "the draw must be a whole number"),
     ],
 )
 def test_wrong_details(wrong: dict[str, object], message: str) -> None:
@@ -78,10 +80,22 @@ def test_the_directory_of_the_data_and_more_metrics_are_no_other_experiment() ->
     assert moved.data == "/elsewhere" and moved.metrics == ("boundary-iou",)
 
 
+def test_a_fraction_of_the_images_is_another_experiment() -> None:
+    whole, same, part = (Experiment("ft", "shapes_4-1", images=images) for images in ("1", 1.0, 0.3))
+    assert whole == same == Experiment("ft", "shapes_4-1") and "images" not in whole.identity
+    assert part.images == part.identity["images"] == "0.3" and part.label.endswith("images 0.3 seed 0")
+
+
+def test_what_older_records_do_not_name_is_as_it_was() -> None:
+    facts = Experiment("ft", "shapes_4-1").describe()
+    old = {name: value for name, value in facts.items() if name not in ("images", "allow_leak")}
+    assert experiment_of(old) == Experiment("ft", "shapes_4-1")
+
+
 def test_a_described_experiment_comes_back() -> None:
     experiment = Experiment(
-        "gsc:sg=off", "shapes_4-1", order="3,1,2", classes=("disk", "ring", "star"), seed=3, protocol="mib",
-        recipe={"lr": 0.5}, metrics=["boundary-iou"],
+        "gsc:sg=off", "shapes_4-1", setting="partitioned:3", images="0.3:5", order="3,1,2",
+        classes=("disk", "ring", "star"), seed=3, protocol="mib", recipe={"lr": 0.5}, metrics=["boundary-iou"],
     )  # fmt: skip
     facts = json.loads(json.dumps(experiment.describe()))
     assert experiment_of(facts) == experiment

@@ -159,6 +159,17 @@ def test_the_draw_of_partitioned_steps_is_part_of_the_experiment() -> None:
     assert [step.train_ids for step in one.steps] == [step.train_ids for step in again.steps]
 
 
+def test_a_fraction_of_the_images_changes_every_step() -> None:
+    whole, part = plan(), plan(images="0.3")
+    assert not {step.key for step in whole.steps} & {step.key for step in part.steps}
+    assert plan(images="1").run_name == whole.run_name != part.run_name
+    for few, every in zip(part.steps, whole.steps, strict=True):
+        assert {*few.train_ids} < {*every.train_ids} and "images" not in few.identity  # the data say it
+        assert len(few.train_ids) == pytest.approx(0.3 * len(every.train_ids), abs=4)
+        assert few.view.test == every.view.test
+    assert [step.train_ids for step in plan("ft", images="0.3", seed=3).steps] == [s.train_ids for s in part.steps]
+
+
 def test_precision_is_what_the_device_has() -> None:
     assert keys() == keys(recipe={"precision": "fp32"})
     assert plan().steps[0].recipe.precision == "fp32"

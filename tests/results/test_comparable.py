@@ -34,6 +34,9 @@ def names(sets: list[list[Run]]) -> list[list[str]]:
         ({"recipe": {"precision": "bf16"}}, False),
         ({"data": COPY}, False),
         ({"setting": "disjoint"}, False),
+        ({"setting": "partitioned"}, False),
+        ({"images": "1"}, True),  # what older records do not name
+        ({"images": "0.3"}, False),
         ({"order": "B"}, False),
         ({"classes": [f"class {c}" for c in range(20)]}, False),
         ({"scenario": "voc_15-5"}, False),

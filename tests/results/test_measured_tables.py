@@ -73,6 +73,14 @@ def test_runs_of_two_recipes_never_share_a_table(name: str, changed: dict[str, A
     assert not any("±" in cell for table in tables for cell in table.rows[0][table.stubs : table.stubs + 3])
 
 
+@pytest.mark.parametrize("name", ["main", "steps", "forgetting"])
+def test_runs_of_other_images_never_share_a_table(name: str) -> None:
+    tables = measured_tables(name, [run(), run("plop", images="1"), run(images="0.3"), run("ft", images="0.3:1")])
+    assert [len(table.rows) for table in tables] == [2, 1, 1]
+    endings = ["order natural", "order natural, images 0.3", "order natural, images 0.3:1"]
+    assert [table.title.partition("disjoint, ")[2] for table in tables] == endings
+
+
 def test_ablation_rows_from_specs() -> None:
     specs = ("gsc", "gsc:sg=off", "gsc:pr=off,sc=off,sg=off,sr=off", "plop+pr", "gsc:lambda1=0.5", "mib")
     table = only("ablation", *(run(spec, all=float(i)) for i, spec in enumerate(specs)))
@@ -190,7 +198,14 @@ def test_beside_the_paper_finds_its_own_implementations() -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"classes": [f"class {c}" for c in range(20)]}, {"order": "B"}, {"scenario": "voc_2-2"}]
+    "changed",
+    [
+        {"classes": [f"class {c}" for c in range(20)]},
+        {"order": "B"},
+        {"scenario": "voc_2-2"},
+        {"images": "0.3"},
+        {"setting": "partitioned"},
+    ],
 )
 def test_what_the_paper_did_not_do_is_not_put_beside_it(changed: dict[str, Any]) -> None:
     with pytest.raises(TableError, match="leave --both out"):

@@ -88,7 +88,7 @@ def one_record(
     scores: Sequence[Mapping[str, Score]] = (), order: str = "natural", classes: Sequence[str] = (),
     protocol: str = "plop", recipe: Mapping[str, Any] | None = None, data: str | None = DATA,
     complete: bool = True, forgetting: Sequence[float | None] | None = None, over_steps: Score = 60.0,
-    imported: bool = False, epochs: int = 2, dataset_content: str | None = None,
+    imported: bool = False, epochs: int = 2, dataset_content: str | None = None, images: str | None = None,
 ) -> Record:  # fmt: skip
     """A record. `scores`: mIoU of the printed groups after each step; without them as if all went well.
 
@@ -137,6 +137,8 @@ def one_record(
         "steps": steps if complete else steps[:-1],
         "metrics": {},
     }  # fmt: skip
+    if images is not None:
+        record["experiment"]["images"] = images
     if complete:
         lost = list(forgetting) if forgetting is not None else [float(c) for c in range(total + 1)]
         record["metrics"] = {"mean_over_steps": over_steps, "forgetting": lost}

@@ -22,6 +22,10 @@ Classes = Annotated[
     str | None,
     typer.Option(help="Use these classes only, in this learning order; the others are background."),
 ]
+Images = Annotated[
+    str,
+    typer.Option(help="Fraction of each step's training images, such as 0.3; 0.3:SEED is another draw of them."),
+]
 Seeds = Annotated[str, typer.Option("--seeds", "--seed", help=f"Seeds, {MANY}.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files there that bench did not write.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", "--plan", help="Only tell how much there is to do.")]
@@ -35,6 +39,7 @@ class CommonOptions:
         str | None, typer.Option(help=f"Evaluation protocol: {', '.join(PROTOCOLS)} (see `bench list protocols`).")
     ] = None
     data: Annotated[Path | None, typer.Option(help="Directory of the dataset (shapes needs none).")] = None
+    images: Images = "1"
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Train also where training images are test images, too.")
     ] = False
@@ -77,6 +82,7 @@ class CommonOptions:
             "recipe": _overrides(self.recipe, self.recipe_settings, self.backbone, self.weights),
             "metrics": names(self.metrics),
             "allow_leak": self.allow_leak,
+            "images": self.images,
         }
 
 

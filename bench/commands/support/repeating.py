@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _OF_THE_RECORD = (
     "methods", "scenario", "setting", "order", "classes", "seeds", "protocol", "backbone", "weights", "recipe",
-    "recipe_settings", "metrics", "allow_leak",
+    "recipe_settings", "metrics", "allow_leak", "images",
 )  # fmt: skip
 """Options of `bench run` that say what a record says."""
 
