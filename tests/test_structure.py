@@ -146,8 +146,9 @@ def test_engine_names_no_method_and_no_dataset() -> None:
     tables = {"issbench.bench.recipe"}  # the published recipes by dataset
     for module in FILES:
         if room_of(module) in ("bench", "bench/engine", "bench/metrics") and module not in tables:
+            mine = {"memory"} if module == "issbench.bench.engine.memory" else set()  # a controller of Linux
             constants = {node.value for node in ast.walk(tree(module)) if isinstance(node, ast.Constant)}
-            assert not constants & names, module
+            assert not constants & names - mine, module
 
 
 def test_files_are_short() -> None:

@@ -161,15 +161,14 @@ def measure(
 
 def set_up(method_class: type[Method], options: Any, workload: Workload) -> Pair:
     """Floor and step as the engine sets up a step, with random weights and images."""
-    seed_generators(_SEED, workload.device)
     recipe = workload.step_recipe
+    seed_generators(_SEED, workload.device)
     old = make_network(recipe, (workload.classes - workload.new,), "none", method_class.Head)
     weights = None if method_class.cumulative else {name: t.clone() for name, t in old.state_dict().items()}
     classes = workload.classes_per_step(1)
     step = assemble(1, classes, False, method_class, options, recipe, weights, workload.device)
-    state: dict[str, Tensor] = {}
-    if weights is not None:
-        state = _state_after_first_step(method_class, options, on_device(old, workload.device), workload)
+    base = on_device(old, workload.device)
+    state = {} if weights is None else _state_after_first_step(method_class, options, base, workload)
     with torch.no_grad():
         step.method.begin(step.student, _passes(workload, 1, teacher=step.teacher), state)
     step.method.set_training_mode(step.student)
@@ -196,7 +195,7 @@ def _state_after_first_step(
 ) -> dict[str, Tensor]:
     """The state that a method draws from the finished first step."""
     own = method_class.own_first_step
-    if not own and method_class.after_first_step is Method.after_first_step:
+    if method_class.after_first_step is Method.after_first_step and not own:
         return {}
     method = method_class(options, step_of(0, workload.classes_per_step(0), False, network)).to(workload.device)
     (method.end if own else method.after_first_step)(network.eval(), _passes(workload, 0, student=network))
@@ -207,8 +206,7 @@ class _Floor(Method):
     """Cross-entropy over the student's channels, of which a head of a method's own may have fewer than classes."""
 
     def targets(self, batch: Batch) -> Tensor:
-        known = (batch.labels < batch.student.low_logits.shape[1]) | (batch.labels == IGNORE)
-        return torch.where(known, batch.labels, 0)
+        return torch.where(batch.labels == IGNORE, IGNORE, batch.labels % batch.student.low_logits.shape[1])
 
 
 def _passes(
@@ -229,8 +227,7 @@ def _passes(
 
 def _time_alternately(pair: Pair, rounds: int | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Seconds of floor and step by round; the one that comes first changes with each round."""
-    floor: list[float] = []
-    step: list[float] = []
+    floor, step = list[float](), list[float]()
     both = [(pair.floor, floor), (pair.step, step)]
     end = time.perf_counter() + (0 if rounds else _LEAST_SECONDS)
     while len(step) < (rounds or _LEAST_ROUNDS) or time.perf_counter() < end:
