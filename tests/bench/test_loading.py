@@ -52,6 +52,20 @@ def test_an_epoch_is_a_permutation_without_its_incomplete_end() -> None:
         assert len(set(rows)) == 8
 
 
+def test_exemplars_take_their_share_of_each_batch() -> None:
+    """Evenly spread over the batch, permutation after permutation; the step's images keep their places."""
+    plain, batches = order(rows=12), BatchOrder(12, 4, 3, 0, 1, exemplars=5, share=0.5)
+    assert batches.replayed == (False, True, False, True) and len(batches) == len(plain)
+    replayed = []
+    for before, after in zip(drawn(plain), drawn(batches), strict=True):
+        assert after[0::2] == before[0::2]
+        replayed += after[1::2]
+    assert len(replayed) == 18 and {row for _, row in replayed} == {*range(12, 17)}
+    for first in range(0, 15, 5):
+        assert sorted(row for _, row in replayed[first : first + 5]) == [*range(12, 17)]
+    assert not any(BatchOrder(12, 4, 3, 0, 1, exemplars=0, share=0.5).replayed)
+
+
 def test_rows_are_shuffled_anew_for_each_epoch_step_and_seed() -> None:
     rows = [[row for _, row in batch] for batch in drawn(order(rows=64, batch=64, epochs=2))]
     assert rows[0] != rows[1]
