@@ -31,7 +31,11 @@ NOTHING = (
     Edit("methods/equations/compensation.py", "# sigmoid(−x), because 1", "# sigmoid(−x), as 1"),
     Edit("methods/gsc.py", '"""The options of PLOP and of the four parts."""', '"""Options."""'),
     Edit("methods/gsc.py", 'title = "GSC"', 'title = "GSC!"'),
-    Edit("bench/engine/update.py", '"""The polynomial decay of the learning rate."""', '"""Decay."""  # two'),
+    Edit(
+        "bench/engine/update.py",
+        '"""The polynomial decay of the learning rate, of each group on its own scale."""',
+        '"""Decay."""  # two',
+    ),
     Edit("bench/engine/update.py", "iterations: int) -> None:", "iterations: float) -> None:"),
     Edit("bench/engine/network.py", "    if how ==", "    # the other way\n\n    if how =="),
     Edit("bench/engine/lock.py", "LEASE = 120.0", "LEASE = 60.0"),
