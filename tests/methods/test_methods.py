@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as nnf
-from method_examples import CLASSES, METHODS, SEQUENTIAL, SIZE, STEPS, batch, begun, labels, make, network, output
+from method_examples import CLASSES, EVERYWHERE, METHODS, SEQUENTIAL, SIZE, STEPS, batch, begun, labels, make, network, output
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from issbench.bench.engine.network import start_new_classes
@@ -19,10 +19,9 @@ from issbench.methods.method import Batch, Method, NoOptions, Step
 # All methods
 
 
-@STEPS
-@pytest.mark.parametrize("name", METHODS)
+@EVERYWHERE
 def test_a_loss_is_finite_scalars_that_reach_the_student(name: str, step: Step) -> None:
-    method, example = begun(name, step), batch(step)
+    method, example = begun(name, step), batch(step, name=name)
     if not method.uses_teacher:
         example = Batch(example.labels, example.student, None)
     terms = method.loss(example)
@@ -34,12 +33,11 @@ def test_a_loss_is_finite_scalars_that_reach_the_student(name: str, step: Step) 
     assert any(stage.grad is not None and stage.grad.any() for stage in student.stages) == method.uses_stages
 
 
-@STEPS
-@pytest.mark.parametrize("name", METHODS)
+@EVERYWHERE
 def test_with_networks_the_student_learns_and_the_teacher_does_not(name: str, step: Step) -> None:
-    student = network(step).train()
+    student = network(step, name).train()
     step = replace(step, encoder_channels=student.encoder_channels)
-    teacher = network(step if step.domain else Step(0, step.classes_per_step[:1]))
+    teacher = network(step if step.domain else Step(0, step.classes_per_step[:1]), name)
     student.load_state_dict(teacher.state_dict(), strict=False)
     start_new_classes(student, "default" if step.domain else load_method(name).new_classifier)
     method = begun(name, step, student)
@@ -58,10 +56,9 @@ def test_with_networks_the_student_learns_and_the_teacher_does_not(name: str, st
     assert all(torch.equal(teacher.state_dict()[key], value) for key, value in before.items())
 
 
-@STEPS
-@pytest.mark.parametrize("name", METHODS)
+@EVERYWHERE
 def test_a_method_leaves_its_batch_alone(name: str, step: Step) -> None:
-    method, example, untouched = begun(name, step), batch(step), batch(step)
+    method, example, untouched = begun(name, step), batch(step, name=name), batch(step, name=name)
     sum(method.loss(example).values()).backward()
     assert torch.equal(example.labels, untouched.labels)
     assert torch.equal(example.student.low_logits, untouched.student.low_logits)
@@ -71,14 +68,14 @@ def test_a_method_leaves_its_batch_alone(name: str, step: Step) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_labels_of_old_classes_are_learned_where_they_are_given(name: str) -> None:
     """In the setting sequential: nothing hides in the background, so no pseudo-label takes the place of a label."""
-    method, example = begun(name, SEQUENTIAL), batch(SEQUENTIAL)
+    method, example = begun(name, SEQUENTIAL), batch(SEQUENTIAL, name=name)
     old = (example.labels > 0) & (example.labels < SEQUENTIAL.num_old)
     assert old.any() and method.num_hidden == 1
     targets = method.targets(example)
     assert torch.equal(targets[old], example.labels[old])
     sum(method.loss(example).values()).backward()
     gradient = example.student.low_logits.grad
-    changed = batch(SEQUENTIAL)
+    changed = batch(SEQUENTIAL, name=name)
     changed.labels[old] = 0
     sum(method.loss(changed).values()).backward()
     assert gradient.isfinite().all() and not torch.equal(gradient, changed.student.low_logits.grad)
@@ -87,9 +84,9 @@ def test_labels_of_old_classes_are_learned_where_they_are_given(name: str) -> No
 @pytest.mark.parametrize("name", METHODS)
 def test_state_comes_back_from_a_checkpoint(name: str) -> None:
     method, fresh = begun(name, CLASSES), make(name, CLASSES)
-    fresh.prepare(network(CLASSES))
+    fresh.prepare(network(CLASSES, name))
     fresh.load_state_dict(method.state_dict())
-    first, second = method.loss(batch(CLASSES)), fresh.loss(batch(CLASSES))
+    first, second = (each.loss(batch(CLASSES, name=name)) for each in (method, fresh))
     assert {k: v.item() for k, v in first.items()} == {k: v.item() for k, v in second.items()}
 
 
@@ -140,20 +137,18 @@ class Softmaxes(TorchDispatchMode):
         return result
 
 
-@STEPS
-@pytest.mark.parametrize("name", METHODS)
+@EVERYWHERE
 def test_softmax_at_full_resolution_is_made_at_most_once_per_network(name: str, step: Step) -> None:
-    method, example = begun(name, step), batch(step)
+    method, example = begun(name, step), batch(step, name=name)
     with Softmaxes() as made:
         sum(method.loss(example).values()).backward()
     assert made.count <= 1 + method.uses_teacher
 
 
-@STEPS
-@pytest.mark.parametrize("name", METHODS)
+@EVERYWHERE
 def test_a_loss_reads_no_value(name: str, step: Step) -> None:
     """The meta device has shapes and no values, so whatever would wait for a device raises there."""
-    method, example = begun(name, step, network(step).to("meta")).to("meta"), batch(step)
+    method, example = begun(name, step, network(step, name).to("meta")).to("meta"), batch(step, name=name)
     for seen in (example.student, example.teacher):
         seen.low_logits, seen.features = seen.low_logits.to("meta"), seen.features.to("meta")
         seen.encoder, seen.stages = seen.encoder.to("meta"), tuple(stage.to("meta") for stage in seen.stages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from issbench.bench.engine.network import Network
+from issbench.errors import UsageError
 from issbench.methods.interface.options import resolved_options
 from issbench.methods.interface.registry import available, load_method, method_info
 from issbench.methods.method import Batch, Method, Output, Step
@@ -35,6 +37,27 @@ def make(name: str, step: Step, **options: Any) -> Method:
     return load_method(name)(options_of(name, **options), step)
 
 
+def takes(name: str, step: Step) -> bool:
+    """Whether a method takes part in such a step; some refuse domain-incremental ones."""
+    try:
+        make(name, step)
+    except UsageError:
+        return False
+    return True
+
+
+EVERYWHERE = pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        pytest.param(name, step, id=f"{name}-{kind}")
+        for name in METHODS
+        for kind, step in {"classes": CLASSES, "domain": DOMAIN}.items()
+        if takes(name, step)
+    ],
+)
+"""Each method in each kind of step that it takes part in."""
+
+
 def output(classes: int, seed: int) -> Output:
     """What a network might return; its maps are leaves that collect gradients."""
     draw = torch.Generator().manual_seed(seed)
@@ -53,25 +76,35 @@ def labels(step: Step, seed: int = 0) -> Tensor:
     return torch.tensor(shown)[draw]
 
 
-def batch(step: Step, seed: int = 0) -> Batch:
-    return Batch(labels(step, seed), output(step.num_classes, seed + 1), output(step.num_old, seed + 2))
+def batch(step: Step, seed: int = 0, name: str = "ft") -> Batch:
+    """A batch as the heads of a method give it."""
+    more = channels(step, name) - step.num_classes
+    return Batch(labels(step, seed), output(step.num_classes + more, seed + 1), output(step.num_old + more, seed + 2))
 
 
-def looks(step: Step, count: int = 3) -> list[Batch]:
+def looks(step: Step, count: int = 3, name: str = "ft") -> list[Batch]:
     """The batches that `begin` sees: no student."""
-    return [Batch(labels(step, seed), None, output(step.num_old, seed + 2)) for seed in range(10, 10 + count)]
+    seen = [batch(step, seed, name) for seed in range(10, 10 + count)]
+    return [Batch(each.labels, None, each.teacher) for each in seen]
 
 
-def network(step: Step) -> Network:
-    """A network of the step's classes."""
+def network(step: Step, name: str = "ft") -> Network:
+    """A network of the step's classes with the head of a method."""
     torch.manual_seed(0)
     groups = (step.num_classes,) if step.domain else (1 + step.classes_per_step[0], *step.classes_per_step[1:])
-    return Network("tiny", "none", 16, 6, groups)
+    return Network("tiny", "none", 16, 6, groups, load_method(name).Head)
+
+
+@cache
+def channels(step: Step, name: str) -> int:
+    """How many the head of a method has."""
+    count: int = network(step, name).eval().classifier(torch.zeros(1, 6, 4, 4)).shape[1]
+    return count
 
 
 def begun(name: str, step: Step, student: Network | None = None, **options: Any) -> Method:
     """A method that has prepared its student and looked at its step's data."""
-    method, seen, student = make(name, step, **options), looks(step), student or network(step)
+    method, seen, student = make(name, step, **options), looks(step, name=name), student or network(step, name)
     method.prepare(student)
     with torch.no_grad():
         method.begin(student, lambda: iter(seen), {})

@@ -1,0 +1,23 @@
+"""What methods share whose old parts are frozen after the first step."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from issbench.errors import UsageError
+from issbench.methods.method import Step
+
+
+def need_new_classes(method: str, step: Step) -> None:
+    """UsageError in a domain-incremental scenario, for a method whose later steps train what new classes add."""
+    if step.domain:
+        raise UsageError(
+            f"method {method} learns new classes beside frozen old ones, and a domain-incremental step has none; "
+            "take a class-incremental scenario, or another method"
+        )
+
+
+def freeze(*modules: nn.Module) -> None:
+    """Leave all parameters of the modules as they are."""
+    for module in modules:
+        module.requires_grad_(False)
