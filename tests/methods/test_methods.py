@@ -9,7 +9,20 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as nnf
-from method_examples import CLASSES, EVERYWHERE, METHODS, SEQUENTIAL, SIZE, STEPS, batch, begun, labels, make, network, output
+from method_examples import (
+    CLASSES,
+    EVERYWHERE,
+    METHODS,
+    SEQUENTIAL,
+    SIZE,
+    STEPS,
+    batch,
+    begun,
+    labels,
+    make,
+    network,
+    output,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from issbench.bench.engine.network import start_new_classes

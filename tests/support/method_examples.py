@@ -79,7 +79,8 @@ def labels(step: Step, seed: int = 0) -> Tensor:
 def batch(step: Step, seed: int = 0, name: str = "ft") -> Batch:
     """A batch as the heads of a method give it."""
     more = channels(step, name) - step.num_classes
-    return Batch(labels(step, seed), output(step.num_classes + more, seed + 1), output(step.num_old + more, seed + 2))
+    student, teacher = output(step.num_classes + more, seed + 1), output(step.num_old + more, seed + 2)
+    return Batch(labels(step, seed), student, teacher)
 
 
 def looks(step: Step, count: int = 3, name: str = "ft") -> list[Batch]:
