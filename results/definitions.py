@@ -85,6 +85,12 @@ def run_values(run: Run) -> Values:
     }
 
 
+def hiou_values(run: Run) -> Values:
+    """mIoU (%) of base and new classes after the last step, and their harmonic mean."""
+    metrics = run.last["metrics"]
+    return {"base": metrics["miou"].get("base"), "new": metrics["miou"].get("new"), "hIoU": metrics.get("hiou")}
+
+
 def step_values(run: Run) -> Values:
     """mIoU (%) over all classes learned so far, after each step."""
     return {f"step {step['step']}": step["metrics"]["groups"].get("all") for step in run.steps}
@@ -212,6 +218,12 @@ DEFINITIONS = {
             "mIoU (%) over the classes learned so far, after each step",
             values=step_values,
             column_order=lambda column: int(column.rpartition(" ")[2]),
+        ),
+        Definition(
+            "hiou",
+            "mIoU (%) of base and new classes after the last step, and their harmonic mean (hIoU)",
+            keep=lambda run: run.setting != "domain",
+            values=hiou_values,
         ),
         Definition(
             "forgetting",

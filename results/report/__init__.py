@@ -56,7 +56,7 @@ def _tables(runs: Sequence[Run]) -> Html:
     """The main tables; others where they have two rows or more."""
     note = "A click on the head of a column sorts by it. The best of a column is bold, the second underlined."
     tables = measured_tables("main", runs)
-    for name in ("steps", "forgetting", *_PARTS):
+    for name in ("hiou", "steps", "forgetting", *_PARTS):
         found = measured_tables(name, runs)
         wanted = name not in _PARTS or (name == "class-order" and len({run.order for run in runs}) > 1)
         tables += [table for table in found if wanted or (name != "class-order" and len(table.rows) > 1)]

@@ -166,6 +166,20 @@ def test_steps_and_a_method_that_skips_some() -> None:
     assert table.rows == [["Joint", "70.0", MISSING, "77.0"], ["GSC", "70.0", "60.0", "50.0"]]
 
 
+def test_hiou_is_high_only_where_base_and_new_are() -> None:
+    runs = [run(all=40.0), run("ft", all=10.0), run("plop", "voc_19-1", all=50.0), run(setting="domain")]
+    table = only("hiou", *runs)
+    assert [head[-1] for head in table.heads] == ["method", *["base", "new", "hIoU"] * 2]
+    # base is 10 above and new 10 below the score: 2 · 50 · 30 / 80, and 0 where one of the two is 0
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows == {
+        "GSC": [*[MISSING] * 3, "50.0", "30.0", "37.5"],
+        "FT": [*[MISSING] * 3, "20.0", "0.0", "0.0"],
+        "PLOP": ["60.0", "40.0", "48.0", *[MISSING] * 3],
+    }
+    assert [cell.rank for cell in table.cells[0][4:]] == [1] * 3
+
+
 def test_forgetting_leaves_out_the_last_step_and_less_is_better() -> None:
     table = only("forgetting", run(), run("ft", forgetting=[40.0] * 21))
     assert [head[-1] for head in table.heads] == ["method", "0-15", "16-20", "all", "least", "most"]
