@@ -45,7 +45,11 @@ class Recipe:
     """A timm model with feature maps, or `tiny`."""
     weights: str = "imagenet"
     """`imagenet`, `none` (random), or a file with a state dict of the backbone."""
-    output_stride: Literal[8, 16, 32] = 16
+    output_stride: Literal[8, 14, 16, 32] = 16
+    """How many times smaller than the images the backbone's last map is; 14 is DINOv2's."""
+    activation: Literal["own", "leaky_relu"] = "own"
+    """The backbone's own, with ReLU in the ASPP; or leaky ReLU (0.01) in the place of every ReLU, as in the
+    released networks."""
     aspp_channels: Count = 256
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Autocast; `auto` is bf16 on GPUs that have it, and fp32 elsewhere."""

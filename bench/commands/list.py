@@ -74,11 +74,13 @@ def orders() -> None:
 
 @app.command()
 def backbones() -> None:
-    """Backbones that the recipes and documents use; any timm model with feature maps works."""
+    """Backbones that recipes use and tests train, with their output stride; other timm models work, too."""
     from issbench.bench.engine.backbones import SUGGESTED
 
-    for name, text in SUGGESTED.items():
-        typer.echo(f"{name:<24} {text}")
+    width = max(map(len, SUGGESTED))
+    for name, (stride, text) in SUGGESTED.items():
+        typer.echo(f"{name:<{width}}  {stride or '8, 16, 32':<9}  {text}")
+    typer.echo("any other timm model with four feature maps works, too; the second column: --set output_stride=…")
 
 
 @app.command()

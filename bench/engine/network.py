@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from math import log
+from math import log, sqrt
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from issbench.bench.engine.backbones import make_backbone
+from issbench.bench.engine.backbones import make_backbone, try_backbone
 from issbench.methods.interface.head import Classifier, Head
 from issbench.methods.method import Output
 
-_ATROUS_RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}  # DeepLab-v3, by output stride
+_ATROUS_RATES = {8: (12, 24, 32), 14: (6, 12, 18), 16: (6, 12, 18), 32: (3, 6, 9)}
+"""By output stride, at 8 and 16 those of the released networks (DeepLab-v3 has 36 for 32)."""
+_SLOPE = 0.01
+"""Of the leaky ReLU in the released networks."""
 
 
 class Network(nn.Module):
     """Backbone, ASPP, and a head as classifier, one 1×1 convolution per step unless the method has its own.
 
-    `classes_per_step`: classes that each step adds, the first with the background.
-    Input: normalised images [B, 3, H, W].
+    `classes_per_step`: classes that each step adds, the first with the background. `crop`: the side of the images,
+    which some backbones are made for. `activation`: the backbone's own and ReLU in the ASPP, or leaky ReLU in the
+    place of every ReLU of the two, as in the released networks. Input: normalised images [B, 3, H, W].
     """
 
     def __init__(
@@ -33,14 +37,21 @@ class Network(nn.Module):
         aspp_channels: int,
         classes_per_step: Sequence[int],
         head: type[Head] = Classifier,
+        *,
+        crop: int = 256,
+        activation: Literal["own", "leaky_relu"] = "own",
     ):
         super().__init__()
-        self.backbone = make_backbone(backbone, weights, output_stride)
+        self.backbone = make_backbone(backbone, weights, output_stride, crop)
+        self.channels_last = try_backbone(backbone, output_stride, crop).channels_last
         info: Any = self.backbone.feature_info
         self.encoder_channels, self.feature_channels = int(info.channels()[-1]), aspp_channels
         self.aspp = _make_aspp(self.encoder_channels, output_stride, aspp_channels)
         self.classifier = head(aspp_channels, classes_per_step)
         self.num_classes = sum(classes_per_step)
+        if activation == "leaky_relu":
+            _make_leaky(self.backbone)
+            _make_leaky(self.aspp)
         self._activated: _Activated = {}
         for index, name in enumerate(info.module_name()):
             _watch(_last_activation(self.backbone, name), index, self._activated)
@@ -49,6 +60,8 @@ class Network(nn.Module):
         """The output for images; with `stages` also the four stages before their last activation."""
         try:
             maps = self.backbone(images)
+            if self.channels_last:
+                maps = [each.permute(0, 3, 1, 2) for each in maps]
             captured = tuple(self._before_activation(i, each) for i, each in enumerate(maps)) if stages else ()
         finally:
             self._activated.clear()
@@ -89,10 +102,27 @@ def _last_activation(backbone: nn.Module, stage: str) -> nn.Module | None:
     return next((getattr(block, name) for name in ("act3", "act2") if hasattr(block, name)), None)
 
 
+def _make_leaky(network: nn.Module) -> None:
+    """Put leaky ReLUs in the place of ReLUs."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.ReLU):
+                setattr(module, name, nn.LeakyReLU(_SLOPE, child.inplace))
+
+
 def _make_aspp(in_channels: int, output_stride: int, channels: int) -> ASPP:
+    """torchvision's ASPP, started as in the released networks (PLOP's modules/deeplab.py): normal weights after Glorot,
+    with gain √2; there the pooled branch has a projection of its own, whose columns are the last ones here."""
     aspp = ASPP(in_channels, _ATROUS_RATES[output_stride], channels)
     # torchvision ends in dropout, which the code bases of this field do not have and distillation would feel.
     aspp.project = aspp.project[:-1]
+    for module in aspp.convs.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.xavier_normal_(module.weight, sqrt(2))
+    with torch.no_grad():
+        weight = cast(nn.Conv2d, aspp.project[0]).weight
+        for columns in (weight[:, :-channels], weight[:, -channels:]):
+            nn.init.xavier_normal_(columns, sqrt(2))
     return aspp
 
 

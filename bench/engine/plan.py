@@ -14,8 +14,8 @@ from issbench.bench import data as opening
 from issbench.bench.data import Data, OnScan, StepView
 from issbench.bench.engine import distributed, planned
 from issbench.bench.engine.assemble import channels_per_step
-from issbench.bench.engine.backbones import weights_identity
 from issbench.bench.engine.environment import has_bf16
+from issbench.bench.engine.first_weights import weights_identity
 from issbench.bench.engine.order import BatchOrder
 from issbench.bench.engine.seeds import derive_seed
 from issbench.bench.experiment import Experiment

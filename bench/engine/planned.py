@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from issbench.bench.data import Data, readable_name, run_name, scenario_of
-from issbench.bench.engine.backbones import content_of_file
+from issbench.bench.engine.first_weights import content_of_file
 from issbench.bench.experiment import Experiment
 from issbench.bench.fingerprint import files_of
 from issbench.bench.finished import Step, is_done

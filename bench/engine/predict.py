@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from issbench.bench.engine.assemble import channels_per_step, frozen, make_network
+from issbench.bench.engine.backbones import SIDES
 from issbench.bench.engine.environment import arithmetic
 from issbench.bench.engine.memory import is_out_of_memory, memory_told
 from issbench.bench.engine.network import Network
@@ -78,12 +79,27 @@ class Predictor:
         width, height = seen_size(image.size, self.recipe.crop)
         small = image.resize((width, height), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1)[None]
-        stride = self.recipe.output_stride
-        padding = (0, -width % stride, 0, -height % stride)
-        # Zeros after the normalisation, as the network's own convolutions pad.
         with arithmetic(self.device):
-            scores = self._output(nnf.pad(Normalise(self.device)(pixels), padding)).scores[:, :, :height, :width]
+            scores = self._padded(Normalise(self.device)(pixels)).scores[:, :, :height, :width]
             return _best(scores, (image.height, image.width)).cpu().numpy()
+
+    def _padded(self, images: Tensor) -> Output:
+        """The output for images of any size, padded to whole strides, or to the windows of the
+        backbone's attention. UsageError where that is made for one size."""
+        height, width = images.shape[2:]
+        reason = ""
+        for side in (self.recipe.output_stride, *SIDES):
+            try:
+                # Zeros after the normalisation, as the network's own convolutions pad.
+                return self._output(nnf.pad(images, (0, -width % side, 0, -height % side)))
+            except (AssertionError, RuntimeError, ValueError) as error:  # each of timm's families has its own
+                if is_out_of_memory(error):
+                    raise
+                reason = reason or str(error).splitlines()[0]
+        raise UsageError(
+            f"backbone {self.recipe.backbone} cannot work on images of {width} × {height} pixels ({reason}): it "
+            f"was made for {self.recipe.crop} × {self.recipe.crop}; cut the image to a square"
+        )
 
     def _output(self, images: Tensor, stages: bool = False) -> Output:
         # On the CPU single precision is faster, also for a network that was trained on a GPU in half precision.

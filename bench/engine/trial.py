@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from issbench.bench.engine.assemble import assemble, channels_per_step, make_network
+from issbench.bench.engine.backbones import SIDES
 from issbench.bench.engine.network import Network
 from issbench.bench.engine.plan import Plan, StepPlan
 from issbench.bench.engine.update import Objective, Training
@@ -21,7 +22,6 @@ from issbench.methods.method import Method, NoOptions
 
 _META = torch.device("meta")
 _BATCH = 2  # images; more need as much more
-_SIDES = (32, 64, 128, 256)  # of which some backbones want a multiple
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ def _check_crop(recipe: Recipe) -> None:
             f"crop={recipe.crop}: no machine has memory for images of this size; lower it (--set crop=…)"
         )
     if reason:
-        larger = sorted({-(-recipe.crop // side) * side for side in _SIDES} - {recipe.crop})
+        sides = (recipe.output_stride, *SIDES)
+        larger = sorted({-(-recipe.crop // side) * side for side in sides} - {recipe.crop})
         fit = next((crop for crop in larger if not _why_not(network, crop)), None)
         remedy = f"it can with --set crop={fit}" if fit else "take one of `bench list backbones`, such as resnet50"
         raise UsageError(
