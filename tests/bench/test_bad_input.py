@@ -61,7 +61,7 @@ CASES = [
     ),
     *((f"{RUN} --set momentum={value}", "momentum", "below 1") for value in ("1", "2", "-0.1")),
     (f"{RUN} --set weight_decay=-1", "weight_decay", "0 or more"),
-    (f"{RUN} --set output_stride=12", "output_stride=12", "8, 16, 32"),
+    (f"{RUN} --set output_stride=12", "output_stride=12", "8, 14, 16, 32"),
     (f"{RUN} --set scale_min=3", "scale_min=3.0 is above scale_max=", "exchange"),
     (f"{RUN} --set precision=fp16", "precision=fp16", "auto, fp32, bf16"),
     (f"{RUN} --set lr=1 --set lr=2", "--set lr is given twice", "give it once"),
