@@ -33,11 +33,15 @@ class Recipe:
     """Images of a batch, over all processes; batch normalisation needs two."""
     crop: Count = 512
     """Side of the training crop and of the centre crop at test, in pixels."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """AdamW spares norms, biases and tables of positions the weight decay."""
     momentum: Annotated[float, Range(0, 1, without=(1,))] = 0.9
-    """Nesterov momentum."""
+    """Nesterov momentum; AdamW's first beta (its second is 0.999)."""
     weight_decay: Weight = 1e-4
     power: Weight = 0.9
     """Power of the polynomial decay of the learning rate, per iteration."""
+    warmup: Annotated[float, Range(0, 1, without=(1,))] = 0.0
+    """Share of a step's iterations in which the learning rate is also multiplied by a factor that rises to 1."""
     scale_min: Positive = 0.5
     scale_max: Positive = 2.0
     """Range of the area of the random-resized crop, relative to the image's, as torchvision defines it."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from issbench.bench.engine.first_weights import OFFLINE, load_file, load_offline
+from issbench.bench.engine.first_weights import OFFLINE, load_file, load_offline, plain
 from issbench.errors import RunError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -210,3 +210,17 @@ def _extractor(name: str, **options: Any) -> Any:
 def _timm_model(name: str) -> tuple[str, dict[str, Any]]:
     """The name and the options under which timm makes a backbone."""
     return ("resnet18", _TINY) if name == "tiny" else (name, {})
+
+
+def undecayed(network: nn.Module, backbone: str) -> set[nn.Parameter]:
+    """The parameters of a network that timm's authors train without weight decay: tables of positions, the class
+    token."""
+    import timm
+    import torch
+
+    model, own = _timm_model(backbone)
+    with torch.device("meta"):
+        whole = timm.create_model(model, **own)
+    names = {plain(name) for name in getattr(whole, "no_weight_decay", set)()}
+    inner = network.get_submodule("backbone").named_parameters()
+    return {parameter for name, parameter in inner if plain(name) in names}

@@ -91,18 +91,18 @@ def load_file(backbone: nn.Module, path: Path) -> None:
 
 def _load_matching(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
     """Load what the feature extractor has of a whole model; everything that it has must be there."""
-    own, given = backbone.state_dict(), {_plain(key): value for key, value in state.items()}
-    missing = [key for key in own if _plain(key) not in given and not key.endswith("num_batches_tracked")]
+    own, given = backbone.state_dict(), {plain(key): value for key, value in state.items()}
+    missing = [key for key in own if plain(key) not in given and not key.endswith("num_batches_tracked")]
     if missing:
         raise RunError(f"weights {source} lack {len(missing)} tensors of the backbone, first {missing[0]}")
-    known = {key: given[_plain(key)] for key in own if _plain(key) in given}
+    known = {key: given[plain(key)] for key in own if plain(key) in given}
     wrong = [key for key, value in known.items() if value.shape != own[key].shape]
     if wrong:
         raise RunError(f"weights {source}: {len(wrong)} tensors do not fit the backbone, first {wrong[0]}")
     backbone.load_state_dict(known, strict=False)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A tensor's name as it is in a model and in timm's extractors of features, which write `layers_0` for
     `layers.0`, or put `model.` before it."""
     return name.removeprefix("model.").replace(".", "_")

@@ -112,7 +112,7 @@ def _make_leaky(network: nn.Module) -> None:
 
 def _make_aspp(in_channels: int, output_stride: int, channels: int) -> ASPP:
     """torchvision's ASPP, started as in the released networks (PLOP's modules/deeplab.py): normal weights after
-    Glorot, with gain √2. There the pooled branch has a projection of its own: its columns are the last ones here."""
+    Glorot, with gain √2. There the pooled branch has a projection of its own, whose columns are the last here."""
     aspp = ASPP(in_channels, _ATROUS_RATES[output_stride], channels)
     # torchvision ends in dropout, which the code bases of this field do not have and distillation would feel.
     aspp.project = aspp.project[:-1]

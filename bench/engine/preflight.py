@@ -19,7 +19,7 @@ from issbench.bench.recipe import Recipe
 from issbench.errors import RunError
 
 _CHECKPOINT = 3
-"""Size of a checkpoint in networks: weights, momentum, and the state of a method."""
+"""Size of a checkpoint in networks: weights, momentum, and the state of a method; AdamW has one moment more."""
 
 
 def preflight(plans: Sequence[Plan], store: Store, load_weights: bool) -> None:
@@ -35,7 +35,8 @@ def preflight(plans: Sequence[Plan], store: Store, load_weights: bool) -> None:
     for plan, step in _largest(plans, missing):
         try_plan(plan, step)
     if sizes:
-        _check_disk(store.root, (len(missing) + _CHECKPOINT) * max(sizes.values()))
+        checkpoint = _CHECKPOINT + any(recipe.optimizer == "adamw" for recipe in sizes)
+        _check_disk(store.root, (len(missing) + checkpoint) * max(sizes.values()))
 
 
 def enough_memory(plans: Sequence[Plan], store: Store, workers: int | None, last_step: int | None) -> None:

@@ -29,7 +29,7 @@ class Need:
     """Bytes that stay in memory while a step trains."""
 
     fixed: int
-    """Weights, gradients and momentum; the teacher's weights; the state of the method."""
+    """Weights, gradients and the optimiser's moments; the teacher's weights; the state of the method."""
     image: int
     """For each image of a batch: itself, and what the forward pass leaves for the backward pass."""
 
@@ -122,7 +122,8 @@ def _fixed(training: Training) -> int:
     modules = [module for module in (training.student, training.teacher, training.method) if module is not None]
     held = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
     trained = [p for group in training.optimizer.param_groups for p in group["params"]]
-    copies = 2 if training.recipe.momentum else 1  # gradient, momentum
+    moments = 2 if training.recipe.optimizer == "adamw" else 1 if training.recipe.momentum else 0
+    copies = 1 + moments  # with the gradient
     return sum(map(_bytes, held)) + copies * sum(map(_bytes, trained))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,10 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from issbench.bench.engine.backbones import undecayed
 from issbench.bench.engine.network import Network
 from issbench.bench.recipe import Recipe
 from issbench.methods.method import Batch, Method
 from issbench.methods.shared import collectives
+
+_SECOND_BETA = 0.999
+"""Of AdamW, whose first is the recipe's momentum."""
 
 
 class Objective(nn.Module):
@@ -95,19 +99,25 @@ class Training:
         self.student.load_state_dict(state["student"])
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
-        for parameter, momentum in self.optimizer.state.items():  # in the memory format of the weights, as before
-            for name, value in momentum.items():
-                if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    momentum[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        for parameter, moments in self.optimizer.state.items():  # in the memory format of the weights, as before
+            for name, value in moments.items():
+                if isinstance(value, Tensor) and name != "step":  # AdamW's count of steps
+                    moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self.sums = {name: value.to(device) for name, value in state["sums"].items()}
         self.history = list(state["history"])
 
 
 def make_optimizer(student: nn.Module, method: Method, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD over what the method says that trains."""
+    """The recipe's optimiser over what the method says that trains."""
+    groups = [{"scale": 1.0} | group for group in method.parameter_groups(student)]
+    if recipe.optimizer == "adamw":
+        spared = undecayed(student, recipe.backbone)
+        groups = [part for group in groups for part in _split(group, spared)]
+        betas = recipe.momentum, _SECOND_BETA
+        return torch.optim.AdamW(groups, lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(
-        [{"scale": 1.0} | group for group in method.parameter_groups(student)],
+        groups,
         lr=recipe.lr,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
@@ -115,9 +125,19 @@ def make_optimizer(student: nn.Module, method: Method, recipe: Recipe) -> torch.
     )
 
 
+def _split(group: dict[str, Any], spared: Set[nn.Parameter]) -> Iterator[dict[str, Any]]:
+    """A group in two: what decays, and what does not: norms, biases, and position tables (`spared`)."""
+    still = [p for p in group["params"] if p.ndim <= 1 or p in spared]
+    rest = [p for p in group["params"] if not (p.ndim <= 1 or p in spared)]
+    yield from ({**group, "params": rest},) if rest else ()
+    yield from ({**group, "params": still, "weight_decay": 0.0},) if still else ()
+
+
 def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, iteration: int, iterations: int) -> None:
-    """The polynomial decay of the learning rate, of each group on its own scale."""
+    """The polynomial decay of the learning rate, of each group on its own scale, after a linear start."""
     rate = recipe.lr * (1 - iteration / iterations) ** recipe.power
+    if iteration + 1 < recipe.warmup * iterations:
+        rate *= (iteration + 1) / (recipe.warmup * iterations)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]
 

@@ -63,6 +63,7 @@ WHY = (
 )
 RECIPE_DEFAULTS = {
     "epochs": 30, "first_epochs": None, "lr": 1e-3, "first_lr": 1e-2, "batch": 24, "crop": 512, "momentum": 0.9,
+    "optimizer": "sgd", "warmup": 0.0,
     "weight_decay": 1e-4, "power": 0.9, "scale_min": 0.5, "scale_max": 2.0, "backbone": "resnet101",
     "weights": "imagenet", "output_stride": 16, "activation": "own", "aspp_channels": 256, "precision": "auto",
 }  # fmt: skip
@@ -143,7 +144,8 @@ EVERY, LATER, NO_STEP = [False] * 3, [True, False, False], [True] * 3
     [
         ("epochs", 2, LATER), ("first_epochs", 2, EVERY), ("lr", 0.5, LATER), ("first_lr", 0.5, EVERY),
         ("batch", 3, EVERY), ("crop", 16, EVERY), ("momentum", 0.5, EVERY), ("weight_decay", 0.5, EVERY),
-        ("power", 0.5, EVERY), ("scale_min", 0.7, EVERY), ("scale_max", 0.7, EVERY),
+        ("power", 0.5, EVERY),
+        ("optimizer", "adamw", EVERY), ("warmup", 0.5, EVERY), ("scale_min", 0.7, EVERY), ("scale_max", 0.7, EVERY),
         ("backbone", "resnet18", EVERY), ("output_stride", 16, EVERY), ("activation", "leaky_relu", EVERY),
         ("aspp_channels", 8, EVERY),
         ("precision", "bf16", EVERY),
