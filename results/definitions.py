@@ -9,7 +9,7 @@ from math import ceil, fsum
 from typing import TYPE_CHECKING, Any
 
 from issbench.errors import did_you_mean
-from issbench.results.published import Number
+from issbench.results.published import OTHERS, Number
 from issbench.results.table import CHECK, TableError
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ Values = dict[str, float | None]
 class Definition:
     """A table. Columns lie under the scenario and the setting; their own head differs from table to table.
 
-    `printed`: the paper's tables. `measures`: what the numbers are. `varies`: what may differ between the runs of
-    one table besides method and seed. `row`, `values`: the name of a run's row (None where it does not belong here)
-    and its numbers by column. `extra_values`: more of them, for a table of one scenario. `printed_row`,
-    `printed_column`: the same of a printed number. `row_order`, `column_order`: sort keys (without one they stay as
-    they come). `ranks`: how many of the best are marked; `lower`: less is better. `average`: whether a column
-    averages over those of a scenario.
+    `printed`: the paper's tables, or those of other papers. `measures`: what the numbers are. `varies`: what may
+    differ between the runs of one table besides method and seed. `row`, `values`: the name of a run's row (None
+    where it does not belong here) and its numbers by column. `extra_values`: more of them, for a table of one
+    scenario. `printed_row`, `printed_column`: the same of a printed number. `row_order`, `column_order`: sort keys
+    (without one they stay as they come). `ranks`: how many of the best are marked; `lower`: less is better.
+    `average`: whether a column averages over those of a scenario.
     """
 
     name: str
@@ -86,9 +86,16 @@ def run_values(run: Run) -> Values:
 
 
 def hiou_values(run: Run) -> Values:
-    """mIoU (%) of base and new classes after the last step, and their harmonic mean."""
+    """mIoU (%) of base, new and all classes after the last step, and the harmonic mean of the first two."""
     metrics = run.last["metrics"]
-    return {"base": metrics["miou"].get("base"), "new": metrics["miou"].get("new"), "hIoU": metrics.get("hiou")}
+    return {**{name: metrics["miou"].get(name) for name in ("base", "new", "all")}, "hIoU": metrics.get("hiou")}
+
+
+def _hiou_column(number: Number) -> str:
+    """The column of a printed group: that of the base classes ends with the last of these."""
+    if number.classes in ("all", "hIoU"):
+        return number.classes
+    return "base" if number.classes.endswith(f"-{number.scenario.partition('-')[0]}") else "new"
 
 
 def step_values(run: Run) -> Values:
@@ -221,9 +228,12 @@ DEFINITIONS = {
         ),
         Definition(
             "hiou",
-            "mIoU (%) of base and new classes after the last step, and their harmonic mean (hIoU)",
+            "mIoU (%) of base, new and all classes after the last step; hIoU: harmonic mean of base and new",
+            OTHERS,
             keep=lambda run: run.setting != "domain",
             values=hiou_values,
+            printed_column=_hiou_column,
+            column_order=("base", "new", "all", "hIoU").index,
         ),
         Definition(
             "forgetting",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from issbench.results.comparable import comparable_sets, leaking, not_made_alike, told_apart
 from issbench.results.definitions import Definition, chosen, definition
-from issbench.results.published import Number, published
+from issbench.results.published import TABLES, Number, published
 from issbench.results.runs import Run
 from issbench.results.table import Cell, Table, TableError
 
@@ -27,7 +27,7 @@ def published_tables(name: str, scenario: str | None = None, setting: str | None
 
     table, found = definition(name), []
     for number, numbers in _printed(table, scenario, setting).items():
-        title = f"The paper's Table {number}: {table.measures} ({_where(numbers)})"
+        title = f"{_heading(number)}: {table.measures} ({_where(numbers)})"
         notes = _printed_notes(table, numbers)
         found.append(printed_pivot(table, numbers).table(table, title, notes, "not printed"))
     return found
@@ -81,13 +81,13 @@ def joined_tables(
             shared = [n for n in numbers if _place_of(n) in _places(members)]
             notes = [*_notes(table, members, counts), *_printed_notes(table, shared)]
             what += f", {difference}" * bool(difference)
-            title = f"The paper's Table {number} and ours: {table.measures} ({what})"
+            title = f"{_heading(number)} and ours: {table.measures} ({what})"
             pivot = joined(printed_pivot(table, numbers), ours)
             found.append(pivot.table(table, title, notes, "no number, or no run"))
     if not found:
         raise TableError(
-            f"table {name} --both: no run has a scenario and setting of the paper's Table {', '.join(printed)} "
-            "with all classes; leave --both out to see the runs alone"
+            f"table {name} --both: no run has a scenario and setting of {_headings(printed)} with all classes; "
+            "leave --both out to see the runs alone"
         )
     return found
 
@@ -111,10 +111,18 @@ def _printed(table: Definition, scenario: str | None, setting: str | None) -> di
             found.setdefault(number.table, []).append(number)
     if not found:
         asked = " ".join(part for part in (scenario, setting) if part)
-        raise TableError(
-            f"the paper's Table {', '.join(table.printed)} has nothing on {asked}; ask for another table"
-        )
+        raise TableError(f"{_headings(table.printed)}: nothing on {asked}; ask for another table")
     return found
+
+
+def _heading(table: str) -> str:
+    return f"The paper's Table {table}" if table in TABLES else "Other papers"
+
+
+def _headings(tables: Iterable[str]) -> str:
+    """Several of them, inside a sentence."""
+    paper = [table for table in tables if table in TABLES]
+    return f"the paper's Table {', '.join(paper)}" if paper else "the numbers of other papers"
 
 
 def _where(numbers: Sequence[Number]) -> str:
@@ -129,7 +137,8 @@ def _common(scenarios: Sequence[str], settings: Sequence[str], dataset: str) -> 
 
 
 def _printed_notes(table: Definition, numbers: Sequence[Number]) -> list[str]:
-    notes = ["Numbers of the paper as printed."]
+    others = "Numbers of other papers, as their authors print them; recipe and protocol are theirs."
+    notes = [others if numbers and numbers[0].source else "Numbers of the paper as printed."]
     notes += [_ORDERS] * table.average
     return notes + [_STAR] * any(number.method.endswith("*") for number in numbers)
 

@@ -98,11 +98,17 @@ def printed_pivot(definition: Definition, numbers: Sequence[Number]) -> Pivot:
         column = definition.printed_column(number)
         cells.append((row, (*head, column), number.value, number.std, 0, number.misprint))
     frame = pd.DataFrame(cells, columns=_COLUMNS)
-    return Pivot(frame, rows, list(dict.fromkeys(frame["head"])))
+    heads = list(dict.fromkeys(frame["head"]))
+    if any(number.source for number in numbers):  # several sources have an order each
+        heads.sort(key=lambda head: _place(definition, head))
+    return Pivot(frame, rows, heads)
 
 
 def _doubt(number: Number) -> str:
-    """What Table V's transcription says of a row whose check marks are not sure."""
+    """Where a number of another paper stands; what Table V's transcription says of a row whose check marks are not
+    sure."""
+    if number.source:
+        return number.source
     marks = number.facts.get("marks_in_text", number.method)
     if number.status in ("", "certain") and marks == number.method:
         return ""

@@ -66,7 +66,7 @@ def _tables(runs: Sequence[Run]) -> Html:
 def _published(runs: Sequence[Run]) -> Html:
     """Ours beside the paper's, or why there is nothing to show."""
     parts = []
-    for name in ("main", "domain", *_PARTS):
+    for name in ("main", "domain", "hiou", *_PARTS):
         try:
             parts.append(table_boxes(joined_tables(name, runs), fold=True))
         except TableError as error:

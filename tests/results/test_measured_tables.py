@@ -169,15 +169,15 @@ def test_steps_and_a_method_that_skips_some() -> None:
 def test_hiou_is_high_only_where_base_and_new_are() -> None:
     runs = [run(all=40.0), run("ft", all=10.0), run("plop", "voc_19-1", all=50.0), run(setting="domain")]
     table = only("hiou", *runs)
-    assert [head[-1] for head in table.heads] == ["method", *["base", "new", "hIoU"] * 2]
+    assert [head[-1] for head in table.heads] == ["method", *["base", "new", "all", "hIoU"] * 2]
     # base is 10 above and new 10 below the score: 2 · 50 · 30 / 80, and 0 where one of the two is 0
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows == {
-        "GSC": [*[MISSING] * 3, "50.0", "30.0", "37.5"],
-        "FT": [*[MISSING] * 3, "20.0", "0.0", "0.0"],
-        "PLOP": ["60.0", "40.0", "48.0", *[MISSING] * 3],
+        "GSC": [*[MISSING] * 4, "50.0", "30.0", "40.0", "37.5"],
+        "FT": [*[MISSING] * 4, "20.0", "0.0", "10.0", "0.0"],
+        "PLOP": ["60.0", "40.0", "50.0", "48.0", *[MISSING] * 4],
     }
-    assert [cell.rank for cell in table.cells[0][4:]] == [1] * 3
+    assert [cell.rank for cell in table.cells[0][5:]] == [1] * 4
 
 
 def test_forgetting_leaves_out_the_last_step_and_less_is_better() -> None:
@@ -203,6 +203,19 @@ def test_beside_the_paper_with_the_difference() -> None:
     assert rows["FT (x=1.0)"] == [MISSING, "1.0", MISSING]
     assert "disjoint" in table.title and "resnet101" in table.notes[0]
     assert [str(cell) for row in table.cells for cell in row[-1:] if cell.rank] == []
+
+
+def test_beside_the_numbers_of_other_papers() -> None:
+    runs = [run("plop", setting="overlapped", all=50.0), run("rcil", "voc_19-1", all=60.0)]
+    (table,) = joined_tables("hiou", runs, scenario="voc_15-1")
+    assert table.title.startswith("Other papers and ours: ") and table.title.endswith("(voc_15-1, overlapped)")
+    names, parts = ("base", "new", "all", "hIoU"), ("paper", "ours", "difference")
+    assert [head[-2:] for head in table.heads[1:]] == [(name, part) for name in names for part in parts]
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["PLOP"][1::3] == ["60.0", "40.0", "50.0", "48.0"]
+    assert rows["DKD"][0::3] == [MISSING, MISSING, "70.5", "57.5"]
+    with pytest.raises(TableError, match="setting of the numbers of other papers with all classes"):
+        joined_tables("hiou", [run(setting="partitioned")])
 
 
 def test_beside_the_paper_finds_its_own_implementations() -> None:

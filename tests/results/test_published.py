@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from issbench.results.published import TABLES, published
+from issbench.results.published import OTHERS, TABLES, published
+from issbench.scenarios.scenario import parse_name
 
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "paper" / "published.csv"
 
@@ -31,6 +33,39 @@ def test_counts_of_each_table() -> None:
     counts = Counter(number.table for number in published())
     assert [counts[name] for name in TABLES] == [204, 144, 84, 24, 36, 30, 10, 12]
     assert {number.table for number in published("II", "IV")} == {"II", "IV"}
+
+
+def test_numbers_of_other_papers_name_their_source() -> None:
+    numbers = published(*OTHERS)
+    assert {number.table for number in numbers} == {*OTHERS} and len(numbers) == 147
+    assert all(n.source and not n.misprint and 0 < n.value < 100 for n in numbers)
+    assert not any(n.source for n in published())
+    places = [(n.method, n.dataset, n.scenario, n.setting, n.classes) for n in numbers]
+    assert len({*places}) == len(places)
+    for number in numbers:
+        assert re.search(r"github\.com/\S+, [0-9a-f]{7}\b", number.source)
+        parse_name(f"{number.dataset}_{number.scenario}")
+        assert number.setting in ("overlapped", "disjoint")
+    found = dict(zip(places, (n.value for n in numbers), strict=True))
+    assert found["DKD-M", "voc", "15-1", "disjoint", "hIoU"] == 60.32
+    assert found["SSUL", "ade", "100-5", "overlapped", "all"] == 32.48
+    assert found["PLOP+UCD", "voc", "15-5", "overlapped", "16-20"] == 51.8
+
+
+def test_means_of_other_papers_follow_from_their_groups() -> None:
+    """Of 15 or 19 and 5 or 1 classes and the background, whose IoU is high: no mean lies outside the groups."""
+    numbers = [n for n in published("voc") if "README" not in n.source]
+    rows: dict[tuple[str, ...], dict[str, float]] = {}
+    for n in numbers:
+        rows.setdefault((n.method, n.scenario, n.setting), {})[n.classes] = n.value
+    assert len(rows) == 15
+    for (method, scenario, _), row in rows.items():
+        (base, new), old = (value for name, value in row.items() if name != "all"), int(scenario.split("-")[0])
+        without = (old * base + (20 - old) * new) / 20
+        if method == "REMINDER":  # its first group has the background
+            assert row["all"] == pytest.approx(((old + 1) * base + (20 - old) * new) / 21, abs=0.05)
+        else:
+            assert without - 0.1 <= row["all"] <= (20 * without + 100) / 21
 
 
 def test_numbers_cannot_be_changed() -> None:

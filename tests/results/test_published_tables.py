@@ -99,6 +99,17 @@ def test_a_part_of_the_paper() -> None:
     assert only.rows[-1] == ["GSC", "74.4", "45.8", "67.6"]
 
 
+def test_numbers_of_other_papers_with_their_sources() -> None:
+    voc, ade = published_tables("hiou")
+    assert voc.title.startswith("Other papers: ") and ade.title.endswith("(ade, overlapped)")
+    (table,) = published_tables("hiou", scenario="voc_15-1", setting="overlapped")
+    assert [head[-1] for head in table.heads] == ["method", "base", "new", "all", "hIoU"]
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["DKD"] == ["–", "–", "70.5", "57.5"] and rows["REMINDER"] == ["68.3", "27.2", "58.5", "–"]
+    assert any("cvlab-yonsei/DKD" in footnote for footnote in table.footnotes)
+    assert table.notes[0].startswith("Numbers of other papers")
+
+
 @pytest.mark.parametrize("name", ["steps", "forgetting"])
 def test_what_the_paper_only_draws(name: str) -> None:
     with pytest.raises(TableError, match="only draws"):

@@ -53,7 +53,7 @@ def table_numbers(text: str) -> tuple[str, ...]:
     for name in filter(None, (part.strip() for part in text.split(","))):
         printed = DEFINITIONS[name].printed if name in DEFINITIONS else (name.upper(),)
         if not printed or printed[0] not in TABLES:
-            names = [each.name for each in DEFINITIONS.values() if each.printed]
+            names = [each.name for each in DEFINITIONS.values() if {*each.printed} & {*TABLES}]
             raise UsageError(f"--table {name}: the paper's are {', '.join(TABLES)}, or {', '.join(names)}")
         found |= dict.fromkeys(printed)
     if not found:
