@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from issbench.methods import functional as fn
 from issbench.methods.interface.numbers import Weight
 from issbench.methods.method import IGNORE, Batch, Batches, Step
 from issbench.methods.mib import MiB, MiBOptions
 from issbench.methods.shared import collectives
 from issbench.methods.shared.background import nearest_labels
+from issbench.methods.shared.class_means import class_means
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,22 +97,6 @@ class SDR(MiB):
 
     def _is_old(self) -> Tensor:
         return torch.arange(self.step.num_classes, device=self.counts.device) < self.step.num_old
-
-
-def class_means(features: Tensor, classes: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """The mean feature of each class in the batch of all processes [C, D], and how many pixels it has [C]."""
-    means, counts = fn.class_prototypes(features, classes, num_classes), class_counts(classes, num_classes)
-    if collectives.world_size() == 1:
-        return means, counts
-    whole = collectives.total(counts)
-    return collectives.total(means * counts[:, None]) / whole.clamp(min=1)[:, None], whole
-
-
-def class_counts(classes: Tensor, num_classes: int) -> Tensor:
-    """How many pixels each class has, float32 [C]; 255 is not a class."""
-    index = classes.flatten().clamp(max=num_classes)
-    counts = torch.zeros(num_classes + 1, device=classes.device)
-    return counts.index_add(0, index, torch.ones_like(index, dtype=counts.dtype))[:-1]
 
 
 def mean_of(values: Tensor, where: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""The parts of GSC, which can be put on top of any method: METHOD+PART."""
+"""The parts, which can be put on top of any method: METHOD+PART. GSC is PLOP with four of them."""

@@ -46,6 +46,30 @@ def maximum(values: Tensor) -> Tensor:
     return total(torch.where(has_it, values, 0) / owners)
 
 
+def mean_where(values: Tensor, where: Tensor) -> Tensor:
+    """The mean of `values` over those entries of all processes for which `where` holds, 0 without any; scalar,
+    differentiable. Other entries are not read."""
+    sums = total(torch.stack([values.masked_fill(~where, 0).sum(), where.sum().to(values.dtype)]))
+    return sums[0] / sums[1].clamp(min=1)
+
+
+def others(values: Tensor, share: float, fill: float) -> Tensor:
+    """What the other processes have for their images of a batch: [images here, …] → [rows, …]; not differentiable.
+
+    `share` is `Batch.share`. Each process gives as many rows as the one with most images, filled up with `fill`, so
+    that shapes are known without asking. Alone, there are none.
+    """
+    if _alone(values):
+        return values[:0].detach()
+    world, own = world_size(), dist.get_rank()
+    most = -(-round(len(values) * world / share) // world)
+    padded = values.new_full((most, *values.shape[1:]), fill)
+    padded[: len(values)] = values.detach()
+    everyone = [torch.empty_like(padded) for _ in range(world)]
+    dist.all_gather(everyone, padded)
+    return torch.cat(everyone[:own] + everyone[own + 1 :])
+
+
 def _alone(values: Tensor) -> bool:
     """Whether there is nothing to exchange: one process, or no values (steps are tried on the meta device)."""
     return world_size() == 1 or values.is_meta

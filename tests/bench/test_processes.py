@@ -150,7 +150,7 @@ def test_joint_training_by_two_processes(alone: Path, both: Path) -> None:
 def test_processes_with_unequal_parts_of_a_batch(alone: Path, folder: Path, tmp_path: Path) -> None:
     """A batch of 4 images for 3 processes, and at the end of a pass fewer images than processes."""
     out = with_first_step(alone, tmp_path / "runs")
-    methods = ["gsc", "sdr", "ewc"]
+    methods = ["gsc", "sdr", "ewc", "mib+contrast"]
     finish(together(3, out, described(folder, methods), tmp_path / "work.py"))
     for method in methods:
         first, second = keys(alone)[method]

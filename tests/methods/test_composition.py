@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import re
 from dataclasses import fields
@@ -140,9 +141,9 @@ def test_attributes_are_those_of_the_method() -> None:
 @pytest.mark.parametrize("base", BASES)
 def test_parts_and_methods_do_not_take_each_others_names(base: str) -> None:
     """State, attributes and options share one object: the same name twice would be one thing for both."""
-    method = load_method(base)
-    for part in available()["gsc"].parts:
-        (top,) = [each for each in load_method("gsc").__mro__ if each.__dict__.get("name") == part]
+    method, parts = load_method(base), [name for name, info in available().items() if info.part]
+    for part in parts:
+        (top,) = [each for each in load_method(f"{base}+{part}").__mro__ if each.__dict__.get("name") == part]
         own = {name for name in vars(top) if not name.startswith("__")} - {
             *dir(Part),
             "name",
@@ -154,6 +155,19 @@ def test_parts_and_methods_do_not_take_each_others_names(base: str) -> None:
     state = begun(base, CLASSES).state_dict()
     combined = begun(f"{base}+gsc", CLASSES).state_dict()
     assert all(combined[name].shape == tensor.shape for name, tensor in state.items())
+
+
+def test_parts_do_not_take_each_others_names() -> None:
+    """Except for an option that they share, which is declared once."""
+    owners: dict[str, type] = {}
+    for part in (name for name, info in available().items() if info.part):
+        (top,) = [each for each in load_method(f"ft+{part}").__mro__ if each.__dict__.get("name") == part]
+        own = {name: top for name in vars(top) if not name.startswith("__") and not hasattr(Part, name)}
+        for options in top.Options.__mro__:
+            own |= dict.fromkeys(inspect.get_annotations(options), options)
+        for name in own.keys() & owners.keys() - {"title", "name", "needs_medians"}:
+            assert owners[name] is own[name], (part, name)
+        owners |= own
 
 
 @pytest.mark.parametrize("part, teacher", [("pr", True), ("sg", False), ("sr", True), ("sc", False)])

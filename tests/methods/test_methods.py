@@ -161,7 +161,9 @@ def test_softmax_at_full_resolution_is_made_at_most_once_per_network(name: str, 
 @EVERYWHERE
 def test_a_loss_reads_no_value(name: str, step: Step) -> None:
     """The meta device has shapes and no values, so whatever would wait for a device raises there."""
-    method, example = begun(name, step, network(step, name).to("meta")).to("meta"), batch(step, name=name)
+    method, student = make(name, step), network(step, name).to("meta")
+    method.prepare(student)  # what `begin` would leave has the shapes of what is there before
+    method, example = method.to("meta"), batch(step, name=name)
     for seen in (example.student, example.teacher):
         seen.low_logits, seen.features = seen.low_logits.to("meta"), seen.features.to("meta")
         seen.encoder, seen.stages = seen.encoder.to("meta"), tuple(stage.to("meta") for stage in seen.stages)

@@ -24,7 +24,10 @@ STEPS = pytest.mark.parametrize("step", [CLASSES, DOMAIN], ids=["classes", "doma
 BUILT_IN = [
     name for name, info in available().items() if info.module.startswith("issbench.methods.") and not info.part
 ]
-METHODS = [*BUILT_IN, "rcil+gsc", "mib+gsc", "lwf+sc", "ft+pr+sr", "lwf-mc+gsc"]
+METHODS = [
+    *BUILT_IN, "rcil+gsc", "mib+gsc", "lwf+sc", "ft+pr+sr", "lwf-mc+gsc",
+    "mib+contrast", "plop+lgkd", "plop+ucb",
+]  # fmt: skip
 SIZE, LOW = (16, 12), (8, 6)
 
 
