@@ -63,7 +63,8 @@ class Experiment:
     ) -> None:
         """`setting`: overlapped, disjoint, sequential, partitioned (`partitioned:3` is another draw) or domain, by
         default as the scenario is usually run. `protocol`: a preset's name. `recipe`: overrides of the dataset's
-        recipe (`{"epochs": 3}`). UsageError for unknown names, with the nearest known ones."""
+        recipe (`{"epochs": 3}`), after `base`, the name of another. UsageError for unknown names, with the nearest
+        known ones."""
         dataset = parse_name(scenario)[0]
         setting = canonical_setting(setting or default_setting(scenario))
         values: dict[str, Any] = {
@@ -75,7 +76,7 @@ class Experiment:
             "images": str(parse_share(str(images))),
             "seed": parse_value("seed", int, seed, SEEDS),
             "protocol": protocol if isinstance(protocol, Protocol) else get_protocol(protocol, setting),
-            "recipe": recipe if isinstance(recipe, Recipe) else make_recipe(dataset, recipe or {}),
+            "recipe": recipe if isinstance(recipe, Recipe) else make_recipe(scenario, recipe or {}),
             "data": None if data is None else str(data),
             "metrics": tuple(dict.fromkeys(metrics)),
             "allow_leak": allow_leak,

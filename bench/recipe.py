@@ -14,7 +14,10 @@ from issbench.errors import UsageError, did_you_mean
 from issbench.files import read_toml
 from issbench.methods.interface.numbers import Count, Positive, Range, Weight
 from issbench.methods.interface.options import OptionError, parse_value
-from issbench.scenarios.datasets import dataset_class
+from issbench.scenarios.datasets import dataset_class, dataset_names
+from issbench.scenarios.scenario import parse_name
+
+_RECIPES = Path(__file__).with_name("recipes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +87,50 @@ class Recipe:
         return {name: value for name, value in values.items() if name not in ("first_epochs", "first_lr")}
 
 
-def make_recipe(dataset: str, overrides: Mapping[str, Any]) -> Recipe:
-    """The dataset's recipe with `overrides` (text or typed values). Raises UsageError for an unknown setting."""
-    values = {**dataset_class(dataset).recipe, **overrides}
+def make_recipe(where: str, overrides: Mapping[str, Any]) -> Recipe:
+    """The recipe of a dataset, or of one of its scenarios (`voc`, `voc_10-1`), with `overrides` (text or typed
+    values). Their `base` names a recipe that stands between the two. UsageError for an unknown setting or name."""
+    given = dict(overrides)
+    base = given.pop("base", None)
+    known = dataset_class(_dataset(where)).recipe
+    return recipe_of({**known, **(named_recipe(str(base), where) if base is not None else {}), **given})
+
+
+def recipe_of(values: Mapping[str, Any]) -> Recipe:
+    """The usual recipe with other values, text or typed. UsageError for an unknown setting."""
     for name in values:
         if name not in _kinds():
             hint = did_you_mean(name, _kinds(), f"settings: {', '.join(_kinds())}", cutoff=0.6)
             raise UsageError(f"unknown recipe setting {name!r}; {hint}")
     return Recipe(**values)
+
+
+def _dataset(where: str) -> str:
+    return where if where in dataset_names() else parse_name(where)[0]
+
+
+def named_recipes() -> dict[str, dict[str, Any]]:
+    """The recipes that have a name, `released:NAME` for what released scripts do: `about`, `source`, and a table of
+    settings for each dataset, and for scenarios that have others."""
+    files = sorted(_RECIPES.glob("*.toml"))
+    return {path.stem.replace("released-", "released:"): read_toml(path, "recipe") for path in files}
+
+
+def named_recipe(name: str, where: str) -> dict[str, Any]:
+    """The settings of a named recipe for a dataset or a scenario. UsageError where there are none."""
+    known = named_recipes()
+    if name not in known:
+        raise UsageError(f"unknown recipe {name!r}; {did_you_mean(name, known, cutoff=0.4)}")
+    tables = tables_of(known[name])
+    dataset = _dataset(where)
+    if dataset not in tables:
+        raise UsageError(f"recipe {name} has no settings for {dataset}; it has some for {', '.join(tables)}")
+    return tables[dataset] | tables.get(where, {})
+
+
+def tables_of(recipe: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The settings of a named recipe by dataset and scenario."""
+    return {name: table for name, table in recipe.items() if isinstance(table, dict)}
 
 
 @cache
@@ -112,5 +151,5 @@ def _checked(name: str, kind: Any, value: Any) -> Any:
 
 
 def read_recipe_file(path: Path) -> dict[str, Any]:
-    """The overrides in a TOML file of `setting = value` lines."""
+    """The overrides in a TOML file of `setting = value` lines; `base = NAME` begins with a named recipe."""
     return read_toml(path, "recipe file")

@@ -11,7 +11,7 @@ from issbench.bench.commands.support.once import App
 if TYPE_CHECKING:
     from issbench.methods.interface.info import MethodInfo
 
-app = App(help="List methods, scenarios, orders, backbones or protocols.", no_args_is_help=True)
+app = App(help="List methods, scenarios, orders, backbones, recipes or protocols.", no_args_is_help=True)
 
 
 @app.command()
@@ -81,6 +81,19 @@ def backbones() -> None:
     for name, (stride, text) in SUGGESTED.items():
         typer.echo(f"{name:<{width}}  {stride or '8, 16, 32':<9}  {text}")
     typer.echo("any other timm model with four feature maps works, too; the second column: --set output_stride=…")
+
+
+@app.command()
+def recipes() -> None:
+    """Training recipes that have a name, for --recipe: what they are, from where, and what they set."""
+    from issbench.bench.recipe import named_recipes, tables_of
+
+    for name, recipe in named_recipes().items():
+        typer.echo(f"{name}  {recipe['about']}")
+        typer.echo(f"    from {recipe['source']}")
+        for where, settings in tables_of(recipe).items():
+            texts = ", ".join(f"{setting}={value}" for setting, value in settings.items())
+            typer.echo(f"    {where}: {texts}")
 
 
 @app.command()

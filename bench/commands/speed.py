@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from issbench.bench.commands.support import options
 from issbench.bench.commands.support.printing import print_table
 from issbench.results.render import Format
 
@@ -24,6 +25,7 @@ def speed(
     backbone: Annotated[str, typer.Option(help="A timm model; its weights are random.")] = "resnet50",
     crop: Annotated[int, typer.Option(max=8192, help="Side of the images, in pixels.")] = 256,
     batch: Annotated[int, typer.Option(max=4096, help="Images of a batch.")] = 4,
+    settings: options.RecipeSettings = None,
     classes: Annotated[int, typer.Option(max=4096, help="Classes after the step, with the background.")] = 21,
     new: Annotated[int, typer.Option(min=1, help="Classes that the step adds.")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
@@ -46,10 +48,11 @@ def speed(
     The floor is the method's own student trained with cross-entropy alone, with the teacher's forward pass where
     the method has a teacher. Floor and iteration are measured alternately.
     """
-    from issbench.bench.recipe import Recipe
+    from issbench.bench.recipe import recipe_of
     from issbench.errors import UsageError
 
-    recipe = Recipe(backbone=backbone, weights="none", crop=crop, batch=batch, precision=precision)
+    given = {"backbone": backbone, "weights": "none", "crop": crop, "batch": batch, "precision": precision}
+    recipe = recipe_of(options.read_settings(settings, given))
     if classes - 1 - new < 1:
         raise UsageError(
             f"--classes {classes} --new {new}: no old class is left beside background; raise --classes"

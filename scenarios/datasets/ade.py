@@ -31,7 +31,7 @@ class Ade(FileDataset):
     name = "ade"
     classes = tuple(" ".join(name.split()) for name in _CLASSES.split(","))
     published_splits = ("100-50", "100-10", "100-5", "50-50", "25-25")
-    recipe = {"epochs": 60, "lr": 4e-3}
+    recipe = {"backbone": "resnet101.tv_in1k", "epochs": 60, "lr": 4e-3}
     background = "other"
     background_is_other = True
     groups_per_step = True

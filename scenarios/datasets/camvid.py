@@ -28,7 +28,12 @@ class CamVid(FileDataset):
         "Bicyclist",
     )
     published_splits = ("6-5", "6-1", "1-1")
-    recipe = {"epochs": 30, "batch": 8, "crop": 352}  # not in the paper; the settings are ours
+    recipe = {
+        "backbone": "resnet101.tv_in1k",
+        "epochs": 30,
+        "batch": 8,
+        "crop": 352,
+    }  # not in the paper; the settings are ours
     background = None
     domains = ("0001TP", "0006R0", "0016E5")  # the drives of the training images; Seq05VD is for testing alone
     homes = (".", "CamVid")

@@ -41,7 +41,7 @@ class Cityscapes(FileDataset):
     name = "cityscapes"
     classes = tuple(_CLASSES)
     published_splits = ("11-5", "11-1", "1-1", "14-1", "13-6", "17-2", "10-1")
-    recipe = {"epochs": 60, "lr": 4e-3}
+    recipe = {"backbone": "resnet101.tv_in1k", "epochs": 60, "lr": 4e-3}
     background = None
     domains = tuple(_CITIES.split())
     default_setting = "domain"

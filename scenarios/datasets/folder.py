@@ -20,6 +20,7 @@ class Folder(FileDataset):
     """
 
     name = "folder"
+    recipe = {"backbone": "resnet101.tv_in1k"}
     needs = ("images", "masks", "classes.txt")
     obtain = (
         "Expected: images/NAME.jpg (or .png, …), masks/NAME.png with class indices, and classes.txt with one "

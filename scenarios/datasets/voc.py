@@ -23,6 +23,7 @@ class Voc(FileDataset):
     name = "voc"
     classes = tuple(_CLASSES.split())
     published_splits = ("19-1", "15-5", "15-1", "10-10", "10-1", "5-3", "2-2", "10-5", "5-1")
+    recipe = {"backbone": "resnet101.tv_in1k"}
     orders = {
         # GSC, Section V-E: the class orders of Table VI (VOC 15-1).
         "A": tuple(range(1, 21)),

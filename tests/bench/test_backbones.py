@@ -175,3 +175,97 @@ def test_weights_file_that_does_not_fit(index: int, backbone: nn.Module, tmp_pat
         make_backbone("tiny", str(tmp_path / "weights.pt"), 16)
     assert info.value.exit_code == 1
     assert "weights.pt" in str(info.value)
+
+
+@pytest.mark.parametrize("name", ["layer.pt", "nested.pt"])
+def test_weights_of_a_whole_transformer(name: str, tmp_path: Path) -> None:
+    """timm's extractors of features call the tensors otherwise than its models do, whose files there are."""
+    torch.manual_seed(5)
+    whole = timm.create_model("pvt_v2_b0" if name == "layer.pt" else "vit_tiny_patch16_224", num_classes=3)
+    torch.save(whole.state_dict() if name == "layer.pt" else {"model": whole.state_dict()}, tmp_path / name)
+    backbone, stride = ("pvt_v2_b0", 32) if name == "layer.pt" else ("vit_tiny_patch16_224", 16)
+    loaded = make_backbone(backbone, str(tmp_path / name), stride).eval()
+    images = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        wanted = whole.eval().forward_intermediates(images, intermediates_only=True)
+        found = loaded(images)
+    torch.testing.assert_close(found[-1], wanted[-1])
+
+
+@pytest.mark.parametrize("tag, meant", [("tv_in1", "did you mean tv_in1k"), ("mine", "known: ")])
+def test_weights_that_timm_does_not_have(tag: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"timm has no weights '{tag}' of resnet50; {meant}"):
+        make_backbone(f"resnet50.{tag}", "imagenet", 16)
+
+
+# In-place ABN's checkpoint
+
+
+def abn_names(backbone: nn.Module) -> dict[str, Tensor]:
+    """A backbone's tensors as in-place ABN's ResNets have them, behind `module.`, and a classifier beside."""
+    state: dict[str, Tensor] = {}
+    for name, value in backbone.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        stage, *inner = name.split(".")
+        if not stage.startswith("layer"):
+            state[f"module.mod1.{name}"] = value
+            continue
+        block, part, *rest = inner
+        if part == "downsample":
+            place = [("proj_conv", "proj_bn")[int(rest[0])], *rest[1:]]
+        else:
+            place = ["convs", part, *rest]
+        state[".".join(["module", f"mod{int(stage[5:]) + 1}", f"block{int(block) + 1}", *place])] = value
+    return state | {"module.classifier.fc.weight": torch.zeros(2, 2), "module.classifier.fc.bias": torch.zeros(2)}
+
+
+@pytest.fixture(scope="module")
+def abn_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Module]:
+    """A file of the layout of `resnet101_iabn_sync.pth.tar`, and the network whose tensors it has: of the scales of
+    its norms, which in-place ABN takes as |weight| + eps, every other one is negative in the file."""
+    torch.manual_seed(7)
+    backbone = make_backbone("resnet50", "none", 16)
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+    state = abn_names(backbone)
+    for name, value in state.items():
+        if value.ndim == 1 and name.endswith(".weight"):
+            state[name] = (value - 1e-5) * torch.tensor([1.0, -1.0]).repeat(len(value) // 2)
+    path = tmp_path_factory.mktemp("abn") / "resnet50_iabn_sync.pth.tar"
+    torch.save({"epoch": 90, "arch": "resnet50", "state_dict": state}, path)
+    return path, backbone
+
+
+def test_weights_of_in_place_abn_load_under_other_names(abn_file: tuple[Path, nn.Module]) -> None:
+    path, wanted = abn_file
+    loaded = make_backbone("resnet50.tv_in1k", str(path), 16)
+    for (name, tensor), other in zip(loaded.state_dict().items(), wanted.state_dict().values(), strict=True):
+        torch.testing.assert_close(tensor, other, msg=name)
+
+
+def test_activations_are_the_released_ones_where_the_recipe_says_so(abn_file: tuple[Path, nn.Module]) -> None:
+    """A stage with leaky ReLUs is what its own arithmetic says, and no ReLU is left in backbone and ASPP."""
+    network = Network("resnet50", str(abn_file[0]), 16, 8, (3,), activation="leaky_relu").eval()
+    assert not any(isinstance(module, nn.ReLU) for module in network.modules())
+    with torch.no_grad():
+        maps = network.backbone(torch.randn(1, 3, 64, 64))
+        stages = network(torch.randn(1, 3, 64, 64), stages=True)
+    assert all(each.min() < 0 for each in maps)
+    leaky = nn.functional.leaky_relu(stages.stages[-1], 0.01)
+    assert torch.equal(leaky, stages.encoder) and stages.features.min() < 0
+    usual = Network("resnet50", str(abn_file[0]), 16, 8, (3,)).eval()
+    with torch.no_grad():
+        assert usual.backbone(torch.randn(1, 3, 64, 64))[-1].min() == 0
+
+
+@pytest.mark.parametrize("name, stride", [("resnet50", 16), ("resnet18", 8), ("tiny", 8)])
+def test_a_dilated_stage_is_dilated_from_its_first_block_on(name: str, stride: int) -> None:
+    """As in the released networks; timm begins a stage with the dilation of the one before."""
+    backbone = make_backbone(name, "none", stride)
+    for stage, reduction in (("layer3", 16), ("layer4", 32)):
+        convolutions = (module for module in backbone[stage].modules() if isinstance(module, nn.Conv2d))
+        dilations = {conv.dilation for conv in convolutions if conv.kernel_size == (3, 3)}
+        assert dilations == {(max(1, reduction // stride),) * 2}

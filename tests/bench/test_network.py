@@ -222,3 +222,13 @@ def test_a_default_start_does_not_keep_the_background() -> None:
     with torch.no_grad():
         before, after = old(images()).low_logits.softmax(1), new(images()).low_logits.softmax(1)
     assert not torch.allclose(after[:, 0] + after[:, 3:].sum(1), before[:, 0], atol=1e-3)
+
+
+def test_the_aspp_starts_as_in_the_released_networks() -> None:
+    """Normal after Glorot with gain √2, as if the pooled branch had a projection of its own."""
+    aspp = Network("tiny", "none", 16, 256, (3,)).aspp
+    wide = aspp.convs[1][0].weight
+    assert wide.std().item() == pytest.approx((2 * 2 / (9 * (128 + 256))) ** 0.5, rel=0.02)
+    project = aspp.project[0].weight
+    assert project[:, :-256].std().item() == pytest.approx((2 * 2 / (4 * 256 + 256)) ** 0.5, rel=0.02)
+    assert project[:, -256:].std().item() == pytest.approx((2 * 2 / (256 + 256)) ** 0.5, rel=0.02)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from commands import bench
 
-from issbench.bench.recipe import Recipe, make_recipe, read_recipe_file
+from issbench.bench.experiment import Experiment
+from issbench.bench.recipe import Recipe, make_recipe, named_recipes, read_recipe_file, tables_of
 from issbench.errors import UsageError
 from issbench.scenarios.datasets import dataset_names
 
@@ -22,7 +25,7 @@ def test_published_settings(dataset: str, epochs: int, lr: float) -> None:
     assert (recipe.batch, recipe.crop, recipe.momentum) == (24, 512, 0.9)
     assert (recipe.weight_decay, recipe.power, recipe.output_stride) == (1e-4, 0.9, 16)
     assert (recipe.scale_min, recipe.scale_max) == (0.5, 2.0)
-    assert (recipe.backbone, recipe.weights, recipe.aspp_channels) == ("resnet101", "imagenet", 256)
+    assert (recipe.backbone, recipe.weights, recipe.aspp_channels) == ("resnet101.tv_in1k", "imagenet", 256)
 
 
 def test_the_first_step_has_its_own_rate_and_epochs() -> None:
@@ -91,3 +94,66 @@ def test_recipe_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) 
     with pytest.raises(UsageError, match=r"recipe file .*short\.toml") as info:
         read_recipe_file(path)
     assert info.value.exit_code == 2
+
+
+# Recipes that have a name
+
+
+def test_every_named_recipe_is_one() -> None:
+    for name, recipe in named_recipes().items():
+        assert recipe["about"] and recipe["source"], name
+        for where, settings in tables_of(recipe).items():
+            found = make_recipe(where, {"base": name})
+            assert all(getattr(found, key) == value for key, value in settings.items()), (name, where)
+
+
+def rates(name: str, where: str) -> tuple[float, float, int, int]:
+    recipe = make_recipe(where, {"base": name})
+    return recipe.first_lr, recipe.lr, recipe.for_step(0).epochs, recipe.epochs
+
+
+def test_released_recipes_are_what_the_scripts_have() -> None:
+    assert rates("released:plop", "ade_100-50") == rates("released:rcil", "ade_100-5") == (0.01, 0.001, 60, 60)
+    assert rates("released:plop", "voc_15-1") == (0.01, 0.001, 30, 30)
+    assert rates("released:plop", "voc_10-1") == (
+        0.01,
+        0.001,
+        30,
+        10,
+    )  # shorter later steps, in this scenario alone
+    assert rates("released:rcil", "voc_10-1") == (0.02, 0.001, 30, 30)
+    assert rates("released:rcil", "cityscapes_11-1") == (0.02, 0.004, 50, 50)
+    assert rates("released:rcil", "cityscapes_1-1") == (0.02, 0.002, 50, 50)
+    assert rates("released:mib", "cityscapes_1-1") == (0.01, 0.001, 50, 50)
+
+
+def test_a_named_recipe_stands_between_the_dataset_and_the_user(tmp_path: Path) -> None:
+    swin = make_recipe("voc", {"base": "voc-swin"})
+    assert (swin.backbone, swin.output_stride) == ("swin_base_patch4_window12_384.ms_in1k", 32)
+    assert (swin.first_lr, swin.lr, swin.momentum, swin.optimizer) == (0.02, 0.001, 0.9, "sgd")
+    assert make_recipe("voc", {"base": "voc-swin", "lr": "0.5"}).lr == 0.5
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "voc-swin"\ncrop = 64\n')
+    assert make_recipe("voc", read_recipe_file(path)) == make_recipe("voc", {"base": "voc-swin", "crop": 64})
+    by_hand = {"backbone": swin.backbone, "output_stride": 32, "first_lr": 0.02, "lr": 1e-3}
+    named = Experiment("ft", "voc_15-1", recipe={"base": "voc-swin"})
+    assert named == Experiment("ft", "voc_15-1", recipe=by_hand)  # so their keys are equal, too
+
+
+@pytest.mark.parametrize(
+    "asked, scenario, message",
+    [
+        ("released:plob", "voc_15-1", r"did you mean .*released:plop"),
+        ("nowhere.toml", "voc_15-1", "no recipe of this name, nor such a file; see `bench list recipes`"),
+        ("voc-swin", "shapes_4-1", "recipe voc-swin has no settings for shapes; it has some for voc"),
+    ],
+)
+def test_a_recipe_that_is_not_there(asked: str, scenario: str, message: str) -> None:
+    words = ["run", "--methods", "ft", "--scenario", scenario, "--recipe", asked, "--dry-run"]
+    assert re.search(message, bench(*words, code=2))
+
+
+def test_the_list_has_all_with_their_settings() -> None:
+    text = bench("list", "recipes")
+    assert all(f"{name}  {recipe['about']}" in text for name, recipe in named_recipes().items())
+    assert "    cityscapes_11-1: lr=0.004" in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +28,9 @@ Images = Annotated[
 ]
 Seeds = Annotated[str, typer.Option("--seeds", "--seed", help=f"Seeds, {MANY}.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files there that bench did not write.")]
+RecipeSettings = Annotated[
+    list[str] | None, typer.Option("--set", help="One setting of the recipe, such as epochs=3; may be repeated.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", "--plan", help="Only tell how much there is to do.")]
 
 
@@ -45,11 +48,11 @@ class CommonOptions:
     ] = False
     backbone: Annotated[str | None, typer.Option(help="A timm model (see `bench list backbones`).")] = None
     weights: Annotated[str | None, typer.Option(help="First weights: imagenet, none, or a file.")] = None
-    recipe: Annotated[Path | None, typer.Option(help="TOML file with settings of the training recipe.")] = None
-    recipe_settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="One setting of the recipe, such as epochs=3; may be repeated."),
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="A training recipe by its name (see `bench list recipes`), or a TOML file of settings."),
     ] = None
+    recipe_settings: RecipeSettings = None
     out: Annotated[Path, typer.Option(help="The run store; what it holds is not computed again.")] = Path("runs")
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto"
     workers: Annotated[
@@ -130,19 +133,37 @@ def seed_numbers(text: str) -> tuple[int, ...]:
 
 
 def _overrides(
-    recipe: Path | None, settings: list[str] | None, backbone: str | None, weights: str | None
+    recipe: str | None, settings: list[str] | None, backbone: str | None, weights: str | None
 ) -> dict[str, object]:
     """Settings of the recipe that the user gave: the file, over it --backbone, --weights and --set."""
-    from issbench.bench.recipe import read_recipe_file
+    given = {key: value for key, value in (("backbone", backbone), ("weights", weights)) if value}
+    return (_recipe(recipe) if recipe else {}) | read_settings(settings, given)
+
+
+def read_settings(settings: list[str] | None, given: Mapping[str, object]) -> dict[str, object]:
+    """What --set says, beside what is `given` by options of its own. UsageError for a setting given twice."""
     from issbench.errors import UsageError
 
-    values: dict[str, object] = read_recipe_file(recipe) if recipe else {}
-    given = {key: value for key, value in (("backbone", backbone), ("weights", weights)) if value}
+    values = dict(given)
     for setting in settings or ():
         key, equals, value = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting}: write --set name=value, as in --set epochs=3")
-        if key.strip() in given:
+        if key.strip() in values:
             raise UsageError(f"--set {key.strip()} is given twice; give it once")
-        given[key.strip()] = value.strip()
-    return values | given
+        values[key.strip()] = value.strip()
+    return values
+
+
+def _recipe(name: str) -> dict[str, object]:
+    """What --recipe names. UsageError where that is neither a recipe nor a file."""
+    from issbench.bench.recipe import named_recipes, read_recipe_file
+    from issbench.errors import UsageError, did_you_mean
+
+    known = named_recipes()
+    if name in known:
+        return {"base": name}
+    if not Path(name).exists():
+        hint = did_you_mean(name, known, "see `bench list recipes`", cutoff=0.4)
+        raise UsageError(f"--recipe {name}: there is no recipe of this name, nor such a file; {hint}")
+    return read_recipe_file(Path(name))
