@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from timm.models.hrnet import HighResolutionNetFeatures
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -67,7 +68,13 @@ class Training:
             return objective
         # Norms have the same statistics everywhere, and methods keep theirs alike: no buffer needs to be sent.
         with warnings.catch_warnings(action="ignore", category=FutureWarning):  # the new name needs torch 2.13
-            return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
+            return DistributedDataParallel(
+                objective,
+                broadcast_buffers=False,
+                gradient_as_bucket_view=True,
+                # Of HRNet's weights some lead to its other maps alone, which most methods do not look at.
+                find_unused_parameters=isinstance(self.student.backbone, HighResolutionNetFeatures),
+            )
 
     def add(self, terms: Mapping[str, Tensor]) -> None:
         """Add the loss terms of an iteration to the sums of the epoch."""

@@ -223,6 +223,8 @@ def test_profile_lists_operations():
         (["--batch", "1"], ["batch=1"]),
         (["--methods", "ft", "--backbone", "resnet5o"], ["resnet5o", "did you mean"]),
         (["--methods", "ft", "--device", "gpu"], ["gpu"]),
+        (["--methods", "ft", "--set", "output_strid=8"], ["output_strid", "did you mean output_stride"]),
+        (["--methods", "ft", "--set", "crop=64"], ["--set crop is given twice"]),
     ],
 )
 def test_wrong_command(arguments, words):
