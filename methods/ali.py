@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from issbench.methods import functional as fn
@@ -30,17 +31,18 @@ class ALI(Method):
     colour, marker, dashes = "#8C564B", "3", "-"
     cite = "oh2022alife"
     Options = ALIOptions
+    published = {"voc_15-5": {"regulariser": 2.0}, "voc_15-1": {"regulariser": 3.0}}
     new_classifier = "background"
 
     def targets(self, batch: Batch) -> Tensor:
         labels = super().targets(batch)
-        return labels if self.step.all_labelled else labels.masked_fill(labels < self.step.num_old, IGNORE)
+        return labels.masked_fill(self._hides(labels), IGNORE)
 
     def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:
         """Each a mean over its own pixels: the regulariser over the background, where old classes hide, the
         distillation over all others."""
         student, teacher = batch.student.log_probabilities, batch.teacher.log_probabilities
-        hidden = batch.labels < (0 if self.step.all_labelled else self.step.num_old)
+        hidden = self._hides(batch.labels)
         regulariser = fn.logit_regulariser(student, teacher, normalised=True)
         distance = fn.knowledge_distillation(student, teacher, normalised=True)
         return {
@@ -48,3 +50,7 @@ class ALI(Method):
             "regulariser": self.options.regulariser * mean_where(regulariser, hidden),
             "distillation": self.options.distillation * mean_where(distance, ~hidden),
         }
+
+    def _hides(self, labels: Tensor) -> Tensor:
+        """Where the background is, if old classes hide in it."""
+        return torch.zeros_like(labels, dtype=torch.bool) if self.step.all_labelled else labels == 0

@@ -33,6 +33,7 @@ class AWT(MiB):
     colour, marker, dashes = "#BCBD22", "4", "-"
     cite = "goswami2023attribution"
     Options = AWTOptions
+    published = {}  # its scripts leave MiB's weight at 10 everywhere
     new_classifier = "default"
 
     def begin(self, network: nn.Module, batches: Batches, previous: Mapping[str, Tensor]) -> None:

@@ -28,6 +28,7 @@ class MiB(Method):
     colour, marker, dashes = "#E69F00", "s", "-"
     cite = "cermelli2020modeling"
     Options = MiBOptions
+    published = {"voc_15-1": {"distillation": 100.0}}
     new_classifier: ClassVar[NewClassifier] = "background"
 
     def pixel_loss(self, batch: Batch, targets: Tensor) -> Tensor:

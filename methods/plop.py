@@ -40,6 +40,8 @@ class PLOP(EntropyMedians):
     published = {
         "ade": {"pod": 0.001, "pod_logits": 0.00001},
         "cityscapes": {"pod": 0.0001, "pod_logits": 0.001},
+        "cityscapes_11-5": {"pod_logits": 0.0001},
+        "cityscapes_11-1": {"pod_logits": 0.0001},
     }
     uses_stages = True
     new_classifier = "background"

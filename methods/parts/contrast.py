@@ -50,7 +50,7 @@ class Contrast(Part):
         where that is the background, too."""
         labels = nearest_labels(batch.labels, batch.student.features)
         if not self.step.all_labelled:
-            labels = torch.where(labels < self.step.num_old, batch.teacher.low_logits.argmax(dim=1), labels)
+            labels = torch.where(labels == 0, batch.teacher.low_logits.argmax(dim=1), labels)
         return labels if self.step.domain else labels.masked_fill(labels == 0, IGNORE)
 
     def _of_pixels(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -30,6 +30,14 @@ class LGKD(Part):
     title = "LGKD"
     cite = "yang2023label"
     Options = LGKDOptions
+    published = {
+        "voc_19-1": {"guided_old": 5.0, "guided_new": 0.5},
+        "voc_15-5": {"guided_old": 5.0, "guided_new": 1.0},
+        "voc_15-1": {"guided_old": 1.0, "guided_new": 0.0},
+        "ade_100-50": {"guided_old": 1.0, "guided_new": 20.0},
+        "ade_100-10": {"guided_old": 1.0, "guided_new": 1.0},
+        "ade_50-50": {"guided_old": 2.0, "guided_new": 10.0},
+    }
     needs_teacher = True
 
     def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:

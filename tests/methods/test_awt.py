@@ -30,7 +30,7 @@ def attributions(weight: Tensor, baseline: Tensor) -> Tensor:
 @pytest.mark.parametrize("transferred, count", [(0.5, 3), (0.2, 1), (1.0, 6), (0.0, 0)])
 def test_new_classes_get_the_most_attributed_channels_of_the_background(transferred: float, count: int) -> None:
     student = network(CLASSES)
-    old, new = student.groups
+    old, new = student.classifier
     before, random, biases = old.weight.clone(), new.weight.clone(), [old.bias.clone(), new.bias.clone()]
     with torch.no_grad():
         grey = student.eval()(torch.zeros(1, 3, *SIZE)).features[0]
@@ -45,6 +45,6 @@ def test_new_classes_get_the_most_attributed_channels_of_the_background(transfer
 
 def test_domains_have_no_new_classes() -> None:
     student = network(DOMAIN)
-    before = student.groups[-1].weight.clone()
+    before = student.classifier[-1].weight.clone()
     assert isinstance(begun("awt", DOMAIN, student), AWT)
-    assert torch.equal(student.groups[-1].weight, before)
+    assert torch.equal(student.classifier[-1].weight, before)

@@ -26,6 +26,7 @@ from method_examples import (
     make,
     network,
     options_of,
+    takes,
 )
 from small_folder import RECIPE, small_folder
 from torch import Tensor
@@ -47,6 +48,9 @@ from issbench.methods.shared.branches import TwoBranches
 
 OFF = {"pr": "off", "sg": "off", "sr": "off", "sc": "off"}
 BASES = [name for name, info in available().items() if not (info.part or info.parts or info.not_composable_because)]
+BASES_EVERYWHERE = pytest.mark.parametrize(
+    ("base", "step"), [(base, step) for base in BASES for step in (CLASSES, DOMAIN) if takes(base, step)]
+)
 
 
 def assert_same_to_the_bit(one: Method, other: Method, step: Step) -> None:
@@ -69,14 +73,12 @@ def test_plop_with_the_parts_of_gsc_is_gsc(step: Step) -> None:
     assert list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@STEPS
-@pytest.mark.parametrize("base", BASES)
+@BASES_EVERYWHERE
 def test_a_combination_with_all_switches_off_is_the_method(base: str, step: Step) -> None:
     assert_same_to_the_bit(begun(f"{base}+gsc", step, **OFF), begun(base, step), step)
 
 
-@STEPS
-@pytest.mark.parametrize("base", BASES)
+@BASES_EVERYWHERE
 def test_a_part_adds_its_term_and_leaves_the_others(base: str, step: Step) -> None:
     with_it, without = begun(f"{base}+sc", step).loss(batch(step)), begun(base, step).loss(batch(step))
     confidence = with_it.pop("confidence")

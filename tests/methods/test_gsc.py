@@ -40,6 +40,9 @@ def test_published_weights_of_plop() -> None:
     assert weights("voc") == weights("shapes") == (0.01, 0.0005)
     assert weights("ade") == weights("ade", "gsc") == (0.001, 0.00001)
     assert weights("cityscapes") == (0.0001, 0.001)
+    assert weights("cityscapes_1-1") == (0.0001, 0.001)
+    for scenario in ("cityscapes_11-1", "cityscapes_11-5"):
+        assert weights(scenario) == weights(scenario, "gsc") == weights(scenario, "reminder") == (0.0001, 0.0001)
     assert weights("ade", pod="0.5") == (0.5, 0.00001)
     assert [weights(dataset, "gsc")[0] for dataset in ("voc", "ade", "cityscapes")] == [0.01, 0.001, 0.0001]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from method_examples import CLASSES, DOMAIN, batch, cross_entropy, make
+from method_examples import CLASSES, DOMAIN, batch, cross_entropy, make, options_of
 
 from issbench.methods import functional as fn
 from issbench.methods.interface.registry import load_method
@@ -34,3 +34,10 @@ def test_mib_weighs_its_distillation() -> None:
     wanted = fn.unbiased_knowledge_distillation(example.student.logits, example.teacher.logits).mean()
     torch.testing.assert_close(one["distillation"], wanted)
     assert load_method("mib").Options().distillation == 10
+
+
+def test_published_weights_of_mib() -> None:
+    """As published, 15-1 was distilled more; AWT's scripts did not."""
+    weights = {name: options_of("mib", name).distillation for name in ("voc_15-5", "voc_15-1", "ade_100-10")}
+    assert weights == {"voc_15-5": 10, "voc_15-1": 100, "ade_100-10": 10}
+    assert options_of("awt", "voc_15-1").distillation == 10
