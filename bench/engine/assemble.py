@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,31 +18,27 @@ from issbench.methods.method import Method, Step
 
 
 def assemble(
-    index: int,
-    classes_per_step: tuple[int, ...],
-    domain: bool,
+    step: Step,
     method_class: type[Method],
     options: Any,
     recipe: Recipe,
     previous: Mapping[str, Tensor] | None,
     device: torch.device,
-    old_labelled: bool = False,
 ) -> Training:
-    """The training of step `index` before its first iteration. `previous` has the weights after the step before;
+    """The training of a step before its first iteration. `previous` has the weights after the step before;
     None where the step starts from the recipe's first weights."""
-    channels, head = channels_per_step(classes_per_step), method_class.Head
+    channels, head = channels_per_step(step.classes_per_step), method_class.Head
     student = make_network(recipe, channels, recipe.weights if previous is None else "none", head)
     teacher = None
     if previous is not None:
         student.load_state_dict(previous, strict=False)  # the group of the new classes is not in there
-        old = channels if domain else channels[:-1]
+        old = channels if step.domain else channels[:-1]
         if method_class.uses_teacher:
             teacher = frozen(make_network(recipe, old, "none", head), previous, device)
         if len(old) < len(channels):
             start_new_classes(student, method_class.new_classifier)
     student = on_device(student, device)
-    step = step_of(index, classes_per_step, domain, student, old_labelled)
-    method = method_class(options, step)
+    method = method_class(options, step_of(step, student))
     names = frozenset(student.state_dict())
     method.to(device).prepare(student)
     student = synchronise_norms(student, device)
@@ -74,9 +71,6 @@ def on_device(network: Network, device: torch.device) -> Network:
     return network.to(device).to(memory_format=torch.channels_last)
 
 
-def step_of(
-    index: int, classes_per_step: tuple[int, ...], domain: bool, network: Network, old_labelled: bool = False
-) -> Step:
-    """The step as its method sees it."""
-    features, encoder = network.feature_channels, network.encoder_channels
-    return Step(index, classes_per_step, domain, features, encoder, old_labelled)
+def step_of(step: Step, network: Network) -> Step:
+    """The step with what its method must know of the network."""
+    return replace(step, feature_channels=network.feature_channels, encoder_channels=network.encoder_channels)

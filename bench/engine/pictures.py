@@ -189,9 +189,7 @@ def _step(plan: Plan, index: int) -> StepPlan:
 
 def _restored(plan: Plan, step: StepPlan, student: Predictor) -> Method:
     """The method with the state that it had at the end of the step. UsageError where its code has changed since."""
-    data = step.view.data
-    made_for = step_of(step.index, data.classes_per_step, data.domain, student.network, data.old_labelled)
-    method = plan.method(plan.options, made_for)
+    method = step.method_class(step.options, step_of(step.place, student.network))
     folder = student.folder
     try:
         state = load_tensors(folder, "method", folder.resolve().name)

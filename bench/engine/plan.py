@@ -27,7 +27,7 @@ from issbench.errors import UsageError
 from issbench.methods.interface.head import Classifier
 from issbench.methods.interface.options import resolved_options
 from issbench.methods.interface.registry import load_method, method_info
-from issbench.methods.method import Exemplars, Method, NoOptions
+from issbench.methods.method import Exemplars, Method, NoOptions, Step
 from issbench.scenarios.datasets.base import Dataset
 from issbench.scenarios.memory import Memory
 from issbench.scenarios.scenario import Scenario, check_split
@@ -83,6 +83,12 @@ class StepPlan:
     def index(self) -> int:
         """The number of the step in its scenario."""
         return self.view.data.index
+
+    @property
+    def place(self) -> Step:
+        """Where in its scenario it is."""
+        data = self.view.data
+        return Step(data.index, data.classes_per_step, data.domain, old_labelled=data.old_labelled)
 
     @property
     def train_ids(self) -> tuple[str, ...]:

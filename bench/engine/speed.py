@@ -32,7 +32,7 @@ from issbench.bench.experiment import parse_method
 from issbench.bench.recipe import Recipe
 from issbench.methods.interface.options import resolved_options
 from issbench.methods.interface.registry import load_method, method_info
-from issbench.methods.method import IGNORE, Batch, Batches, Method, NoOptions
+from issbench.methods.method import IGNORE, Batch, Batches, Method, NoOptions, Step
 
 _SEED = 0
 _WARM_UP = 2  # rounds
@@ -63,9 +63,9 @@ class Workload:
         stay."""
         return decided(replace(self.recipe.for_step(1), lr=_RATE), self.device)
 
-    def classes_per_step(self, index: int) -> tuple[int, ...]:
-        """Foreground classes of the base step (index 0), and of the measured one (index 1)."""
-        return (self.classes - 1 - self.new, self.new)[: index + 1]
+    def place(self, index: int) -> Step:
+        """The base step (index 0), and the measured one (index 1)."""
+        return Step(index, (self.classes - 1 - self.new, self.new)[: index + 1])
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def measure(
     """Measure one method; `rounds` by default until there are enough of them and enough seconds."""
     recipe, device = workload.step_recipe, workload.device
     method: Any = method_class
-    need = try_step(1, workload.classes_per_step(1), False, method, options, recipe, not method.cumulative)
+    need = try_step(workload.place(1), method, options, recipe, not method.cumulative)
     free = available()
     if device.type == "cpu" and free is not None:
         check_memory(need, recipe, 0, 1, free, spec, _LOWER)
@@ -165,8 +165,7 @@ def set_up(method_class: type[Method], options: Any, workload: Workload) -> Pair
     seed_generators(_SEED, workload.device)
     old = make_network(recipe, (workload.classes - workload.new,), "none", method_class.Head)
     weights = None if method_class.cumulative else {name: t.clone() for name, t in old.state_dict().items()}
-    classes = workload.classes_per_step(1)
-    step = assemble(1, classes, False, method_class, options, recipe, weights, workload.device)
+    step = assemble(workload.place(1), method_class, options, recipe, weights, workload.device)
     base = on_device(old, workload.device)
     state = {} if weights is None else _state_after_first_step(method_class, options, base, workload)
     with torch.no_grad():
@@ -197,7 +196,7 @@ def _state_after_first_step(
     own = method_class.own_first_step
     if method_class.after_first_step is Method.after_first_step and not own:
         return {}
-    method = method_class(options, step_of(0, workload.classes_per_step(0), False, network)).to(workload.device)
+    method = method_class(options, step_of(workload.place(0), network)).to(workload.device)
     (method.end if own else method.after_first_step)(network.eval(), _passes(workload, 0, student=network))
     return method.state_dict()
 

@@ -70,20 +70,10 @@ class StepTrainer:
 
     def _set_up(self) -> Training:
         """Student, teacher, method and optimiser at the beginning of the step."""
-        step, data = self.step, self.step.view.data
+        step = self.step
         seed_generators(derive_seed(step.seed, "initialisation", step.index), self.device)
         previous = self.store.load_weights(step.previous) if step.previous else None
-        return assemble(
-            step.index,
-            data.classes_per_step,
-            data.domain,
-            step.method_class,
-            step.options,
-            step.recipe,
-            previous,
-            self.device,
-            data.old_labelled,
-        )
+        return assemble(step.place, step.method_class, step.options, step.recipe, previous, self.device)
 
     def _begin(self, training: Training) -> None:
         """The hook before the first iteration, with the state that the method left after the step before."""
@@ -178,9 +168,7 @@ class StepTrainer:
         network = make_network(first.recipe, first.channels_per_step, "none")
         network.load_state_dict(self.store.load_weights(first.key))
         network = on_device(network.eval(), self.device)
-        data = first.view.data
-        step = step_of(first.index, data.classes_per_step, data.domain, network)
-        method = self.plan.method(self.plan.options, step).to(self.device)
+        method = self.plan.method(self.plan.options, step_of(first.place, network)).to(self.device)
         self.reporter.note(f"{method.name} looks back at the first step")
         method.after_first_step(network, self._passes(student=network, step=first))
         return method.state_dict()

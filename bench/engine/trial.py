@@ -18,7 +18,7 @@ from issbench.bench.engine.plan import Plan, StepPlan
 from issbench.bench.engine.update import Objective, Training
 from issbench.bench.recipe import Recipe
 from issbench.errors import RunError, UsageError, UserError
-from issbench.methods.method import Method, NoOptions
+from issbench.methods.method import Method, NoOptions, Step
 
 _META = torch.device("meta")
 _BATCH = 2  # images; more need as much more
@@ -36,47 +36,26 @@ class Need:
 
 def try_plan(plan: Plan, step: StepPlan) -> Need:
     """`try_step` for a step of a plan."""
-    data, continued = step.view.data, step.previous is not None
     method: Any = step.method_class
-    return try_step(
-        step.index,
-        data.classes_per_step,
-        data.domain,
-        method,
-        step.options,
-        step.recipe,
-        continued,
-        data.old_labelled,
-    )
+    return try_step(step.place, method, step.options, step.recipe, step.previous is not None)
 
 
 @lru_cache(maxsize=1024)
-def try_step(
-    index: int,
-    classes_per_step: tuple[int, ...],
-    domain: bool,
-    method_class: type[Method],
-    options: Any,
-    recipe: Recipe,
-    continued: bool,
-    old_labelled: bool = False,
-) -> Need:
-    """What the step needs; `continued`: whether it starts from the weights of the step before.
+def try_step(step: Step, method_class: type[Method], options: Any, recipe: Recipe, continued: bool) -> Need:
+    """What a step needs; `continued`: whether it starts from the weights of the step before.
 
     UsageError for crops that the backbone cannot work on, and whatever the method raises for users: a backbone that
     it cannot change, maps that are too small for it.
     """
     plain = replace(recipe, weights="none")
-    channels = channels_per_step(classes_per_step)
-    before = channels if domain or not continued else channels[:-1]
+    channels = channels_per_step(step.classes_per_step)
+    before = channels if step.domain or not continued else channels[:-1]
     try:
         with _META:
             weights = None
             if continued:
                 weights = make_network(plain, before, "none", method_class.Head).state_dict()
-            training = assemble(
-                index, classes_per_step, domain, method_class, options, plain, weights, _META, old_labelled
-            )
+            training = assemble(step, method_class, options, plain, weights, _META)
             return Need(_fixed(training), _image(training))
     except UserError:
         raise
@@ -85,7 +64,7 @@ def try_step(
         if method_class is Method:
             raise
         # A method of another package may look at values. What the plain network needs, it needs, too.
-        return try_step(index, classes_per_step, domain, Method, NoOptions(), recipe, continued=False)
+        return try_step(step, Method, NoOptions(), recipe, continued=False)
 
 
 def _why_not(network: Network, crop: int) -> str:

@@ -17,6 +17,7 @@ from issbench.bench.engine.update import Training, set_rate, update
 from issbench.bench.recipe import Recipe
 from issbench.errors import UsageError
 from issbench.methods.interface.registry import load_method
+from issbench.methods.method import Step
 from issbench.methods.shared.branches import NoPairs
 
 CPU = torch.device("cpu")
@@ -37,7 +38,7 @@ def trained(recipe: Recipe, method: str, index: int) -> Training:
     torch.manual_seed(0)
     kind, sizes = load_method(method), (2, 1)[: index + 1]
     old = make_network(recipe, (3,), "none").state_dict() if index else None
-    training = assemble(index, sizes, False, kind, kind.Options(), recipe, old, CPU)
+    training = assemble(Step(index, sizes), kind, kind.Options(), recipe, old, CPU)
     training.method.begin(training.student, lambda: iter(()), {})
     training.student.train()
     set_rate(training.optimizer, recipe, 0, 2)

@@ -19,7 +19,7 @@ from issbench.bench.engine.speed import Workload, measure, resolve
 from issbench.bench.engine.trial import try_step
 from issbench.bench.recipe import Recipe
 from issbench.errors import RunError
-from issbench.methods.method import Method, NoOptions
+from issbench.methods.method import Method, NoOptions, Step
 from issbench.methods.plop import PLOP, PLOPOptions
 
 CPU = torch.device("cpu")
@@ -79,14 +79,14 @@ def test_the_estimate_is_a_lower_bound_within_a_factor_of_two() -> None:
     from issbench.bench.engine.update import update
 
     recipe = Recipe(backbone="resnet18", weights="none", crop=128, batch=8, precision="fp32")
-    need = try_step(1, (15, 5), False, PLOP, PLOPOptions(), recipe, True)
+    need = try_step(Step(1, (15, 5)), PLOP, PLOPOptions(), recipe, True)
     estimate = need.fixed + recipe.batch * need.image
     images, labels = torch.randn(8, 3, 128, 128), torch.randint(21, (8, 128, 128))
     gc.collect()
     reset_peak_memory(CPU)
     before = resident()
     old = make_network(recipe, (16,), "none").state_dict()
-    training = assemble(1, (15, 5), False, PLOP, PLOPOptions(), recipe, old, CPU)
+    training = assemble(Step(1, (15, 5)), PLOP, PLOPOptions(), recipe, old, CPU)
     training.student.train()
     for _ in range(2):
         update(training, images, labels)
@@ -99,7 +99,7 @@ def test_the_estimate_is_below_what_the_tensors_take() -> None:
     recipe = Recipe(backbone="tiny", weights="none", crop=64, batch=4)
     workload = Workload(recipe=recipe, classes=9, new=3, device=CPU)
     chosen, options = resolve("plop")
-    need = try_step(1, workload.classes_per_step(1), False, chosen, options, workload.step_recipe, True)
+    need = try_step(workload.place(1), chosen, options, workload.step_recipe, True)
     estimate = need.fixed + recipe.batch * need.image
     _, measured = measure("plop", chosen, options, workload, rounds=1).memory
     assert measured is not None and estimate <= measured < 2 * estimate
@@ -107,12 +107,12 @@ def test_the_estimate_is_below_what_the_tensors_take() -> None:
 
 def test_the_estimate_grows_with_what_is_kept() -> None:
     recipe = Recipe(backbone="tiny", weights="none", crop=64, batch=4)
-    need = try_step(1, (2, 1), False, Method, NoOptions(), recipe, True)
+    need = try_step(Step(1, (2, 1)), Method, NoOptions(), recipe, True)
     wide = Recipe(backbone="tiny", weights="none", crop=128, batch=4)
-    larger = try_step(1, (2, 1), False, Method, NoOptions(), wide, True)
+    larger = try_step(Step(1, (2, 1)), Method, NoOptions(), wide, True)
     assert larger.fixed == need.fixed and 3.5 * need.image < larger.image < 4.5 * need.image
-    assert try_step(1, (2, 1), False, Method, NoOptions(), recipe, False).fixed < 0.8 * need.fixed  # no teacher
-    distilled = try_step(1, (2, 1), False, PLOP, PLOPOptions(), recipe, True)
+    assert try_step(Step(1, (2, 1)), Method, NoOptions(), recipe, False).fixed < 0.8 * need.fixed  # no teacher
+    distilled = try_step(Step(1, (2, 1)), PLOP, PLOPOptions(), recipe, True)
     assert distilled.image > need.image
 
 
@@ -227,4 +227,4 @@ def test_a_method_that_looks_at_values_is_not_refused() -> None:
             return {"most": targets.float() * float(targets.max())}
 
     recipe = Recipe(backbone="tiny", weights="none", crop=64, batch=4)
-    assert try_step(1, (2, 1), False, Looking, NoOptions(), recipe, True).image > 0
+    assert try_step(Step(1, (2, 1)), Looking, NoOptions(), recipe, True).image > 0

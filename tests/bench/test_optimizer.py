@@ -14,7 +14,7 @@ from issbench.bench.engine.checkpoint import read_checkpoint, write_checkpoint
 from issbench.bench.engine.trial import try_step
 from issbench.bench.engine.update import Training, set_rate, update
 from issbench.bench.recipe import Recipe
-from issbench.methods.method import Method, NoOptions
+from issbench.methods.method import Method, NoOptions, Step
 
 CPU = torch.device("cpu")
 TINY = Recipe(
@@ -24,7 +24,7 @@ TINY = Recipe(
 
 def training(recipe: Recipe, method: type[Method] = Method) -> Training:
     torch.manual_seed(0)
-    return assemble(0, (2,), False, method, method.Options(), recipe, None, CPU)
+    return assemble(Step(0, (2,)), method, method.Options(), recipe, None, CPU)
 
 
 def go_on(step: Training, until: int, of: int = 6) -> None:
@@ -124,7 +124,7 @@ def test_adamw_moves_what_sgd_moves_but_otherwise() -> None:
 
 def test_the_second_moment_counts_in_the_memory_that_a_step_needs() -> None:
     def fixed(recipe: Recipe) -> int:
-        return try_step(0, (2,), False, Method, NoOptions(), recipe, False).fixed
+        return try_step(Step(0, (2,)), Method, NoOptions(), recipe, False).fixed
 
     trained = sum(p.numel() * p.element_size() for p in training(TINY).student.parameters())
     assert fixed(TINY) - fixed(replace(TINY, optimizer="sgd")) == trained

@@ -52,9 +52,8 @@ def test_steps_start_from_each_other() -> None:
 
 def test_the_step_of_a_method() -> None:
     def seen(planned: StepPlan) -> Step:
-        data = planned.view.data
         network = Network("tiny", "none", 16, 64, planned.channels_per_step)
-        return step_of(planned.index, data.classes_per_step, data.domain, network)
+        return step_of(planned.place, network)
 
     class_step, domain_step = (plan("plop", name, **how).steps[1] for name, how in STEPS.items())
     step = seen(class_step)
