@@ -27,6 +27,7 @@ NeurIPS 2022), LGKD (Yang et al., ICCV 2023), MiB-AugM (Kwak, Cha and Moon, 2024
 
 from issbench.methods.equations.classification import (
     sigmoid_cross_entropy,
+    sigmoid_membership,
     unbiased_cross_entropy,
     unbiased_memory_cross_entropy,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "sharp_confidence",
     "sigmoid_cross_entropy",
     "sigmoid_distillation",
+    "sigmoid_membership",
     "soft_relation",
     "step_aware_weights",
     "unbiased_cross_entropy",

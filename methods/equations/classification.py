@@ -83,3 +83,24 @@ def sigmoid_cross_entropy(logits: Tensor, target: Tensor, ignore_index: int = IG
     # default threshold of 20 softplus drops e⁻ˣ, which float64 still sees.
     loss = F.softplus(logits, threshold=40).sum(1) - at_target(logits, target)
     return loss.masked_fill(target == ignore_index, 0)
+
+
+def sigmoid_membership(logits: Tensor, target: Tensor, first: int, positive: float = 1.0) -> Tensor:
+    """Binary cross-entropies of some of the classes, for pixels of which most may show none of them.
+
+    −Σ_c [w·y_c·log σ(x_c) + (1 − y_c)·log(1 − σ(x_c))] over the classes first … first+K-1, with y_c = [target = c].
+
+    Args:
+        logits: of these classes, `[B, K, H, W]`.
+        target: `[B, H, W]`, integers; what is none of these classes, an ignored pixel too, is a no to each of them.
+        first: the class of the first channel.
+        positive: the weight w of a yes.
+
+    Returns: `[B, H, W]`, ≥ 0, summed over the classes.
+    Source: DKD (Baek et al., NeurIPS 2022), multiple binary cross-entropy.
+    """
+    logits = promote(logits)
+    own = at_target(logits, target - first)
+    is_one = (target >= first) & (target < first + logits.shape[1])
+    change = positive * F.softplus(-own, threshold=40) - F.softplus(own, threshold=40)
+    return F.softplus(logits, threshold=40).sum(1) + torch.where(is_one, change, 0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from issbench.errors import UsageError
 from issbench.methods.method import Step
@@ -21,3 +24,16 @@ def freeze(*modules: nn.Module) -> None:
     """Leave all parameters of the modules as they are."""
     for module in modules:
         module.requires_grad_(False)
+
+
+def freeze_norms(network: nn.Module) -> None:
+    """Leave scale and offset of all batch norms as they are; their statistics are kept by evaluation mode."""
+    freeze(*(module for module in network.modules() if isinstance(module, _BatchNorm)))
+
+
+def rates(network: Any, backbone: float) -> list[dict[str, Any]]:
+    """Parameter groups with a factor on the learning rate of the backbone; ASPP and classifier have none."""
+    return [
+        {"params": [*network.backbone.parameters()], "scale": backbone},
+        {"params": [*network.aspp.parameters(), *network.classifier.parameters()]},
+    ]

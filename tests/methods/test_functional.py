@@ -66,6 +66,16 @@ def test_ignored_pixels_cost_and_teach_nothing(ignore_index):
     assert (logits.grad.movedim(1, -1)[ignored] == 0).all()
 
 
+@pytest.mark.parametrize("positive", [1.0, 35.0])
+def test_sigmoid_membership_is_torchs_binary_cross_entropy(positive):
+    logits, target = normal(B, 2, H, W, scale=5), labels()
+    wanted = torch.stack([target == 3, target == 4], dim=1).double()
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits, wanted, reduction="none", pos_weight=torch.tensor(positive)
+    )
+    torch.testing.assert_close(MF.sigmoid_membership(logits, target, 3, positive), expected.sum(1))
+
+
 def test_unbiased_distillation_of_each_pixel():
     logits, logits_old = normal(B, C, H, W, scale=3), normal(B, C_OLD, H, W, seed=1)
     p, q = logits.softmax(1), (2.0 * logits_old).softmax(1)

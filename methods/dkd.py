@@ -1,0 +1,131 @@
+"""DKD: Baek et al., Decomposed Knowledge Distillation for Class-Incremental Semantic Segmentation, NeurIPS 2022."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+from issbench.methods import functional as fn
+from issbench.methods.interface.numbers import Positive, Weight
+from issbench.methods.method import Batch, Head, Method, Step
+from issbench.methods.shared.frozen import freeze_norms, need_new_classes, rates
+
+
+class DKDHead(Head):
+    """A sigmoid for each class, none for the background; channel 0 is an auxiliary one, for what no class is, whose
+    gradient does not reach the features."""
+
+    def __init__(self, features: int, classes_per_step: Sequence[int]):
+        super().__init__()
+        first, *later = classes_per_step
+        self.auxiliary = nn.Conv2d(features, 1, 1)
+        self.groups = nn.ModuleList(nn.Conv2d(features, count, 1) for count in (first - 1, *later))
+        for convolution in (self.auxiliary, *self.groups):
+            nn.init.kaiming_normal_(convolution.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits = [group(features) for group in self.groups]
+        return torch.cat([self.auxiliary(features.detach()), *logits], dim=1)
+
+    @staticmethod
+    def scores(logits: Tensor) -> Tensor:
+        """Background where no class is more likely than not."""
+        probabilities = logits[:, 1:].sigmoid()
+        return torch.cat([torch.full_like(probabilities[:, :1], 0.5), probabilities], dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DKDOptions:
+    """Weights: `distillation` of the logits, `positive` and `negative` of their two parts, `auxiliary`; `yes` and
+    `first_yes` of the pixels of a class, in later steps and the first. `backbone_rate`: factor on the learning rate
+    of the backbone."""
+
+    distillation: Weight = 5.0
+    positive: Weight = 5.0
+    negative: Weight = 5.0
+    auxiliary: Weight = 1.0
+    yes: Positive = 1.0
+    first_yes: Positive = 2.0
+    backbone_rate: Positive = 0.1
+
+
+class DKD(Method):
+    """DKD: a sigmoid for each class, and distillation of the reasons for and against a class apart."""
+
+    name = "dkd"
+    title = "DKD"
+    table_order = 160
+    colour, marker, dashes = "#56B4E9", "1", "-"
+    cite = "baek2022decomposed"
+    Options = DKDOptions
+    published = {"ade": {"yes": 35.0, "first_yes": 35.0}}
+    Head = DKDHead
+    own_first_step = True
+    first_step_options = ("auxiliary", "first_yes", "backbone_rate")
+    not_composable_because = "its head has no background, which parts need"
+
+    def __init__(self, options: Any, step: Step):
+        super().__init__(options, step)
+        need_new_classes(self.name, step)
+        self._weights: list[tuple[Tensor, Tensor]] = []
+
+    def prepare(self, network: nn.Module) -> None:
+        """A new class starts as what no class was; norms are frozen."""
+        super().prepare(network)
+        if self.step.index == 0:
+            return
+        freeze_norms(network)
+        head: Any = network.classifier
+        *olds, new = head.groups
+        with torch.no_grad():
+            for own, given in zip(new.parameters(), head.auxiliary.parameters(), strict=True):
+                own.copy_(given.expand_as(own))
+        # Of the student, and of the teacher, which it is a copy of.
+        self._weights = [(old.weight, old.weight.detach().clone()) for old in olds]
+
+    def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        """Weight decay is for new classifiers alone."""
+        groups = rates(network, backbone=self.options.backbone_rate)
+        if self.step.index == 0:
+            return groups
+        head: Any = network.classifier
+        new = [*head.groups[-1].parameters()]
+        ids = {id(parameter) for parameter in new}
+        olds = [[p for p in group["params"] if p.requires_grad and id(p) not in ids] for group in groups]
+        decayed = [group | {"params": old, "weight_decay": 0.0} for group, old in zip(groups, olds, strict=True)]
+        return [*decayed, {"params": new}]
+
+    def set_training_mode(self, network: nn.Module) -> None:
+        network.train(self.step.index == 0)
+
+    def pixel_loss(self, batch: Batch, targets: Tensor) -> Tensor:
+        """Of the classes that are labelled; what is not labelled as one of them is none."""
+        first = 1 if self.step.index == 0 or self.step.all_labelled else self.step.num_old
+        weight = self.options.first_yes if self.step.index == 0 else self.options.yes
+        return fn.sigmoid_membership(batch.student.logits[:, first:], targets, first, weight)
+
+    def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:
+        student, options = batch.student, self.options
+        nothing = nnf.softplus(student.logits[:, 0]).mean()
+        terms = {**super().terms(batch, targets), "auxiliary": options.auxiliary * nothing}
+        if self.step.index == 0:
+            return terms
+        distance = fn.sigmoid_distillation(student.logits[:, 1:], batch.teacher.logits[:, 1:])
+        terms["distillation"] = options.distillation * distance
+        terms["positive"] = options.positive * self._reasons(batch, 1)
+        terms["negative"] = options.negative * self._reasons(batch, -1)
+        return terms
+
+    def _reasons(self, batch: Batch, sign: int) -> Tensor:
+        """Distillation of what the weights of one sign make of the features."""
+        new, old = (torch.cat([pair[which] for pair in self._weights]) for which in (0, 1))
+        parts = [
+            nnf.conv2d(features, (sign * weight).clamp(min=0) * sign)
+            for features, weight in ((batch.student.features, new), (batch.teacher.features, old))
+        ]
+        return fn.sigmoid_distillation(parts[0], parts[1])
