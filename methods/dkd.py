@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from issbench.methods import functional as fn
 from issbench.methods.interface.numbers import Positive, Weight
 from issbench.methods.method import Batch, Head, Method, Step
-from issbench.methods.shared.frozen import freeze_norms, need_new_classes, rates
+from issbench.methods.shared.frozen import decay_only, freeze_norms, need_new_classes, rates
+from issbench.methods.shared.heads import classifier
 
 
 class DKDHead(Head):
@@ -23,10 +24,8 @@ class DKDHead(Head):
     def __init__(self, features: int, classes_per_step: Sequence[int]):
         super().__init__()
         first, *later = classes_per_step
-        self.auxiliary = nn.Conv2d(features, 1, 1)
-        self.groups = nn.ModuleList(nn.Conv2d(features, count, 1) for count in (first - 1, *later))
-        for convolution in (self.auxiliary, *self.groups):
-            nn.init.kaiming_normal_(convolution.weight)
+        self.auxiliary = classifier(features, 1)
+        self.groups = nn.ModuleList(classifier(features, count) for count in (first - 1, *later))
 
     def forward(self, features: Tensor) -> Tensor:
         logits = [group(features) for group in self.groups]
@@ -88,17 +87,9 @@ class DKD(Method):
         # Of the student, and of the teacher, which it is a copy of.
         self._weights = [(old.weight, old.weight.detach().clone()) for old in olds]
 
-    def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
-        """Weight decay is for new classifiers alone."""
+    def parameter_groups(self, network: Any) -> list[dict[str, Any]]:
         groups = rates(network, backbone=self.options.backbone_rate)
-        if self.step.index == 0:
-            return groups
-        head: Any = network.classifier
-        new = [*head.groups[-1].parameters()]
-        ids = {id(parameter) for parameter in new}
-        olds = [[p for p in group["params"] if p.requires_grad and id(p) not in ids] for group in groups]
-        decayed = [group | {"params": old, "weight_decay": 0.0} for group, old in zip(groups, olds, strict=True)]
-        return [*decayed, {"params": new}]
+        return decay_only(groups, network.classifier.groups[-1]) if self.step.index else groups
 
     def set_training_mode(self, network: nn.Module) -> None:
         network.train(self.step.index == 0)

@@ -14,6 +14,7 @@ from issbench.methods import functional as fn
 from issbench.methods.interface.numbers import Positive, Share
 from issbench.methods.method import IGNORE, Batch, Head, Method, Step
 from issbench.methods.shared.frozen import freeze, need_new_classes, rates
+from issbench.methods.shared.heads import classifier, convolved
 from issbench.methods.shared.sigmoids import mean_over, sure_classes
 
 
@@ -24,7 +25,9 @@ class SSULHead(Head):
     def __init__(self, features: int, classes_per_step: Sequence[int]):
         super().__init__()
         first, *later = classes_per_step
-        self.groups = nn.ModuleList(_group(features, count) for count in (1, 1, first - 1, *later))
+        self.groups = nn.ModuleList(
+            convolved(features).append(classifier(features, count)) for count in (1, 1, first - 1, *later)
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         return torch.cat([group(features) for group in self.groups], dim=1)
@@ -34,13 +37,6 @@ class SSULHead(Head):
         """What is unknown is background to the test."""
         probabilities = logits.sigmoid()
         return torch.cat([probabilities[:, :2].sum(dim=1, keepdim=True), probabilities[:, 2:]], dim=1)
-
-
-def _group(features: int, count: int) -> nn.Sequential:
-    convolution, last = nn.Conv2d(features, features, 3, padding=1, bias=False), nn.Conv2d(features, count, 1)
-    for each in (convolution, last):
-        nn.init.kaiming_normal_(each.weight)
-    return nn.Sequential(convolution, nn.BatchNorm2d(features), nn.ReLU(), last)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,6 @@ def test_the_rate_is_that_of_the_scenario() -> None:
 
 
 def test_a_step_without_new_classes_is_refused() -> None:
-    with pytest.raises(UsageError, match="method dft learns new classes beside frozen old ones") as refused:
+    with pytest.raises(UsageError, match="method dft trains what new classes add to a network") as refused:
         make("dft", DOMAIN)
     assert refused.value.exit_code == 2

@@ -94,14 +94,14 @@ def test_rates_and_weight_decay() -> None:
     method, student = prepared()
     backbone, others, new = method.parameter_groups(student)
     assert (backbone["scale"], backbone["weight_decay"]) == (0.1, 0)
-    assert others["weight_decay"] == 0 and "scale" not in others
+    assert others["weight_decay"] == 0 and others["scale"] == 1
     assert new.keys() == {"params"} and {*new["params"]} == {*student.classifier.groups[1].parameters()}
     trained = [p for group in (backbone, others, new) for p in group["params"]]
     norms = {p for m in student.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.parameters()}
     assert norms and {*trained} == {*student.parameters()} - norms
     method.set_training_mode(student)
     assert not any(module.training for module in student.modules())
-    first = make("dkd", FIRST)
+    first, student = make("dkd", FIRST), network(CLASSES, "dkd")
     assert {*student.parameters()} == {p for group in first.parameter_groups(student) for p in group["params"]}
 
 
@@ -122,5 +122,5 @@ def test_settings() -> None:
     assert (options.distillation, options.positive, options.negative, options.auxiliary) == (5, 5, 5, 1)
     assert (options.first_yes, options.yes) == (2, 1)
     assert (options_of("dkd", "ade").first_yes, options_of("dkd", "ade").yes) == (35, 35)
-    with pytest.raises(UsageError, match="method dkd learns new classes beside frozen old ones"):
+    with pytest.raises(UsageError, match="method dkd trains what new classes add to a network"):
         make("dkd", DOMAIN)

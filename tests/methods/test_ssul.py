@@ -43,7 +43,7 @@ def test_in_the_first_step_everything_trains() -> None:
     method.set_training_mode(student)
     groups = method.parameter_groups(student)
     assert {*student.parameters()} == {parameter for group in groups for parameter in group["params"]}
-    assert [group.get("scale", 1) for group in groups] == [0.1, 1]
+    assert [group["scale"] for group in groups] == [0.1, 1]
     assert student.training and all(parameter.requires_grad for parameter in student.parameters())
 
 
@@ -110,5 +110,5 @@ def test_settings() -> None:
     student = network(CLASSES, "ssul")
     method.prepare(student)
     assert [group["scale"] for group in method.parameter_groups(student)] == [10, pytest.approx(1e-3)]
-    with pytest.raises(UsageError, match="method ssul learns new classes beside frozen old ones"):
+    with pytest.raises(UsageError, match="method ssul trains what new classes add to a network"):
         make("ssul", DOMAIN)
