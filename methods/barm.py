@@ -101,7 +101,7 @@ class BARM(Method):
     def parameter_groups(self, network: Any) -> list[dict[str, Any]]:
         options = self.options
         if self.step.index == 0:
-            return rates(network, backbone=options.backbone_rate)
+            return rates(network, options.backbone_rate)
         head = network.classifier
         new, olds = [head.ears[-1], head.groups[-1]], [network.backbone, head.ears[:-1], head.groups[:-1]]
         return grouped((new, options.rate), ([network.aspp], options.aspp_rate), (olds, options.old_rate))

@@ -27,7 +27,10 @@ class DKDM(Replay, DKD):
     colour, marker, dashes = "#56B4E9", "2", "-."
     cite = "baek2022decomposed"
     Options = DKDMOptions
-    published = {"ade": {"yes": 35.0, "first_yes": 35.0, "memory": 300}}
+    published = {
+        "ade": {"yes": 35.0, "first_yes": 35.0, "memory": 300},
+        "shapes": {"backbone_rate": 1.0, "rate": 0.1},
+    }
 
     def pixel_weights(self, batch: Batch, targets: Tensor) -> Tensor | None:
         """Where no one says what an exemplar shows, it may be a new class as well as none."""

@@ -60,7 +60,7 @@ class SSUL(Method):
     colour, marker, dashes = "#CC79A7", "H", "--"
     cite = "cha2021ssul"
     Options = SSULOptions
-    published = {"ade": {"rate": 12.5}}
+    published = {"ade": {"rate": 12.5}, "shapes": {"backbone_rate": 1.0}}
     Head = SSULHead
     own_first_step = True
     first_step_options = ("backbone_rate",)
@@ -88,7 +88,7 @@ class SSUL(Method):
     def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
         options = self.options
         if self.step.index == 0:
-            return rates(network, backbone=options.backbone_rate)
+            return rates(network, options.backbone_rate)
         unknown, background, new = ([p for p in head.parameters() if p.requires_grad] for head in _heads(network))
         return [
             {"params": unknown + new, "scale": options.rate},

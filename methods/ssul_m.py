@@ -26,7 +26,7 @@ class SSULM(Replay, SSUL):
     colour, marker, dashes = "#CC79A7", "+", "-."
     cite = "cha2021ssul"
     Options = SSULMOptions
-    published = {"ade": {"rate": 12.5, "memory": 300}}
+    published = {"ade": {"rate": 12.5, "memory": 300}, "shapes": {"backbone_rate": 1.0}}
 
     def targets(self, batch: Batch) -> Tensor:
         """Where no one says what an exemplar shows, it may be a new class, which is not unknown."""

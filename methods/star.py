@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from issbench.methods import functional as fn
 from issbench.methods.interface.numbers import Positive, Weight
-from issbench.methods.method import Batch, Batches, Method, Step
+from issbench.methods.method import Batch, Batches, Step
 from issbench.methods.shared.background import nearest_labels
-from issbench.methods.shared.frozen import decay_only, freeze_norms, need_new_classes, rates
+from issbench.methods.shared.frozen import FrozenNorms
 from issbench.methods.shared.heads import SigmoidClassifier
 from issbench.methods.shared.replayed_features import (
     background_cells,
@@ -32,15 +32,17 @@ _DRAWN = 1024  # features that stand for those of old classes in an iteration
 @dataclass(frozen=True, kw_only=True)
 class STAROptions:
     """`yes`: weight of the pixels of a class; `features`: of the distillation of features, `contrast`: of the
-    distance of new classes from old prototypes. `backbone_rate`: factor on the learning rate of the backbone."""
+    distance of new classes from old prototypes. Factors on the learning rate: `rate` in later
+    steps, and `backbone_rate` of the backbone."""
 
     yes: Positive = 4.0
     features: Weight = 5.0
     contrast: Weight = 0.05
     backbone_rate: Positive = 0.1
+    rate: Positive = 1.0
 
 
-class STAR(Method):
+class STAR(FrozenNorms):
     """STAR: features drawn around a prototype of each old class stand for the images that are gone."""
 
     name = "star"
@@ -49,7 +51,7 @@ class STAR(Method):
     colour, marker, dashes = "#0072B2", "4", "--"
     cite = "chen2023saving"
     Options = STAROptions
-    published = {"ade": {"yes": 30.0}}
+    published = {"ade": {"yes": 30.0}, "shapes": {"backbone_rate": 1.0, "rate": 0.1}}
     Head = SigmoidClassifier
     own_first_step = True
     first_step_options = ("yes", "backbone_rate")
@@ -63,7 +65,6 @@ class STAR(Method):
 
     def __init__(self, options: Any, step: Step):
         super().__init__(options, step)
-        need_new_classes(self.name, step)
         classes, channels = step.num_classes, step.feature_channels
         # As `feature_statistics` has them; of the background the cells alone matter.
         self.register_buffer("prototypes", torch.zeros(classes, channels))
@@ -78,12 +79,7 @@ class STAR(Method):
     def prepare(self, network: Any) -> None:
         super().prepare(network)
         if self.step.index:
-            freeze_norms(network)
             self._new = [network.classifier.groups[-1]]
-
-    def parameter_groups(self, network: Any) -> list[dict[str, Any]]:
-        groups = rates(network, backbone=self.options.backbone_rate)
-        return decay_only(groups, network.classifier.groups[-1]) if self.step.index else groups
 
     def begin(self, network: nn.Module, batches: Batches, previous: Mapping[str, Tensor]) -> None:
         """What the step's images show of old classes need not be replayed."""
@@ -98,9 +94,6 @@ class STAR(Method):
         self.missing[1:] = (self.cells[1 : self.step.num_old] - seen[1:]).clamp(min=0) / everywhere
         self.more_background = (background / seen[0].clamp(min=1) - 0.5).clamp(min=0)
         self.cells[0] = seen[0] / 2 + background
-
-    def set_training_mode(self, network: nn.Module) -> None:
-        network.train(self.step.index == 0)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The classification has, besides the pixels, what they lack: background, and features of old classes."""

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from issbench.errors import UsageError
-from issbench.methods.method import Step
+from issbench.methods.method import Method, Step
 
 
 def need_new_classes(method: str, step: Step) -> None:
@@ -40,14 +40,34 @@ def grouped(*scaled: tuple[Sequence[nn.Module], float]) -> list[dict[str, Any]]:
     ]
 
 
-def rates(network: Any, backbone: float) -> list[dict[str, Any]]:
-    """Parameter groups with a factor on the learning rate of the backbone; ASPP and classifier have none."""
-    return grouped(([network.backbone], backbone), ([network.aspp, network.classifier], 1.0))
+def rates(network: Any, backbone: float, rate: float = 1.0) -> list[dict[str, Any]]:
+    """Parameter groups with a factor on the learning rate of all, and one on top of it of the backbone."""
+    return grouped(([network.backbone], backbone * rate), ([network.aspp, network.classifier], rate))
 
 
-def decay_only(groups: list[dict[str, Any]], new: nn.Module) -> list[dict[str, Any]]:
-    """The parameter groups with weight decay for a new part of the network alone."""
-    own = {id(parameter): parameter for parameter in new.parameters()}
-    kept = [[p for p in group["params"] if id(p) not in own] for group in groups]
-    others = [group | {"params": each, "weight_decay": 0.0} for group, each in zip(groups, kept, strict=True)]
-    return [*others, {"params": [*own.values()]}]
+class FrozenNorms(Method):
+    """DKD's recipe: in later steps norms are frozen, and of the head's `groups` the new one alone has weight decay.
+    Options: `rate`, a factor on the learning rate of later steps, and `backbone_rate`, one of the backbone."""
+
+    def __init__(self, options: Any, step: Step):
+        super().__init__(options, step)
+        need_new_classes(self.name, step)
+
+    def prepare(self, network: nn.Module) -> None:
+        super().prepare(network)
+        if self.step.index:
+            freeze_norms(network)
+
+    def parameter_groups(self, network: Any) -> list[dict[str, Any]]:
+        options, new = self.options, [*network.classifier.groups[-1].parameters()]
+        if self.step.index == 0:
+            return rates(network, options.backbone_rate)
+        own = {*map(id, new)}
+        groups = [
+            group | {"params": [p for p in group["params"] if id(p) not in own], "weight_decay": 0.0}
+            for group in rates(network, options.backbone_rate, options.rate)
+        ]
+        return [*groups, {"params": new, "scale": options.rate}]
+
+    def set_training_mode(self, network: nn.Module) -> None:
+        network.train(self.step.index == 0)

@@ -81,10 +81,10 @@ def keys(out: Path) -> dict[str, list[str]]:
 
 
 def with_first_step(alone: Path, out: Path) -> Path:
-    """A store that has the first step already, so that all differences come from the second one."""
+    """A store that has the first steps already, so that all differences come from the second ones."""
     Store(out)
-    first = keys(alone)["ft"][0]
-    shutil.copytree(alone / "steps" / first, out / "steps" / first, ignore=shutil.ignore_patterns("state-*"))
+    for first in {steps[0] for steps in keys(alone).values()}:
+        shutil.copytree(alone / "steps" / first, out / "steps" / first, ignore=shutil.ignore_patterns("state-*"))
     return out
 
 

@@ -22,19 +22,23 @@ def data(tmp_path_factory) -> Path:
     return small_folder(tmp_path_factory.mktemp("data"))
 
 
-@pytest.fixture(scope="module")
-def words(data) -> list[str]:
+def command_of(method: str, data: Path) -> list[str]:
     """The command, without its store."""
     settings = [word for key, value in LONG.items() for word in ("--set", f"{key}={value}")]
     where = ["--scenario", "folder_2-1", "--data", str(data), "--device", "cpu", "--workers", "0"]
-    return ["run", "--methods", "gsc", *where, *settings]
+    return ["run", "--methods", method, *where, *settings]
+
+
+@pytest.fixture(scope="module")
+def words(data) -> list[str]:
+    return command_of("gsc", data)
 
 
 @pytest.fixture(scope="module")
 def start(words):
     """Starts the command in a process of its own, which can be stopped."""
 
-    def start(out: Path, checkpoint_every: float = 60.0) -> subprocess.Popen:
+    def start(out: Path, checkpoint_every: float = 60.0, words: list[str] = words) -> subprocess.Popen:
         command = [sys.executable, "-m", "issbench", *words, "--out", str(out)]
         command += ["--checkpoint-every", str(checkpoint_every)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -111,6 +115,21 @@ def test_kill_9_in_both_steps(tmp_path, start, words, uninterrupted):
     assert result(tmp_path) == uninterrupted and state(tmp_path) == "done"
     left = [path.name for path in (tmp_path / "steps").iterdir() if path.suffix != ".lock"]
     assert len(left) == 2, "the checkpoint and half-written files are gone"
+
+
+@pytest.mark.parametrize("method", ["ssul-m", "star"])
+def test_kill_9_of_a_method_with_a_head_of_its_own(tmp_path, start, data, method):
+    """One with a memory, and one with state of its own and noise."""
+    words, out = command_of(method, data), tmp_path / "killed"
+    process = start(out, checkpoint_every=0, words=words)
+    wait_for(lambda: finished_steps(out) == 1 and checkpoints(out), process)
+    time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    assert finished_steps(out) == 1
+    assert "resuming at iteration" in bench(*words, "--out", out)
+    bench(*words, "--out", tmp_path / "whole")
+    assert result(out) == result(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])

@@ -95,7 +95,7 @@ def test_rates_and_weight_decay() -> None:
     backbone, others, new = method.parameter_groups(student)
     assert (backbone["scale"], backbone["weight_decay"]) == (0.1, 0)
     assert others["weight_decay"] == 0 and others["scale"] == 1
-    assert new.keys() == {"params"} and {*new["params"]} == {*student.classifier.groups[1].parameters()}
+    assert new.keys() == {"params", "scale"} and {*new["params"]} == {*student.classifier.groups[1].parameters()}
     trained = [p for group in (backbone, others, new) for p in group["params"]]
     norms = {p for m in student.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.parameters()}
     assert norms and {*trained} == {*student.parameters()} - norms
