@@ -72,7 +72,7 @@ class BARM(Method):
     name = "barm"
     title = "BARM"
     table_order = 180
-    colour, marker, dashes = "#E69F00", "3", ":"
+    colour, marker, dashes = "#E69F00", "_", ":"
     cite = "zhang2024background"
     Options = BARMOptions
     published = {"ade": {"rate": 2.5, "aspp_rate": 0.25, "old_rate": 0.025}}

@@ -48,7 +48,7 @@ class STAR(FrozenNorms):
     name = "star"
     title = "STAR"
     table_order = 190
-    colour, marker, dashes = "#0072B2", "4", "--"
+    colour, marker, dashes = "#0072B2", ".", "--"
     cite = "chen2023saving"
     Options = STAROptions
     published = {"ade": {"yes": 30.0}, "shapes": {"backbone_rate": 1.0, "rate": 0.1}}
