@@ -133,6 +133,34 @@ class ExemplarFacts(TypedDict):
     """What their files take on the disk; None where they have none."""
 
 
+class PseudoLabels(TypedDict):
+    """Pixels that a step labels as background, for each old class: those that get it as their label, those of them
+    that truly are of it, and all that truly are of it."""
+
+    given: list[int]
+    right: list[int]
+    hidden: list[int]
+
+
+class Diagnosis(TypedDict):
+    """A look at some of a step's images in training (`--diagnose`). What does not apply to a method is None or
+    absent."""
+
+    epoch: int
+    """Epochs before it."""
+    pseudo_labels: PseudoLabels | None
+    gradients: dict[str, float | None]
+    """Mean |G|, 0 … 1, of the background and of the classes of each step (`step 0`)."""
+    confidence: float | None
+    """Mean of the largest probability, 0 … 1."""
+    entropy: float | None
+    """Mean entropy as a share of that of equal probabilities, 0 … 1."""
+    losses: dict[str, float | None]
+    """Each term of the loss."""
+    logit_gradients: dict[str, float | None]
+    """L2 norm of the gradient of each term on the student's logits."""
+
+
 class Training(TypedDict):
     """How the training of a step went."""
 
@@ -149,6 +177,8 @@ class Training(TypedDict):
     environment: Environment
     exemplars: NotRequired[ExemplarFacts]
     """Absent where the method keeps none."""
+    diagnosis: NotRequired[list[Diagnosis]]
+    """Absent where nobody looked."""
 
 
 class StepRecord(TypedDict):

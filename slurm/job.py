@@ -62,7 +62,9 @@ class Job:
         reporter = Reporter(Console(), settings.tensorboard)
         device = distributed.join(settings.device)
         plans = make_plans([experiment_of(self.experiment)], device, reporter.scan)
-        how = EngineSettings(settings.workers, settings.checkpoint_every, settings.threads, self.last_step)
+        how = EngineSettings(
+            settings.workers, settings.checkpoint_every, settings.threads, self.last_step, settings.diagnose
+        )
         failures = execute(plans, Store(settings.out), how, reporter)
         if failures:
             raise RunError(failures[plans[0].run_name])

@@ -44,6 +44,8 @@ class Settings:
     """Threads that compute on the CPU, see `threads_for`."""
     last_step: int | None = None
     """The last step to compute; None: all."""
+    diagnose: bool = False
+    """Whether to look at each step while it trains (`diagnosis.py`)."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,8 @@ def _step(plan: Plan, step: StepPlan, work: _Work) -> StepRecord:
         with _locked(step.key, work):
             if not store.has_step(step.key):
                 with memory_told(f"the training of step {step.index}", plan.device):
-                    StepTrainer(plan, step, store, loader, work.reporter).run(work.settings.checkpoint_every)
+                    trainer = StepTrainer(plan, step, store, loader, work.reporter, work.settings.diagnose)
+                    trainer.run(work.settings.checkpoint_every)
             if not store.has_evaluations(step.key, names):
                 with memory_told(f"the test of step {step.index}", plan.device):
                     _test(plan, step, store, loader, work.reporter)

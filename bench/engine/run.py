@@ -85,6 +85,7 @@ def run(
     workers: int | None = None,
     checkpoint_every: float = 60.0,
     threads: int | None = None,
+    diagnose: bool = False,
     reporter: Reporter | None = None,
 ) -> list[Record]:
     """Carry out one or several experiments and return their records, one per run, as `run.json` holds them.
@@ -93,6 +94,7 @@ def run(
     checkpoint, written every `checkpoint_every` seconds. `workers` are processes that read images (default:
     as many as cores, up to 8; none for data in memory; the result does not depend on it). `threads` compute on the
     CPU (default: OMP_NUM_THREADS, or 1); their number can change the last bit of a result, and is recorded.
+    `diagnose` looks at each step from the second on while it trains, which changes no bit of it.
     Every experiment is planned, and so checked, before the first one trains; one that fails does not stop the
     others, and RunsFailed is raised at the end. Calls from several threads wait for each other. Under `torchrun`,
     or as several tasks of Slurm, each process calls this, and together they train what one would.
@@ -100,7 +102,8 @@ def run(
     experiments = [experiments] if isinstance(experiments, Experiment) else list(experiments)
     reporter = reporter or Reporter()
     prepared = prepare(experiments, out, distributed.join(device), reporter)
-    failures = execute(prepared.waiting, prepared.store, Settings(workers, checkpoint_every, threads), reporter)
+    settings = Settings(workers, checkpoint_every, threads, diagnose=diagnose)
+    failures = execute(prepared.waiting, prepared.store, settings, reporter)
     if failures:
         raise RunsFailed(prepared.plans, failures)
     return [prepared.store.load_record(plan.run_name) for plan in prepared.plans]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from issbench.bench.engine import distributed
 from issbench.bench.engine.assemble import assemble, make_network, on_device, step_of
+from issbench.bench.engine.diagnosis import Examiner
 from issbench.bench.engine.environment import environment, peak_memory, reset_peak_memory, seed_generators
 from issbench.bench.engine.guard import Guard
 from issbench.bench.engine.loading import Loader, Share
@@ -36,9 +37,12 @@ def train(training: Training, share: Share, order: BatchOrder) -> None:
 class StepTrainer:
     """Trains one step of a plan and writes its result to the store."""
 
-    def __init__(self, plan: Plan, step: StepPlan, store: Store, loader: Loader, reporter: Reporter):
+    def __init__(
+        self, plan: Plan, step: StepPlan, store: Store, loader: Loader, reporter: Reporter, diagnose: bool = False
+    ):
         self.plan, self.step, self.store, self.loader, self.reporter = plan, step, store, loader, reporter
         self.device, self.order = loader.device, step.order
+        self._examiner = Examiner(plan, step, loader, diagnose)
 
     def run(self, checkpoint_every: float) -> None:
         """Train from the start, or from the checkpoint of an earlier attempt, and save the step."""
@@ -51,6 +55,7 @@ class StepTrainer:
             self._save_checkpoint_at(Method.begin, guard)
         else:
             training.restore(checkpoint, self.device)
+            self._examiner.found = checkpoint.get("diagnosis", [])
             self.reporter.note(f"resuming at iteration {training.iteration} of {len(self.order)}")
         self._loop(training, guard, checkpoint_every)
         self._save_checkpoint_at(Method.end, guard)
@@ -66,7 +71,8 @@ class StepTrainer:
 
     def _save_checkpoint(self, guard: Guard) -> None:
         guard.check()
-        self.store.save_checkpoint(self.step.key, guard.training.state())
+        state = guard.training.state()
+        self.store.save_checkpoint(self.step.key, {**state, "diagnosis": self._examiner.found})
 
     def _set_up(self) -> Training:
         """Student, teacher, method and optimiser at the beginning of the step."""
@@ -112,6 +118,8 @@ class StepTrainer:
         }
         if self.step.memory.ids:
             summary["exemplars"] = exemplar_facts(self.step.memory, self.plan.dataset)
+        if self._examiner.found:
+            summary["diagnosis"] = self._examiner.found
         weights, state = training.student.state_dict(), training.method.state_dict()
         self.store.save_step(self.step.key, self.step.identity, summary, weights, state)
 
@@ -123,6 +131,7 @@ class StepTrainer:
         training.method.set_training_mode(training.student)
         guard.start()
         self.reporter.start_training(step.index, self.order.epochs, len(self.order), training.iteration)
+        started += self._look(training)
         for share in self.loader.training(step.view.data.train, self.order, training.iteration, step.memory):
             with guard:
                 train(training, share, self.order)
@@ -130,6 +139,7 @@ class StepTrainer:
             training.seconds = before + time.monotonic() - started
             if training.iteration % self.order.per_epoch == 0:
                 self._end_epoch(training, guard)
+                started += self._look(training)
             self.reporter.advance(training.iteration)
             due = distributed.is_main() and time.monotonic() - saved >= checkpoint_every
             stop, save = distributed.any_of(self.loader.interruption.requested, due)
@@ -144,6 +154,12 @@ class StepTrainer:
         guard.look()
         means = training.end_epoch(self.order.per_epoch)
         self.reporter.end_epoch(len(training.history), means, training.iteration, training.seconds)
+
+    def _look(self, training: Training) -> float:
+        """A diagnosis, where one is due; the seconds that it took, which are not the training's."""
+        started = time.monotonic()
+        self._examiner.look(training)
+        return time.monotonic() - started
 
     def _previous_state(self) -> dict[str, Tensor]:
         """The state that the method left after the previous step. After the first step, which all methods share, a

@@ -85,6 +85,7 @@ class Settings:
     checkpoint_every: float
     tensorboard: bool
     threads: int | None = None
+    diagnose: bool = False
 
 
 def option(key: str) -> str:

@@ -18,6 +18,8 @@ _FUNCTIONS = {
     "class-order": ("lines", "class_order"),
     "class-steps": ("classes", "class_steps"),
     "critical-difference": ("ranks", "critical_difference"),
+    "diagnosis": ("diagnosis", "diagnosis"),
+    "terms": ("diagnosis", "terms"),
 }
 
 

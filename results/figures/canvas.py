@@ -75,7 +75,7 @@ def shared_legend(figure: Figure, axes: Sequence[Axes]) -> None:
     named_legend(figure, entries.values(), entries, loc="outside right center", fontsize=_TEXT)
 
 
-def named_legend(figure: Figure, drawn: Iterable[Any], names: Iterable[str], **look: Any) -> None:
+def named_legend(figure: Figure | Axes, drawn: Iterable[Any], names: Iterable[str], **look: Any) -> None:
     """A legend without a frame. A name may begin with `_`, which matplotlib takes for none."""
     legend = figure.legend(handles := list(drawn), [" "] * len(handles), frameon=False, **look)
     for text, name in zip(legend.get_texts(), names, strict=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
@@ -32,16 +31,22 @@ def looks(runs: Iterable[Run]) -> dict[str, Look]:
     the next free one. After these are used up they repeat, with other dashes."""
     methods = {run.label: run.method for run in runs}
     found, count = {}, 0
-    pairs = list(product(_FREE_DASHES, _FREE_MARKERS))
     for label, method in methods.items():
         # A variant, or a combination, would look as the method that it is made of.
         if method["colour"] and method["marker"] and label == method["title"] and "+" not in label:
             found[label] = Look(method["colour"], method["marker"], method["dashes"] or "-")
             continue
-        dashes, marker = pairs[count % len(pairs)]
-        found[label] = Look(_FREE_COLOURS[count % len(_FREE_COLOURS)], marker, dashes)
+        found[label] = free_look(count)
         count += 1
     return found
+
+
+def free_look(number: int) -> Look:
+    """The look of number 0, 1, … of what has none of its own."""
+    dashes, markers = divmod(number, len(_FREE_MARKERS))
+    return Look(
+        _FREE_COLOURS[number % len(_FREE_COLOURS)], _FREE_MARKERS[markers], _FREE_DASHES[dashes % len(_FREE_DASHES)]
+    )
 
 
 def class_colours() -> np.ndarray:

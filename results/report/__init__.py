@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from issbench.results.diagnosis import class_table, diagnosed
+from issbench.results.figures.panels import panels
 from issbench.results.make_tables import joined_tables, measured_tables, paper_order
 from issbench.results.report.boxes import table_box, table_boxes
 from issbench.results.report.cost import cost_table
@@ -31,11 +33,13 @@ def report(runs: Sequence[Run], folder: Path, both: bool = False, figures: Figur
     paper's numbers beside ours."""
     runs = sorted(runs, key=paper_order)
     places, settings = _places(runs), [recipe_table(runs), environment_table(runs)]
+    figures, seen = figures or Figures(), [run for run in diagnosed(runs) if run.complete]
     sections = [
         section("overview", "What was run", overview(runs)),
         section("tables", "Tables", _tables(runs)),
         *([section("published", "Beside the published numbers", _published(runs))] if both else []),
-        section("figures", "Figures", _figures(places, figures or Figures())),
+        section("figures", "Figures", _figures(places, figures)),
+        *([section("diagnoses", "Diagnoses", _diagnoses(seen, figures))] if seen else []),
         section("statistics", "Statistics", statistics(places)),
         section("settings", "Settings and versions", table_boxes(settings, texts=True)),
         section("cost", "Time and memory", table_box(cost_table(runs))),
@@ -83,6 +87,19 @@ def _figures(places: dict[str, list[Run]], figures: Figures) -> Html:
     if len(places) > 1:
         of = "the methods that all scenarios and settings have"
         parts += [tag("h3", "All scenarios together"), figures.draw("critical-difference", shared(places), of)]
+    return joined(*parts)
+
+
+def _diagnoses(runs: Sequence[Run], figures: Figures) -> Html:
+    """What was seen of trainings: figures, and a table of classes, for each set of runs that may be compared."""
+    parts = []
+    for panel in panels(runs)[0]:
+        title = panel.title.replace("\n", ", ")
+        parts += [tag("h3", title), figures.draw("diagnosis", panel.runs, title)]
+        for method in dict.fromkeys(run.label for run in panel.runs):
+            own = [run for run in panel.runs if run.label == method]
+            parts.append(figures.draw("terms", own, f"{method}, {title}"))
+        parts.append(table_box(class_table(panel.runs, title)))
     return joined(*parts)
 
 

@@ -21,6 +21,8 @@ WHAT = {
     "forgetting": "Forgetting of each class",
     "class-order": "mIoU over class orders",
     "critical-difference": "Mean ranks with the critical difference",
+    "diagnosis": "Pseudo-labels and confidence in training",
+    "terms": "Gradients by step, and terms of the loss, in training",
 }
 """What the figures show, by name."""
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from issbench.bench.launching.launcher import Launcher
     from issbench.bench.launching.profile import Profile
     from issbench.bench.launching.submissions import Request
+    from issbench.results.runs import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +136,8 @@ def _here(prepared: Prepared, asked: Asked, reporter: Reporter) -> dict[str, str
     from issbench.bench.engine.engine import Settings as EngineSettings
     from issbench.bench.engine.engine import execute
 
-    settings = EngineSettings(asked.common.workers, asked.common.checkpoint_every, asked.common.threads)
+    common = asked.common
+    settings = EngineSettings(common.workers, common.checkpoint_every, common.threads, diagnose=common.diagnose)
     try:
         return execute(prepared.waiting, prepared.store, settings, reporter)
     except KeyboardInterrupt as stop:
@@ -154,7 +156,7 @@ def _request(asked: Asked, profile: Profile) -> Request:
     common = asked.common
     settings = Settings(
         str(common.out.absolute()), common.device, common.workers, common.checkpoint_every, common.tensorboard,
-        common.threads,
+        common.threads, common.diagnose,
     )  # fmt: skip
     return Request(profile, settings, asked.kind, ("bench", *sys.argv[1:]), str(Path.cwd()))
 
@@ -190,8 +192,21 @@ def _print_tables(names: Sequence[str], asked: Asked) -> None:
     from issbench.results.runs import load_run
 
     runs = [load_run(asked.common.out, name) for name in dict.fromkeys(names)]
+    if asked.common.diagnose:
+        _tell_undiagnosed(runs)
     table = asked.table
     wanted = dict.fromkeys(table_name(number) for number in table_numbers(table)) if table else {"main": None}
     for name in wanted if runs else ():
         for each in measured_tables(name, runs):
             print_table(each)
+
+
+def _tell_undiagnosed(runs: Sequence[Run]) -> None:
+    """Say how many steps cannot be diagnosed any more."""
+    trained = {s["key"]: s["training"] for run in runs for s in run.steps if s["step"] and s["training"]}
+    late = sum("diagnosis" not in training for training in trained.values())
+    if late:
+        typer.echo(
+            f"--diagnose looks at a step while it trains: {late} of {len(trained)} were trained before, without a "
+            "diagnosis; another --out trains them anew"
+        )

@@ -65,6 +65,10 @@ class CommonOptions:
     checkpoint_every: Annotated[
         float, typer.Option(min=0, max=1e9, help="Seconds between checkpoints inside a step.")
     ] = 60.0
+    diagnose: Annotated[
+        bool,
+        typer.Option("--diagnose", help="Look at pseudo-labels, gradients and terms of each step in training."),
+    ] = False
     metrics: Annotated[str | None, typer.Option(help=f"Metrics beside the usual ones, {MANY}: boundary-iou.")] = (
         None
     )
