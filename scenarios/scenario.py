@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 Setting = Literal["overlapped", "disjoint", "sequential", "partitioned", "domain"]
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
+IN_WORDS: dict[Setting, str] = {
+    "overlapped": "images with a new class; new classes are labelled",
+    "disjoint": "of these, the images without a class to come",
+    "sequential": "the images of disjoint; old classes are labelled, too",
+    "partitioned": "each image in the step of a class drawn from those it holds; partitioned:SEED is another draw",
+    "domain": "a step is some of the dataset's domains; all classes are labelled at each",
+}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from issbench.bench.commands.support.once import App
 if TYPE_CHECKING:
     from issbench.methods.interface.info import MethodInfo
 
-app = App(help="List methods, scenarios, orders, backbones, recipes or protocols.", no_args_is_help=True)
+app = App(help="List methods, scenarios, settings, orders, backbones, recipes or protocols.", no_args_is_help=True)
 
 
 @app.command()
@@ -51,12 +51,25 @@ def scenarios() -> None:
     from issbench.scenarios.datasets import dataset_classes
 
     for name, dataset in dataset_classes().items():
-        splits = "  ".join(f"{name}_{split}" for split in dataset.published_splits)
-        names = splits or f"{name}_BASE-INC for your own images"
-        typer.echo(f"{names}   (default setting: {dataset.default_setting})")
+        settings: dict[str, list[str]] = {}
+        for split in dataset.published_splits:
+            setting = dataset.split_settings.get(split, dataset.default_setting)
+            settings.setdefault(setting, []).append(f"{name}_{split}")
+        any_split = {dataset.default_setting: [f"{name}_BASE-INC for your own images"]}
+        for setting, names in (settings or any_split).items():
+            typer.echo(f"{'  '.join(names)}   (default setting: {setting})")
     typer.echo(
         "DATASET_BASE-INC: BASE classes (or domains) at the first step, INC at each later one; any split works."
     )
+
+
+@app.command()
+def settings() -> None:
+    """Which images a step has, and what of them is labelled."""
+    from issbench.scenarios.scenario import IN_WORDS
+
+    for name, text in IN_WORDS.items():
+        typer.echo(f"{name:<12} {text}")
 
 
 @app.command()
