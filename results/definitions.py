@@ -228,7 +228,7 @@ DEFINITIONS = {
         ),
         Definition(
             "hiou",
-            "mIoU (%) of base, new and all classes after the last step; hIoU: harmonic mean of base and new",
+            "mIoU (%) of base, new and all classes after the last step, and hIoU (harmonic mean of base and new)",
             OTHERS,
             keep=lambda run: run.setting != "domain",
             values=hiou_values,
