@@ -14,7 +14,7 @@ from issbench.scenarios.datasets.base import Dataset
 from issbench.scenarios.presence import presence
 from issbench.scenarios.protocol import PROTOCOLS, Protocol, get_protocol
 from issbench.scenarios.scenario import Scenario, make_scenario
-from issbench.scenarios.views import StepData, given_to, step_data, training_rows
+from issbench.scenarios.views import StepData, step_data, training_rows
 
 
 def steps(
@@ -211,31 +211,6 @@ def test_sequential_steps_keep_the_labels_of_old_classes(protocol: str, void: in
         assert np.array_equal(step.test.table, disjoint.test.table)
 
 
-def many_images(count: int = 400) -> Drawn:
-    """Images of up to three of four classes, some of none."""
-    random = np.random.default_rng(0)
-    return Drawn("abcd", [random.choice(5, size=3).tolist() for _ in range(count)])
-
-
-def taken(setting: str, data: Dataset | None = None, order: str = "natural", **how: object) -> list[set[str]]:
-    """The training images of each step."""
-    data = data or many_images()
-    scenario = make_scenario("shapes_2-1", data, setting, order, **how)  # type: ignore[arg-type]
-    return [set(step.train.ids) for step in steps(data, scenario)]
-
-
-def test_partitioned_steps_share_no_image_and_leave_none_out() -> None:
-    data = many_images()
-    found = taken("partitioned", data)
-    holding = {sample for sample in data.ids("train") if data.label(sample).any()}
-    assert sum(map(len, found)) == len(set.union(*found)) and set.union(*found) == holding
-    for part, overlapped in zip(found, taken("overlapped", data), strict=True):
-        assert part < overlapped
-    joint = steps(data, make_scenario("shapes_2-1", data, "partitioned"), cumulative=True)
-    assert [set(step.train.ids) for step in joint] == [found[0], found[0] | found[1], holding]
-    assert [read(step.train.table, 1, 2, 3, 4) for step in joint] == [[1, 2, 0, 0], [1, 2, 3, 0], [1, 2, 3, 4]]
-
-
 def test_partitioned_steps_label_their_own_classes_alone(zoo: Drawn) -> None:
     one, other = (
         steps(zoo, make_scenario("shapes_2-1", zoo, setting, ORDER)) for setting in ("partitioned", "overlapped")
@@ -243,39 +218,6 @@ def test_partitioned_steps_label_their_own_classes_alone(zoo: Drawn) -> None:
     for step, usual in zip(one, other, strict=True):
         assert np.array_equal(step.train.table, usual.train.table) and not step.old_labelled
         assert step.train.ids == usual.train.ids  # each of its images holds one class
-
-
-def test_the_class_of_an_image_is_drawn_evenly() -> None:
-    data = Drawn("abcd", [[0, 2, 4]] * 1000 + [[1, 2, 3]] * 900)
-    given = given_to(make_scenario("shapes_2-1", data, "partitioned"), data.presence("train"))
-    counts = np.stack([np.bincount(part, minlength=5) for part in (given[:1000], given[1000:])])
-    assert (counts > 0).tolist() == [[False, False, True, False, True], [False, True, True, True, False]]
-    assert np.abs(counts[0, [2, 4]] - 500).max() < 80 and np.abs(counts[1, 1:4] - 300).max() < 80
-
-
-def test_the_draw_depends_on_its_number_and_on_ids_alone() -> None:
-    data = many_images()
-    assert taken("partitioned", data) == taken("partitioned:0", data) == taken("partitioned:00", data)
-    assert taken("partitioned", data) != taken("partitioned:1", data)
-    backwards = Drawn("abcd", [])
-    backwards._labels = dict(reversed(data._labels.items()))
-    assert taken("partitioned", backwards) == taken("partitioned", data)
-    # which class an image is given to does not depend on the order of the classes
-    first, second, third = taken("partitioned", data)
-    assert taken("partitioned", data, "2,1,4,3") == [first, third, second]
-
-
-def test_an_image_is_given_to_a_class_of_the_scenario() -> None:
-    found = taken("partitioned", many_images(), classes=("d", "a", "b"))
-    data = many_images()
-    assert set.union(*found) == {s for s in data.ids("train") if {1, 2, 4} & {*data.label(s)[0].tolist()}}
-
-
-def test_the_draw_never_changes() -> None:
-    """What is drawn is a part of published results."""
-    data = Drawn("abcd", [[1, 2, 3, 4]] * 12)
-    given = given_to(make_scenario("shapes_2-1", data, "partitioned:7"), data.presence("train"))
-    assert given.tolist() == [1, 1, 4, 1, 4, 3, 4, 4, 1, 4, 3, 4]
 
 
 # Subsets of the classes
