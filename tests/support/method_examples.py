@@ -26,7 +26,7 @@ BUILT_IN = [
 ]
 METHODS = [
     *BUILT_IN, "rcil+gsc", "mib+gsc", "lwf+sc", "ft+pr+sr", "lwf-mc+gsc",
-    "mib+contrast", "plop+lgkd", "plop+ucb",
+    "mib+contrast", "plop+lgkd", "plop+ucb", "mib+nest",
 ]  # fmt: skip
 SIZE, LOW = (16, 12), (8, 6)
 
