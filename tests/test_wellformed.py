@@ -71,6 +71,13 @@ def test_every_name_of_a_scenario_is_sound(scenario: str) -> None:
     assert fault_of(changed("experiment.scenario", scenario)) is None
 
 
+@pytest.mark.parametrize(
+    "setting", ["overlapped", "disjoint", "sequential", "partitioned", "partitioned:3", "domain"]
+)
+def test_settings_as_they_are_recorded(setting: str) -> None:
+    assert fault_of(changed("experiment.setting", setting)) is None
+
+
 def changed(path: str, value: object) -> dict[str, Any]:
     record: Any = copy.deepcopy(json.loads(json.dumps(one_record())))
     *outer, last = [int(part) if part.isdecimal() else part for part in path.split(".")]
@@ -95,6 +102,9 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("group_spans.named.all", [0, 99], "the record.group_spans.named.all is [0, 99], with 21 classes"),
         ("group_spans.named.all", [0], "the record.group_spans.named.all is [0], with 21 classes"),
         ("experiment.scenario", "voc_15-1\n", "the record.experiment.scenario is 'voc_15-1\\n'"),
+        ("experiment.setting", "overlaped", "the record.experiment.setting is 'overlaped'"),
+        ("experiment.setting", "partitioned:\n", "the record.experiment.setting is 'partitioned:\\n'"),
+        ("experiment.images", 0.3, "the record.experiment.images is 0.3, not a text"),
         ("experiment.protocol", {}, "the record.experiment.protocol lacks its name"),
         ("experiment.recipe.lr", float("inf"), "the record.experiment.recipe.lr is inf"),
         ("method.colour", "red; background: url(x)", "the record.method cannot be drawn with its colour"),
