@@ -192,7 +192,7 @@ def test_weights_of_a_whole_transformer(name: str, tmp_path: Path) -> None:
     torch.testing.assert_close(found[-1], wanted[-1])
 
 
-@pytest.mark.parametrize("tag, meant", [("tv_in1", "did you mean tv_in1k"), ("mine", "known: ")])
+@pytest.mark.parametrize("tag, meant", [("tv_in1", "did you mean tv_in1k"), ("xyz", "known: ")])
 def test_weights_that_timm_does_not_have(tag: str, meant: str) -> None:
     with pytest.raises(UsageError, match=f"timm has no weights '{tag}' of resnet50; {meant}"):
         make_backbone(f"resnet50.{tag}", "imagenet", 16)
