@@ -199,5 +199,6 @@ def _explanation(table: Definition, runs: Sequence[Run], counts: str) -> str:
         f"{text}{recipe['backbone']} ({recipe['weights']} weights), crop {recipe['crop']}, "
         f"batch {recipe['batch']}, "
         f"epochs {recipe['first_epochs'] or recipe['epochs']} + {recipe['epochs']} per later step, "
-        f"learning rate {recipe['first_lr']:g}, then {recipe['lr']:g}. {evaluation}"
+        f"learning rate {recipe['first_lr']:g}, then {recipe['lr']:g}"
+        f"{', AdamW' if recipe.get('optimizer') == 'adamw' else ''}. {evaluation}"
     )

@@ -29,7 +29,10 @@ def weights_identity(name: str, weights: str) -> str:
         return "imagenet" if found is None else content_of_file(found, found.stat().st_mtime_ns)
     import timm
 
-    found_config = timm.models.get_pretrained_cfg(name) if timm.is_model(name) else None
+    try:
+        found_config = timm.models.get_pretrained_cfg(name)
+    except RuntimeError:  # timm does not have it, which is told when the network is made
+        return "imagenet"
     return "imagenet" if found_config is None else f"imagenet {found_config.tag}"
 
 
