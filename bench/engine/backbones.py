@@ -140,7 +140,7 @@ def try_backbone(name: str, output_stride: int, crop: int = _PROBE) -> Maps:
             return _look(name, output_stride, side, options)
         except Exception as error:  # each of timm's families has its own
             unknown = isinstance(error, TypeError) and "argument" in str(error)
-            reason = reason if unknown else reason or f"{type(error).__name__}: {error}".removesuffix(": ")
+            reason = reason if unknown else f"{type(error).__name__}: {error}".removesuffix(": ")
             if "output_stride" in options and not unknown:
                 break
     return Maps(reason=reason)
