@@ -64,7 +64,6 @@ CASES = [
     (f"{RUN} --set optimizer=adam", "optimizer=adam", "sgd, adamw"),
     (f"{RUN} --set warmup=1", "warmup=1", "below 1"),
     (f"{RUN} --set activation=relu", "activation=relu", "own, leaky_relu"),
-    (f"{RUN} --backbone resnet50.tv_in1 --weights imagenet", "tv_in1", "did you mean tv_in1k"),
     (f"{RUN} --recipe released:plob", "released:plob", "did you mean released:plop"),
     (f"{RUN} --set output_stride=12", "output_stride=12", "8, 14, 16, 32"),
     (f"{RUN} --set scale_min=3", "scale_min=3.0 is above scale_max=", "exchange"),
