@@ -201,6 +201,9 @@ def test_a_table_of_the_paper_on_another_scenario(tmp_path) -> None:
     assert f"runs {8:>10}  0 done" in said
 
 
+NO_TAG = ("--backbone", "resnet50.tv_in1", "--weights", "imagenet")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -219,10 +222,7 @@ def test_a_table_of_the_paper_on_another_scenario(tmp_path) -> None:
         (["--methods", "ft", "--scenarios", "shapes_4-4", "--orders", "A"], "'A' is neither"),
         (["--methods", "ft", "--scenarios", "shapes_4-4", "--settings", "joint"], "unknown setting"),
         (["--methods", "ft", "--scenarios", "shapes_4-4", "--backbone", "resnet1o1"], "did you mean resnet101"),
-        (
-            "--methods ft --scenarios shapes_4-4 --backbone resnet50.tv_in1 --weights imagenet".split(),
-            "did you mean tv_in1k",
-        ),
+        (["--methods", "ft", "--scenarios", "shapes_4-4", *NO_TAG], "did you mean tv_in1k"),
         (["--methods", "ft", "--scenarios", "voc_15-1", "--data", "no/such/place"], "no such directory"),
         (["--methods", "ft", "--scenarios", "shapes_4-4", "--weights", "no.pth"], "no such file"),
     ],
