@@ -62,9 +62,10 @@ class Experiment:
         allow_leak: bool = False,
     ) -> None:
         """`setting`: overlapped, disjoint, sequential, partitioned (`partitioned:3` is another draw) or domain, by
-        default as the scenario is usually run. `protocol`: a preset's name. `recipe`: overrides of the dataset's
-        recipe (`{"epochs": 3}`), after `base`, the name of another. UsageError for unknown names, with the nearest
-        known ones."""
+        default as the scenario is usually run. `images`: the fraction of each step's training images, 0.3, or
+        `0.3:7` for another draw. `protocol`: a preset's name. `recipe`: overrides of the dataset's recipe
+        (`{"epochs": 3}`), after `base`, the name of another. UsageError for unknown names, with the nearest known
+        ones."""
         dataset = parse_name(scenario)[0]
         setting = canonical_setting(setting or default_setting(scenario))
         values: dict[str, Any] = {
