@@ -31,6 +31,7 @@ class LGKD(Part):
     cite = "yang2023label"
     Options = LGKDOptions
     published = {
+        "shapes": {"guided_old": 1.0},
         "voc_19-1": {"guided_old": 5.0, "guided_new": 0.5},
         "voc_15-5": {"guided_old": 5.0, "guided_new": 1.0},
         "voc_15-1": {"guided_old": 1.0, "guided_new": 0.0},
