@@ -312,6 +312,6 @@ def test_the_list_tells_what_can_be_combined(packages: Path) -> None:
     own = [name for name, info in available().items() if name in BUILT_IN and info.part]
     assert first_words[: len(own) + 2] == [*own, "extra", "quiet"]
     assert "METHOD+PART" in parts.splitlines()[0] and "rcil+gsc" in parts
-    assert "(pr, sg, sr, sc)" in parts and "options: sr=on, lambda1=0.3" in parts
+    assert "(pr, sg, sr, sc)" in parts and "options: form=released, sr=on, lambda1=0.3" in parts
     alone = sum(bool(info.not_composable_because) for info in available().values())
     assert methods.count("takes no parts") == alone + 1  # and lonely
