@@ -1,8 +1,8 @@
 """A look at a step while it trains (`--diagnose`): what its pseudo-labels, its terms and its gradients are like.
 
-A few of the step's images are seen, without augmentation, by copies of student and method in evaluation mode,
-before the first iteration and after each quarter of the training. The training goes on as if nobody had looked:
-each of its iterations and hooks seeds the generators before it draws from them.
+A few of the step's images are seen, without augmentation and in evaluation mode, before the first iteration and
+after each quarter of the training. The training goes on as if nobody had looked: the method is a copy, the student
+only computes, and each iteration and hook seeds the generators before it draws from them.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import copy
 import math
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from issbench.bench.engine import distributed
 from issbench.bench.engine.environment import seed_generators
@@ -52,7 +54,8 @@ class Examiner:
             return
         seed_generators(derive_seed(step.seed, "diagnosis", step.index, epoch), self._loader.device)
         try:
-            self.found.append(self._diagnosis(training, epoch))
+            with _evaluating(training.student):
+                self.found.append(self._diagnosis(training, epoch))
         except Exception as error:
             raise RunError(
                 f"step {step.index} of {step.method} cannot be diagnosed ({reason_of(error)}); the same command "
@@ -60,9 +63,7 @@ class Examiner:
             ) from error
 
     def _diagnosis(self, training: Training, epoch: int) -> Diagnosis:
-        student, method = copy.deepcopy((training.student, training.method))
-        student.eval()
-        method.eval()
+        method = copy.deepcopy(training.method).eval()
         images, labels, truth = self._images
         normalise, sums = Normalise(self._loader.device), Sums()
         # Each process looks at all images: so what a method exchanges with the others stays the same.
@@ -71,7 +72,7 @@ class Examiner:
             given, true = (maps[rows].to(normalise.device).long() for maps in (labels, truth))
             with autocast(normalise.device, self._step.recipe):
                 with torch.no_grad():
-                    new = student(seen, stages=True)
+                    new = training.student(seen, stages=True)
                     old = None if training.teacher is None else training.teacher(seen, stages=True)
                 new = replace(new, low_logits=new.low_logits.requires_grad_())
                 part = examine(method, Batch(given, new, old, images=seen), true, len(rows) / len(images))
@@ -91,6 +92,19 @@ class Examiner:
         given, true = (Samples(plan.dataset, View(chosen, table), step.recipe) for table in tables)
         images, labels = zip(*(given[row] for row in range(count)), strict=True)
         return torch.stack(images), torch.stack(labels), torch.stack([true[row][1] for row in range(count)])
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, after which each part is in the mode in which it was. (In a copy of the network, norms of
+    several processes would refer to others than the copy's.)"""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def examine(method: Method, batch: Batch, truth: Tensor, share: float = 1.0) -> Sums:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from math import log, sqrt
 from pathlib import Path
@@ -215,6 +218,38 @@ def test_a_resumed_training_is_looked_at_as_a_whole_one(
     assert found_in(resumed) == found_in(whole)
     assert [each["epoch"] for each in found_in(whole)] == [0, 2, 3, 4, 5]
     assert epochs == [4, 5], "what was seen before is not looked at again"
+
+
+WORK = """
+import json, sys
+from issbench import Experiment, run
+out, data, recipe = sys.argv[1:]
+experiment = Experiment("rcil+gsc", "folder_2-1", data=data, recipe=json.loads(recipe))
+run(experiment, out=out, device="cpu", workers=0, diagnose=True)
+"""
+
+
+@pytest.mark.long
+def test_two_processes_see_what_one_sees(
+    looked_at: tuple[Path, dict[str, Record]], data: Path, tmp_path: Path
+) -> None:
+    first, second = looked_at[1]["rcil+gsc"]["steps"]
+    script, store = tmp_path / "work.py", tmp_path / "store"
+    shutil.copytree(looked_at[0] / "steps" / str(first["key"]), store / "steps" / str(first["key"]))
+    shutil.copy(looked_at[0] / "store.json", store)
+    script.write_text(WORK)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*launch, script, store, data, json.dumps(RECIPE)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (path,) = store.glob("runs/*/run.json")
+    together = read_json(path)["steps"][1]["training"]
+    assert together["processes"] == 2
+    one, two = found_in(second)[0], together["diagnosis"][0]  # later ones part by rounding
+    assert one["pseudo_labels"] == two["pseudo_labels"]
+    for name in ("losses", "logit_gradients", "gradients"):
+        assert {*one[name]} == {*two[name]}
+        for part, value in one[name].items():
+            assert value is two[name][part] or two[name][part] == pytest.approx(value, rel=1e-3, abs=1e-6)
 
 
 def words(data: Path, out: Path, *more: str) -> list[object]:
