@@ -45,7 +45,10 @@ def diagnosis(runs: Sequence[Run]) -> Figure:
         axis.set(title=panel.title, ylabel=name, xlabel=_TIME)
         _finish(axis)
     if not any(axis.lines for axis in axes):
-        raise FigureError("these methods have heads of their own, of whose channels nothing is said")
+        raise FigureError(
+            "these methods have heads of their own, of whose channels nothing is said; "
+            "`bench figure terms` has their terms"
+        )
     shared_legend(figure, axes)
     write_notes(figure, [_NOTE, *notes])
     return figure

@@ -99,7 +99,8 @@ def _diagnoses(runs: Sequence[Run], figures: Figures) -> Html:
         for method in dict.fromkeys(run.label for run in panel.runs):
             own = [run for run in panel.runs if run.label == method]
             parts.append(figures.draw("terms", own, f"{method}, {title}"))
-        parts.append(table_box(class_table(panel.runs, title)))
+        table = class_table(panel.runs, title)
+        parts += [table_box(table)] * bool(table.cells)  # none where no class is hidden
     return joined(*parts)
 
 

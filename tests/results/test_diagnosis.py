@@ -90,3 +90,6 @@ def test_the_report_shows_what_was_seen(tmp_path: Path) -> None:
     assert 'id="diagnoses"' in page and "terms of the loss, in training: GSC, voc_2-1" in page
     assert "Pseudo-labels of old classes (%), voc_2-1, overlapped" in page
     assert 'id="diagnoses"' not in report(runs[1:], tmp_path)
+    own_head = write_run(tmp_path, "own", run("gsc", 0, EMPTY).record)
+    page = report([own_head], tmp_path)
+    assert "heads of their own" in page and "Pseudo-labels of old classes" not in page
