@@ -88,7 +88,7 @@ def _class_step(
         test=View(_pick(test.ids, _test_rows(scenario, dataset, protocol, seen, test.table)), test_table),
         classes_per_step=tuple(len(new) for new in scenario.steps[: step + 1]),
         domain=False,
-        old_labelled=sequential and step > 0,
+        old_labelled=sequential and step > 0 and not cumulative,  # joint training has all labels in each setting
     )
 
 

@@ -173,6 +173,7 @@ def test_steps_of_sequential_and_partitioned_settings(data, tmp_path):
     assert keys["disjoint", "mib"] == keys["partitioned", "mib"] == keys["partitioned:5", "mib"]
     assert keys["sequential", "mib"][0] == keys["disjoint", "mib"][0]
     assert keys["sequential", "mib"][1] != keys["disjoint", "mib"][1]
+    assert keys["sequential", "joint"] == keys["disjoint", "joint"]  # it has all labels in either
     schema = json.loads((Path(__file__).parents[2] / "results" / "schema.json").read_text())
     for path in (tmp_path / "runs").glob("*/run.json"):
         jsonschema.validate(read_json(path), schema, jsonschema.Draft202012Validator)
