@@ -75,10 +75,7 @@ class BARM(Method):
     colour, marker, dashes = "#E69F00", "_", ":"
     cite = "zhang2024background"
     Options = BARMOptions
-    published = {
-        "ade": {"rate": 2.5, "aspp_rate": 0.25, "old_rate": 0.025},
-        "shapes": {"backbone_rate": 1.0},
-    }
+    published = {"ade": {"rate": 2.5, "aspp_rate": 0.25, "old_rate": 0.025}, "shapes": {"backbone_rate": 1.0}}
     Head = BARMHead
     own_first_step = True
     first_step_options = ("backbone_rate",)
