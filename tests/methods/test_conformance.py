@@ -124,5 +124,6 @@ def test_float32(path):
         np.testing.assert_array_equal(actual, expected)
 
 
-def test_every_function_has_a_vector():
-    assert {function_name(path) for path in FILES} == set(FUNCTIONS)
+def test_every_function_of_the_specification_has_a_vector():
+    """`sigmoid_membership` is ours alone: tests/methods/test_functional.py compares it with torch's."""
+    assert {function_name(path) for path in FILES} == set(FUNCTIONS) - {"sigmoid_membership"}

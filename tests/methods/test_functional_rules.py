@@ -47,6 +47,7 @@ def examples(dtype=torch.float64):
         "logit_regulariser": {"logits": logits, "logits_old": logits_old},
         "label_guided_distillation": {"logits": logits, "logits_old": logits_old, "target": target},
         "unbiased_memory_cross_entropy": {"logits": logits, "target": target, "num_old": C_OLD},
+        "sigmoid_membership": {"logits": logits[:, C_OLD:], "target": target, "first": C_OLD, "positive": 2.0},
         "sigmoid_cross_entropy": {"logits": logits, "target": target},
         "knowledge_distillation": {"logits": logits, "logits_old": logits_old, "alpha": 1.5},
         "sigmoid_distillation": {"logits": logits, "logits_old": logits_old},
@@ -76,7 +77,7 @@ def examples(dtype=torch.float64):
     }
 
 
-DIFFERENTIABLE = list(examples())[:19]
+DIFFERENTIABLE = list(examples())[:20]
 LABELS = ["entropy_pseudo_labels", "prototypical_pseudo_labels"]
 ON_LOGITS = [name for name, arguments in examples().items() if {"logits", "logits_old"} & set(arguments)]
 
