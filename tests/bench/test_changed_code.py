@@ -33,8 +33,8 @@ NOTHING = (
     Edit("methods/gsc.py", 'title = "GSC"', 'title = "GSC!"'),
     Edit(
         "bench/engine/update.py",
-        '"""The polynomial decay of the learning rate, of each group on its own scale."""',
-        '"""Decay."""  # two',
+        '"""Half precision where the recipe of a step says so."""',
+        '"""Half."""  # two',
     ),
     Edit("bench/engine/update.py", "iterations: int) -> None:", "iterations: float) -> None:"),
     Edit("bench/engine/network.py", "    if how ==", "    # the other way\n\n    if how =="),
