@@ -29,7 +29,7 @@ class DKDM(Replay, DKD):
     Options = DKDMOptions
     published = {
         "ade": {"yes": 35.0, "first_yes": 35.0, "memory": 300},
-        "shapes": {"backbone_rate": 1.0, "rate": 0.1},
+        "shapes": {"backbone_rate": 1.0, "rate": 0.25, "yes": 4.0},
     }
 
     def pixel_weights(self, batch: Batch, targets: Tensor) -> Tensor | None:
