@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
+from issbench.methods.equations.common import full_precision
 from issbench.methods.method import Batches
 from issbench.methods.shared.background import nearest_labels
 from issbench.methods.shared.collectives import total
@@ -52,7 +53,8 @@ def prototype_distances(features: Tensor, labels: Tensor, classes: range, protot
     prototype [C, D]: [len(classes)]. A class that is absent is nowhere, at a distance of 1."""
     numbers = torch.arange(classes.start, classes.stop, device=labels.device).view(-1, 1, 1)
     shown = shrunk((labels[:, None] == numbers).float(), features)
-    sums = total(torch.einsum("bchw,bdhw->cd", shown, nnf.normalize(features)))
+    with full_precision(features.device.type):
+        sums = total(torch.einsum("bchw,bdhw->cd", shown, nnf.normalize(features)))
     return (nnf.normalize(sums)[:, None] - prototypes).norm(dim=2).amin(dim=1)
 
 
