@@ -78,8 +78,8 @@ def test_nothing_of_a_finished_step_stays_alive(
         made.extend(map(weakref.ref, (step, step.method, step.optimizer)))
         return step
 
-    def network(self: Network, *given: Any) -> None:
-        init(self, *given)
+    def network(self: Network, *given: Any, **named: Any) -> None:
+        init(self, *given, **named)
         made.append(weakref.ref(self))
 
     monkeypatch.setattr(training, "assemble", counted)

@@ -232,7 +232,7 @@ def test_frozen_parameters_are_left_out(name: str) -> None:
 
 
 def test_what_is_watched_is_the_gradient_of_all_other_terms() -> None:
-    training = start("ewc+sc", CLASSES, after_first_step("ewc"))
+    training = start("ewc+sc", CLASSES, after_first_step("ewc"), form="paper")
     (images, shown), twin = data(CLASSES, 0), twin_of(CLASSES)
     update(training, *data(CLASSES, 7))
     twin.load_state_dict(training.student.state_dict())
