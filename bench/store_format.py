@@ -47,7 +47,8 @@ def _format_of(root: Path) -> int:
         return FORMAT  # to make it there will fail, and say why
     except ValueError:
         found = None
-    if not isinstance(found, dict) or type(found.get("format")) is not int:
+    # It holds nothing else, now and later: a record of a run has a format, too.
+    if not isinstance(found, dict) or [*found] != ["format"] or type(found["format"]) is not int:
         raise DamagedFile(path, "does not say the format of the run store")
     format: int = found["format"]
     return format

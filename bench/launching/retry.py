@@ -36,7 +36,13 @@ class Retry:
     def request(self, out: Path) -> Request:
         """The same request as before."""
         submission = self.submission
-        settings = Settings(out=str(out.absolute()), **submission.settings)
+        try:
+            settings = Settings(out=str(out.absolute()), **submission.settings)
+        except TypeError:
+            raise UsageError(
+                f"the record of the submission {submission.name} lacks settings of its command; give that command "
+                "again"
+            ) from None
         profile = profile_of(submission.profile)
         return Request(profile, settings, "retry", submission.command, submission.directory)
 
