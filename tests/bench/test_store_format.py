@@ -29,7 +29,19 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     assert info.value.exit_code == 2
 
 
-@pytest.mark.parametrize("content", ["", "{", "[2]", '{"format": "2"}', "\0\0\0", '{"format": NaN}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[2]",
+        '{"format": "2"}',
+        "\0\0\0",
+        '{"format": NaN}',
+        '{"format": 3, "source": null}',
+        "[" * 100_000,
+    ],
+)
 def test_a_damaged_file_of_the_format_is_written_anew(tmp_path: Path, content: str) -> None:
     store, notes = Store(tmp_path), list[str]()
     path = store.root / "store.json"
