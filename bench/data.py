@@ -10,7 +10,7 @@ from issbench.bench.experiment import Experiment
 from issbench.bench.identity import hash_of
 from issbench.scenarios.datasets import load_dataset
 from issbench.scenarios.datasets.base import Dataset, Split
-from issbench.scenarios.memory import Memory, keep
+from issbench.scenarios.memory import NO_MEMORY, Memory, keep
 from issbench.scenarios.presence import Presence, all_in_one, content_of, presence
 from issbench.scenarios.protocol import Protocol
 from issbench.scenarios.scenario import Scenario, make_scenario
@@ -39,6 +39,7 @@ class Data:
     train: Presence
     test: Presence
     _views: dict[tuple[object, ...], StepView] = field(default_factory=dict, compare=False, repr=False)
+    _memories: dict[tuple[object, ...], Memory] = field(default_factory=dict, compare=False, repr=False)
 
     def view(self, scenario: Scenario, protocol: Protocol, index: int, cumulative: bool = False) -> StepView:
         """The data of a step; `cumulative` gives all images and labels seen so far."""
@@ -53,14 +54,22 @@ class Data:
     ) -> Memory:
         """The exemplars that step `index` sees again, at most `size`: with the labels of the step in which each was
         drawn, or with those of all classes up to now. `seeds` has one for each step before."""
-        earlier = [self.view(scenario, protocol, step).data for step in range(index)]
-        memory = Memory()
-        for step, seed in enumerate(seeds, start=1):
-            memory = keep(size, memory, earlier[:step], (self.train, self.test), seed)
+        memory = self._kept(scenario, protocol, size, tuple(seeds))
         if own_labels:
             return memory
         table = self.view(scenario, protocol, index, cumulative=True).data.train.table
         return replace(memory, tables=(table,) * index)
+
+    def _kept(self, scenario: Scenario, protocol: Protocol, size: int, seeds: tuple[int, ...]) -> Memory:
+        """What is kept after as many steps as there are seeds; each step chooses from what was kept before it."""
+        asked = (scenario, protocol, size, seeds)
+        if not seeds:
+            return NO_MEMORY
+        if asked not in self._memories:
+            before = self._kept(scenario, protocol, size, seeds[:-1])
+            earlier = [self.view(scenario, protocol, step).data for step in range(len(seeds))]
+            self._memories[asked] = keep(size, before, earlier, (self.train, self.test), seeds[-1])
+        return self._memories[asked]
 
     def _identity(self, view: View) -> str:
         return hash_of([content_of(view.ids, (self.train, self.test)), view.table.tolist()])
@@ -139,5 +148,9 @@ def run_name(experiment: Experiment, data: Data, scenario: Scenario) -> str:
 
 def readable_name(experiment: Experiment) -> str:
     """The beginning of the name of the run's folder, which does not depend on the data."""
-    e = experiment
-    return f"{e.scenario}-{e.setting.replace(':', '-')}-{e.method_name}-seed{e.seed}"  # no colon in names of files
+    return name_of(experiment.scenario, experiment.setting, experiment.method_name, experiment.seed)
+
+
+def name_of(scenario: str, setting: str, method: str, seed: int) -> str:
+    """The beginning of the name of a run's folder. No file of Windows may have the colon of `partitioned:3`."""
+    return f"{scenario}-{setting.replace(':', '-')}-{method}-seed{seed}"

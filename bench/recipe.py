@@ -109,6 +109,7 @@ def _dataset(where: str) -> str:
     return where if where in dataset_names() else parse_name(where)[0]
 
 
+@cache
 def named_recipes() -> dict[str, dict[str, Any]]:
     """The recipes that have a name, `released:NAME` for what released scripts do: `about`, `source`, and a table of
     settings for each dataset, and for scenarios that have others."""

@@ -47,7 +47,7 @@ def _format_of(root: Path) -> int:
         return FORMAT  # to make it there will fail, and say why
     except ValueError:
         found = None
-    # It holds nothing else, now and later: a record of a run has a format, too.
+    # The file holds nothing else: a run's record in its place, which has a format, too, is not taken for it.
     if not isinstance(found, dict) or [*found] != ["format"] or type(found["format"]) is not int:
         raise DamagedFile(path, "does not say the format of the run store")
     format: int = found["format"]

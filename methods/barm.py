@@ -16,6 +16,7 @@ from issbench.methods import functional as fn
 from issbench.methods.interface.numbers import Positive, Share, Weight
 from issbench.methods.method import IGNORE, Batch, Head, Method, Step
 from issbench.methods.shared.background import nearest_labels
+from issbench.methods.shared.collectives import mean_where
 from issbench.methods.shared.frozen import freeze_norms, grouped, need_new_classes, rates
 from issbench.methods.shared.heads import classifier, convolved
 from issbench.methods.shared.sigmoids import mean_over, sure_classes
@@ -111,14 +112,14 @@ class BARM(Method):
         network.classifier.training = True  # but not its norms
 
     def targets(self, batch: Batch) -> Tensor:
-        if self.step.index == 0 or self.step.all_labelled:
+        if self.step.num_hidden == 1:
             return batch.labels
         return sure_classes(batch, self.options.threshold)
 
     def pixel_loss(self, batch: Batch, targets: Tensor) -> Tensor:
         """Old classes are held by distillation, and learned where they are labelled alone."""
         logits, step = batch.student.logits, self.step
-        if step.index and not step.all_labelled:
+        if step.num_hidden > 1:
             old = logits[:, 1 : step.num_old].detach()
             logits = torch.cat([logits[:, :1], old, logits[:, step.num_old :]], dim=1)
         return fn.sigmoid_cross_entropy(logits, targets)
@@ -137,12 +138,8 @@ class BARM(Method):
         nothing, shown = labels == 0, (labels != 0) & (labels != IGNORE)
         moved = [(a.float() - b.float()).square().mean(dim=1) for a, b in zip(heard[:-1], heard_old, strict=True)]
         distances = [fn.sigmoid_distillation(a, b) for a, b in zip(logits[:-1], logits_old, strict=True)]
-        terms["kept"] = options.kept * _mean(nnf.relu(1 - 2 * residual.sigmoid()), nothing)
-        terms["taken"] = options.taken * _mean(nnf.softplus(residual), shown)
+        terms["kept"] = options.kept * mean_where(nnf.relu(1 - 2 * residual.sigmoid()), nothing)
+        terms["taken"] = options.taken * mean_where(nnf.softplus(residual), shown)
         terms["features"] = options.features * (torch.stack(moved).sum(dim=0) * nothing).mean()
         terms["distillation"] = options.distillation * torch.stack(distances).sum()
         return terms
-
-
-def _mean(values: Tensor, where: Tensor) -> Tensor:
-    return (values * where).mean() * mean_over(where)

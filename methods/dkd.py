@@ -92,7 +92,7 @@ class DKD(FrozenNorms):
 
     def pixel_loss(self, batch: Batch, targets: Tensor) -> Tensor:
         """Of the classes that are labelled; what is not labelled as one of them is none."""
-        first = 1 if self.step.index == 0 or self.step.all_labelled else self.step.num_old
+        first = self.step.num_hidden
         weight = self.options.first_yes if self.step.index == 0 else self.options.yes
         return fn.sigmoid_membership(batch.student.logits[:, first:], targets, first, weight)
 

@@ -14,6 +14,7 @@ from issbench.methods.interface.numbers import Positive, Weight
 from issbench.methods.method import IGNORE, Batch, Batches, Step
 from issbench.methods.plop import PLOP, PLOPOptions
 from issbench.methods.shared.background import nearest_labels
+from issbench.methods.shared.carried import take_over
 from issbench.methods.shared.class_means import class_means
 from issbench.methods.shared.collectives import mean_where
 
@@ -55,8 +56,7 @@ class Reminder(PLOP):
 
     def begin(self, network: nn.Module, batches: Batches, previous: Mapping[str, Tensor]) -> None:
         super().begin(network, batches, previous)
-        if "prototypes" in previous:
-            self.prototypes[: len(previous["prototypes"])] = previous["prototypes"].to(self.prototypes.device)
+        take_over(self, previous, "prototypes")
 
     def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:
         terms = super().terms(batch, targets)

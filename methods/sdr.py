@@ -14,6 +14,7 @@ from issbench.methods.method import IGNORE, Batch, Batches, Step
 from issbench.methods.mib import MiB, MiBOptions
 from issbench.methods.shared import collectives
 from issbench.methods.shared.background import nearest_labels
+from issbench.methods.shared.carried import take_over
 from issbench.methods.shared.class_means import class_means
 
 
@@ -57,10 +58,7 @@ class SDR(MiB):
 
     def begin(self, network: nn.Module, batches: Batches, previous: Mapping[str, Tensor]) -> None:
         super().begin(network, batches, previous)
-        for name in ("prototypes", "counts"):
-            if name in previous:
-                own = getattr(self, name)
-                own[: len(previous[name])] = previous[name].to(own.device)
+        take_over(self, previous, "prototypes", "counts")
 
     def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:
         terms, options = super().terms(batch, targets), self.options

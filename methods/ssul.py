@@ -100,7 +100,7 @@ class SSUL(Method):
 
     def targets(self, batch: Batch) -> Tensor:
         """The labels, and where they name no class, the old class of which the old model is sure."""
-        if self.step.index == 0 or self.step.all_labelled:
+        if self.step.num_hidden == 1:
             return batch.labels
         return sure_classes(batch, self.options.threshold, before=1)
 

@@ -15,6 +15,7 @@ from issbench.methods import functional as fn
 from issbench.methods.interface.numbers import Positive, Weight
 from issbench.methods.method import Batch, Batches, Step
 from issbench.methods.shared.background import nearest_labels
+from issbench.methods.shared.carried import take_over
 from issbench.methods.shared.frozen import FrozenNorms
 from issbench.methods.shared.heads import SigmoidClassifier
 from issbench.methods.shared.replayed_features import (
@@ -84,9 +85,7 @@ class STAR(FrozenNorms):
     def begin(self, network: nn.Module, batches: Batches, previous: Mapping[str, Tensor]) -> None:
         """What the step's images show of old classes need not be replayed."""
         super().begin(network, batches, previous)
-        for name in ("prototypes", "spread", "lengths", "cells") if previous else ():
-            own = getattr(self, name)
-            own[: len(previous[name])] = previous[name].to(own.device)
+        take_over(self, previous, "prototypes", "spread", "lengths", "cells")
         if self.step.index == 0:
             return
         seen, everywhere = background_cells(batches, self.cells[: self.step.num_old])
@@ -109,7 +108,7 @@ class STAR(FrozenNorms):
 
     def pixel_loss(self, batch: Batch, targets: Tensor) -> Tensor:
         """Of the classes that are labelled; what is not labelled as one of them is none."""
-        first = 1 if self.step.index == 0 or self.step.all_labelled else self.step.num_old
+        first = self.step.num_hidden
         return fn.sigmoid_membership(batch.student.logits[:, first:], targets, first, self.options.yes)
 
     def terms(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:

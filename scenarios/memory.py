@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from issbench.scenarios.presence import Presence
+from issbench.scenarios.presence import Presence, classes_of
 from issbench.scenarios.views import StepData
 
 
@@ -40,18 +40,14 @@ def keep(size: int, before: Memory, earlier: Sequence[StepData], presence: Seque
     known = {*before.ids}
     new = [sample for sample in step.train.ids if sample not in known]
     ids, steps = (*before.ids, *new), (*before.steps, *[step.index] * len(new))
-    tables, rows = tuple(each.train.table for each in earlier), _rows(ids, presence)
+    tables, held, drawn = tuple(each.train.table for each in earlier), classes_of(ids, presence), np.array(steps)
     first = 0 if step.domain else 1  # where labels hide nothing, channel 0 is a class as the others are
     channels = np.arange(first, step.num_classes)
-    shown = [tables[drawn][: row.size, None] == channels for row, drawn in zip(rows, steps, strict=True)]
-    holds = np.array([(row[:, None] & each).any(axis=0) for row, each in zip(rows, shown, strict=True)], bool)
+    holds = np.zeros((len(ids), len(channels)), bool)
+    for index, table in enumerate(tables):
+        holds[drawn == index] = held[drawn == index] @ (table[: held.shape[1], None] == channels)
     chosen = _take_turns(holds, size, np.random.Generator(np.random.PCG64(seed)))
     return Memory(tuple(ids[i] for i in chosen), tuple(steps[i] for i in chosen), tables)
-
-
-def _rows(ids: Iterable[str], presence: Sequence[Presence]) -> list[np.ndarray]:
-    """Which labels each image holds, bool [N + 1]; an image may lie in any of the splits."""
-    return [next(split.table[split.rows[i]] for split in presence if i in split.rows) for i in ids]
 
 
 def _take_turns(holds: np.ndarray, size: int, random: np.random.Generator) -> list[int]:

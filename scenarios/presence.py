@@ -82,6 +82,12 @@ def content_of(ids: Iterable[str], splits: Sequence[Presence]) -> str:
     return digest.hexdigest()[:32]
 
 
+def classes_of(ids: Iterable[str], splits: Sequence[Presence]) -> np.ndarray:
+    """Which classes each of some samples holds, which may lie in any of several splits: bool [ids, N + 1]."""
+    held = [next(split.table[split.rows[i]] for split in splits if i in split.rows) for i in ids]
+    return np.array(held, bool).reshape(len(held), splits[0].table.shape[1])
+
+
 def presence(dataset: Dataset, split: Split, on_progress: Progress | None = None) -> Presence:
     """The presence table and the fingerprints of a split. Samples whose files have not changed since they were read
     last are not read again.

@@ -12,7 +12,7 @@ import numpy as np
 
 from issbench.scenarios.datasets.base import IGNORE, Dataset
 from issbench.scenarios.draws import drawn
-from issbench.scenarios.presence import Presence
+from issbench.scenarios.presence import Presence, classes_of
 from issbench.scenarios.protocol import Protocol
 from issbench.scenarios.scenario import Scenario
 
@@ -189,10 +189,7 @@ def _domain_step(
 
 def _share(scenario: Scenario, ids: tuple[str, ...], splits: Sequence[Presence]) -> tuple[str, ...]:
     """The scenario's share of a domain-incremental step's images; some are of the test split."""
-    if not ids:
-        return ids
-    tables = [next(split.table[split.rows[s]] for split in splits if s in split.rows) for s in ids]
-    return _pick(ids, scenario.images.of(ids, np.array(tables, bool)[:, 1:]))
+    return _pick(ids, scenario.images.of(ids, classes_of(ids, splits)[:, 1:]))
 
 
 def _of_domains(dataset: Dataset, domains: tuple[int, ...]) -> tuple[str, ...]:

@@ -17,8 +17,14 @@ from queue import SimpleQueue
 from threading import Lock
 
 from issbench.bench.launching.launcher import Report
-from issbench.bench.launching.profile import Settings
-from issbench.bench.launching.submissions import Submission, jobs_dir, load_submission, outcome_path, submission_dir
+from issbench.bench.launching.submissions import (
+    Submission,
+    jobs_dir,
+    load_submission,
+    outcome_path,
+    settings_of,
+    submission_dir,
+)
 from issbench.bench.outcome import read_outcome, write_outcome
 from issbench.slurm.job import Job
 
@@ -159,7 +165,7 @@ def _main(folder: Path, job: str) -> int:
     """Carry out one job of a submission; the exit code."""
     submission, out = load_submission(folder / "sweep.json"), folder.parents[1]
     run = next(run for run in submission.runs if job in (run.first_job, run.job))
-    settings = Settings(out=str(out), **submission.settings)
+    settings = settings_of(submission, out)
     last_step = 0 if job == run.first_job else None
     state = Job(run.experiment, settings, last_step).run(outcome_path(jobs_dir(out, submission.name), job))
     return {"done": 0, "failed": 1}.get(state, 130)

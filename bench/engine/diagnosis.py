@@ -26,7 +26,8 @@ from issbench.bench.engine.samples import Normalise, Samples
 from issbench.bench.engine.seeds import derive_seed
 from issbench.bench.engine.update import Training, autocast
 from issbench.errors import RunError, reason_of
-from issbench.methods.equations.common import at_target, entropy
+from issbench.methods.equations.common import entropy
+from issbench.methods.equations.compensation import class_groups, gradient_size
 from issbench.methods.interface.head import Classifier
 from issbench.methods.method import IGNORE, Batch, Method, Step
 from issbench.results.record import Diagnosis, PseudoLabels
@@ -131,13 +132,12 @@ def examine(method: Method, batch: Batch, truth: Tensor, share: float = 1.0) -> 
 def _gradients(logits: Tensor, targets: Tensor, step: Step) -> Sums:
     """Sums of |G| = 1 − sigmoid(logit of the target), and of pixels, for the background and the classes of each
     step (as `step_aware_weights` groups them); where classes do not come in steps, for all."""
-    gradient, first, sums = torch.sigmoid(-at_target(logits, targets)), 0, Sums()
+    gradient = gradient_size(logits, targets)
     sizes = {"background": 1} | {f"step {t}": size for t, size in enumerate(step.classes_per_step)}
-    for name, size in ({"all classes": step.num_classes} if step.domain else sizes).items():
-        group = (targets >= first) & (targets < first + size)
-        sums[f"group {name}"] = torch.stack([(gradient * group).sum(), group.sum()])
-        first += size
-    return sums
+    if step.domain:
+        sizes = {"all classes": step.num_classes}
+    groups = zip(sizes, class_groups(targets, sizes.values()), strict=True)
+    return {f"group {name}": torch.stack([(gradient * group).sum(), group.sum()]) for name, group in groups}
 
 
 def _certainty(log_p: Tensor) -> Sums:

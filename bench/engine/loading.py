@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
@@ -71,8 +71,7 @@ class Loader:
         replayed = None
         if any(order.replayed):
             replayed = torch.tensor(own_share(order.replayed), device=self.device)
-        for share in self._shares(samples, batches, repeat(order.batch)):
-            yield replace(share, replayed=replayed)
+        return self._shares(samples, batches, repeat(order.batch), replayed)
 
     def once(self, view: View) -> Iterator[Share]:
         """Each image of a view once, in order, without augmentation. Stops between two batches where a stop was
@@ -84,14 +83,21 @@ class Loader:
             self.interruption.check()
             yield share
 
-    def _shares(self, samples: Samples, batches: Iterable[list[Any]], sizes: Iterable[int]) -> Iterator[Share]:
-        """This process's shares of batches, which have `sizes`."""
+    def _shares(
+        self,
+        samples: Samples,
+        batches: Iterable[list[Any]],
+        sizes: Iterable[int],
+        replayed: Tensor | None = None,
+    ) -> Iterator[Share]:
+        """This process's shares of batches, which have `sizes`. In each of them the same places are `replayed`."""
         rows = (list(own_share(batch)) or batch[:1] for batch in batches)  # none cannot be read
         read = batches_of(samples, rows, self.workers, pin_memory=self.device.type == "cuda")
         for (images, labels), size in zip(read, sizes, strict=False):
             if not own_share(range(size)):
                 images, labels = images[:0], labels[:0]
-            yield Share(self._normalise(images), labels.to(self.device, non_blocking=True).long(), size)
+            labels = labels.to(self.device, non_blocking=True).long()
+            yield Share(self._normalise(images), labels, size, replayed)
 
 
 def own_share(rows: Sequence[Any]) -> Sequence[Any]:

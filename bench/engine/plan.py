@@ -29,7 +29,7 @@ from issbench.methods.interface.options import resolved_options
 from issbench.methods.interface.registry import load_method, method_info
 from issbench.methods.method import Exemplars, Method, NoOptions, Step
 from issbench.scenarios.datasets.base import Dataset
-from issbench.scenarios.memory import Memory
+from issbench.scenarios.memory import NO_MEMORY, Memory
 from issbench.scenarios.scenario import Scenario, check_split
 from issbench.scenarios.soundness import unlearnable, unlearned, untested
 
@@ -149,10 +149,11 @@ class Plan:
         """The options as the method takes them."""
         return self.method.Options(**self.resolved)
 
-    @cached_property
-    def first_method(self) -> tuple[str | None, type[Method], Any]:
-        """Name, class and options of what trains the first step: None where that is shared by all methods, else
-        the method without its parts, with the options that matter there."""
+    def _trained_by(self, index: int) -> tuple[str | None, type[Method], Any]:
+        """Name, class and options of what trains a step. The first step has no name where all methods share it;
+        else it is the method without its parts, with the options that matter there."""
+        if index:
+            return self.experiment.method_name, self.method, self.options
         if not self.method.own_first_step:
             return None, Method, NoOptions()
         name = self.experiment.method_name.partition("+")[0]
@@ -203,8 +204,7 @@ class Plan:
         view = self.data.view(self.scenario, experiment.protocol, index, cumulative)
         # Joint training starts afresh, so it follows the recipe of a first step.
         recipe = decided(experiment.recipe.for_step(0 if cumulative else index), self.device)
-        own = self.experiment.method_name, self.method, self.options
-        name, method, options = own if index else self.first_method
+        name, method, options = self._trained_by(index)
         settings = what_differs(recipe)
         settings.pop("weights", None)  # their content counts, and of later steps only that of the step before
         identity: dict[str, Any] = {
@@ -223,7 +223,7 @@ class Plan:
         if view.data.old_labelled:  # named only where it is so: other keys stay as they are
             identity["old_labelled"] = True
         if method.Head is not Classifier:
-            identity["own head"] = True  # so that who reads the weights knows where to look
+            identity["own_head"] = True  # so that who reads the weights knows where to look
         memory = self._memory(index, method.exemplars(options))
         if memory.ids:  # which labels are theirs, and their share of a batch, follow from the method's options
             identity["exemplars"] = [memory.ids, memory.steps]
@@ -235,7 +235,7 @@ class Plan:
     def _memory(self, index: int, wanted: Exemplars | None) -> Memory:
         """The images of earlier steps that a step sees again."""
         if wanted is None:
-            return Memory()
+            return NO_MEMORY
         seeds = [derive_seed(self.experiment.seed, "exemplars", step) for step in range(index)]
         own, protocol = wanted.labels == "own", self.experiment.protocol
         return self.data.memory(self.scenario, protocol, index, wanted.images, own, seeds)

@@ -144,7 +144,7 @@ def _read_network(folder: Path, device: torch.device) -> tuple[dict[str, Any], R
         identity = read_identity(folder, key)
         recipe = Recipe(**identity["recipe"])
         channels = channels_per_step(tuple(identity["classes_per_step"]))
-        head = load_method(identity["method"]["name"]).Head if identity.get("own head") else Classifier
+        head = load_method(identity["method"]["name"]).Head if identity.get("own_head") else Classifier
         network = make_network(recipe, channels, "none", head)
         network = frozen(network, load_tensors(folder, "weights", key), device)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from issbench.bench.experiment import experiment_of
 from issbench.bench.launching.launcher import Launcher, NoAnswer, load_launcher
-from issbench.bench.launching.profile import Settings, profile_of
+from issbench.bench.launching.profile import profile_of
 from issbench.bench.launching.status import statuses
-from issbench.bench.launching.submissions import Request, Submission, load_submissions
+from issbench.bench.launching.submissions import Request, Submission, load_submissions, settings_of
 from issbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,13 +36,7 @@ class Retry:
     def request(self, out: Path) -> Request:
         """The same request as before."""
         submission = self.submission
-        try:
-            settings = Settings(out=str(out.absolute()), **submission.settings)
-        except TypeError:
-            raise UsageError(
-                f"the record of the submission {submission.name} lacks settings of its command; give that command "
-                "again"
-            ) from None
+        settings = settings_of(submission, out.absolute())
         profile = profile_of(submission.profile)
         return Request(profile, settings, "retry", submission.command, submission.directory)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from issbench.bench.engine.lock import StoreLock
 from issbench.bench.finished import Step, is_done
 from issbench.bench.launching.profile import Profile, Settings
-from issbench.errors import RunError
+from issbench.errors import RunError, UsageError
 from issbench.files import DamagedFile, read_sealed, write_sealed
 from issbench.wellformed import misfit
 
@@ -137,6 +137,16 @@ def new_submission(out: Path, launcher: str, plans: Sequence[Plan], request: Req
         settings=settings,
         runs=tuple(_without_jobs(plan) for plan in plans),
     )
+
+
+def settings_of(submission: Submission, out: Path) -> Settings:
+    """The settings of its jobs, for the run store in its present place. UsageError where the record lacks some."""
+    try:
+        return Settings(out=str(out), **submission.settings)
+    except TypeError:
+        raise UsageError(
+            f"the record of the submission {submission.name} lacks settings of its command; give that command again"
+        ) from None
 
 
 def _without_jobs(plan: Plan) -> SubmittedRun:

@@ -1,7 +1,7 @@
 """Gradient and semantic compensation."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -32,18 +32,28 @@ def step_aware_weights(
         mean |G| is exactly 0), 1 at pixels of the current step, 0 at ignored pixels.
     Source: GSC eq. 2–5, ψ.
     """
-    # sigmoid(−x), because 1 − sigmoid(x) rounds to 0 long before |G| does.
-    gradient = torch.sigmoid(-promote(at_target(logits, target)))
-    groups, first = [], 0
-    for size in (1, *classes_per_step[:-1]):
-        groups.append((target >= first) & (target < first + size))
-        first += size
+    gradient, groups = gradient_size(logits, target), class_groups(target, (1, *classes_per_step[:-1]))
     sums = total(torch.stack([torch.stack([(gradient * group).sum(), group.sum()]) for group in groups]))
     means = sums[:, 0] / sums[:, 1].clamp(min=1)
     weights = torch.ones_like(gradient)
     for group, mean in zip(groups, means.masked_fill(means == 0, math.inf), strict=True):
         weights = torch.where(group, gradient / mean, weights)
     return weights.masked_fill(target == ignore_index, 0)
+
+
+def gradient_size(logits: Tensor, target: Tensor) -> Tensor:
+    """|G| = 1 − sigmoid(logit of the target class): `[B, H, W]` of logits `[B, C, H, W]`; GSC eq. 2."""
+    # sigmoid(−x), because 1 − sigmoid(x) rounds to 0 long before |G| does.
+    return torch.sigmoid(-promote(at_target(logits, target)))
+
+
+def class_groups(target: Tensor, sizes: Iterable[int]) -> list[Tensor]:
+    """Which pixels are of each group of classes, bool like `target`: the first `sizes[0]` classes, the next …"""
+    groups, first = [], 0
+    for size in sizes:
+        groups.append((target >= first) & (target < first + size))
+        first += size
+    return groups
 
 
 def soft_relation(

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from issbench.methods import functional as fn
 from issbench.methods.interface.numbers import Count, Share
-from issbench.methods.method import Batch, Exemplars, Part
+from issbench.methods.method import Batch, Part
+from issbench.methods.shared.replay import Replay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class MemoryOptions:
     replay: Share = 0.5
 
 
-class Memory(Part):
+class Memory(Part, Replay):
     """Replay of images of earlier steps, whose background may hide the current classes."""
 
     name = "memory"
@@ -32,10 +33,6 @@ class Memory(Part):
     cite = "kwak2024towards"
     Options = MemoryOptions
     published = {"ade": {"memory": 300}}
-
-    @classmethod
-    def exemplars(cls, options: Any) -> Exemplars | None:
-        return Exemplars(images=options.memory, labels=options.memory_labels, share=options.replay)
 
     def targets(self, batch: Batch) -> Tensor:
         """What is labelled in a replayed image needs no pseudo-label."""

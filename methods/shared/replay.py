@@ -1,4 +1,4 @@
-"""What methods with heads of their own share that see images of earlier steps again."""
+"""What methods share that see images of earlier steps again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from issbench.methods.method import Batch, Exemplars, Method
 
 
 class Replay(Method):
-    """A memory with the options of the part `memory`, and where its labels are silent."""
+    """A memory with the options of `methods/parts/memory.py`, and where its labels are silent."""
 
     @classmethod
     def exemplars(cls, options: Any) -> Exemplars | None:

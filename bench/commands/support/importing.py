@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from issbench.bench.data import name_of
 from issbench.bench.identity import what_differs
 from issbench.bench.metrics import Context, metrics_for, run_values
 from issbench.bench.store_format import make_store
@@ -126,8 +127,7 @@ def save_imported(out: Path, record: Record) -> Path:
     identity = json.dumps({key: value for key, value in experiment.items() if key != "data"}, sort_keys=True)
     digest = hashlib.blake2b(identity.encode(), digest_size=4).hexdigest()
     method = experiment["method"].replace("*", "_")
-    setting = experiment["setting"].replace(":", "-")
-    name = f"{experiment['scenario']}-{setting}-{method}-seed{experiment['seed']}-{digest}"
+    name = f"{name_of(experiment['scenario'], experiment['setting'], method, experiment['seed'])}-{digest}"
     folder = out / "runs" / name
     if (folder / "run.json").exists():
         old = load_run(out, name).record["source"]
