@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class FormOptions:
-    """`form`: how `sr`, `sc` and `sg` compute: as the authors' released sibling codes do, or by the letter of the
-    paper (docs/methods.md)."""
+    """`form`: how `sr`, `sc` and `sg` compute: as other code of the authors that is released, or by the letter of
+    the paper (docs/methods.md)."""
 
     form: Literal["released", "paper"] = "released"
