@@ -18,14 +18,15 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from issbench.bench.finished import Step
 from issbench.bench.launching.profile import Settings
 from issbench.bench.launching.submissions import Submission, submission_dir
 from issbench.errors import RunError
-from issbench.files import read_json, write_json
+from issbench.files import DamagedFile, read_sealed, write_json, write_sealed
 from issbench.slurm.job import Job
+from issbench.wellformed import misfit
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,13 @@ class OpenArray:
         self.path.unlink(missing_ok=True)
 
 
+class _Noted(TypedDict):
+    """What ARRAY.open holds."""
+
+    firsts: bool
+    runs: list[int]
+
+
 def arrays_dir(out: Path, submission: str) -> Path:
     """The folder of what the jobs of a submission do."""
     return submission_dir(out, submission) / "arrays"
@@ -79,15 +87,29 @@ def write_array(out: Path, submission: str, firsts: bool, tasks: Mapping[int, Ta
     name = f"bench-{submission}-{uuid.uuid4().hex[:12]}"
     array = OpenArray(folder / f"{name}.open", name, firsts, tuple(tasks))
     write_json(array.tasks, [asdict(task) for task in tasks.values()])
-    write_json(array.path, {"name": name, "firsts": firsts, "runs": array.runs})
+    write_sealed(array.path, {"firsts": firsts, "runs": array.runs}, name)
     return array
 
 
-def open_arrays(out: Path, submission: str) -> Iterator[OpenArray]:
-    """The arrays of a submission whose numbers are not in its record."""
-    for path in sorted(arrays_dir(out, submission).glob("*.open")):
-        noted = read_json(path)
-        yield OpenArray(path, noted["name"], noted["firsts"], tuple(noted["runs"]))
+def open_arrays(out: Path, submission: Submission) -> Iterator[OpenArray]:
+    """The arrays of a submission whose numbers are not in its record. RunError for a file that is damaged."""
+    for path in sorted(arrays_dir(out, submission.name).glob("*.open")):
+        try:
+            yield _read_open(path, len(submission.runs))
+        except DamagedFile as error:
+            raise RunError(
+                f"{error}. It says that jobs were given to Slurm whose number is not recorded: cancel them with "
+                f"`scancel --name {path.stem}`, then remove the file, and run the same command again"
+            ) from None
+
+
+def _read_open(path: Path, runs: int) -> OpenArray:
+    noted = read_sealed(path, path.stem)
+    if wrong := misfit(noted, _Noted, "it"):
+        raise DamagedFile(path, f"does not hold what belongs there: {wrong}")
+    if not {*noted["runs"]} <= {*range(runs)}:
+        raise DamagedFile(path, f"names runs that its submission of {runs} does not have")
+    return OpenArray(path, path.stem, noted["firsts"], tuple(noted["runs"]))
 
 
 def with_jobs(submission: Submission, array: OpenArray, number: str) -> Submission:

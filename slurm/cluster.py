@@ -98,7 +98,7 @@ class Cluster(Launcher):
         for old, new in zip(recorded, recovered, strict=True) if record else ():
             if new != old:
                 save_submission(out, new)
-            for array in open_arrays(out, new.name):
+            for array in open_arrays(out, new):
                 array.close(taken=is_recorded(new, array))
         return recovered
 
@@ -176,7 +176,7 @@ def _leave_word(out: Path, entries: Sequence[Entry], jobs: Sequence[str]) -> Non
 
 def _with_open_arrays(out: Path, submission: Submission) -> Submission:
     """A submission with the jobs of those of its arrays for which Slurm's answer was never recorded."""
-    for array in open_arrays(out, submission.name):
+    for array in open_arrays(out, submission):
         number = None if is_recorded(submission, array) else number_of(array.name, submission.created)
         if number is not None:
             submission = with_jobs(submission, array, number)

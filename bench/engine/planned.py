@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from issbench.bench.data import Data, readable_name, run_name, scenario_of
 from issbench.bench.engine.first_weights import content_of_file
@@ -27,10 +27,19 @@ from issbench.files import DamagedFile, read_sealed, sha256_of, write_sealed
 from issbench.methods.interface.registry import available as methods
 from issbench.methods.interface.registry import method_info
 from issbench.scenarios.datasets import dataset_class
+from issbench.wellformed import misfit
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CODE = ("bench", "methods", "scenarios")
 _DRIVER = Path("/proc/driver/nvidia/gpus")
+
+
+class _Known(TypedDict):
+    """What `plan.json` holds."""
+
+    inputs: str
+    files: dict[str, str]
+    steps: list[Step]
 
 
 def sources(experiment: Experiment, data: Data, device: str) -> dict[str, Any]:
@@ -55,13 +64,15 @@ def done_before(out: Path, experiment: Experiment, data: Data, device: str) -> s
     run = run_name(experiment, data, scenario_of(experiment, data))
     try:
         known = read_sealed(out / "runs" / run / "plan.json", run)
+        if misfit(known, _Known, "it"):  # whatever stands there, it is planned anew
+            return None
         unchanged = all(sha256_of(Path(path)) == sha256 for path, sha256 in known["files"].items())
-    except (OSError, DamagedFile, AttributeError, KeyError, TypeError):  # whatever stands there, it is planned anew
+    except (OSError, ValueError, DamagedFile):  # ValueError: a path with a zero byte
         return None
     if not unchanged or known["inputs"] != _inputs(experiment, data, device):
         return None
-    steps: list[Any] = known["steps"]
-    return run if is_done(out, run, [tuple(step) for step in steps], experiment.metrics) else None
+    steps = [(key, evaluation) for key, evaluation in known["steps"]]
+    return run if is_done(out, run, steps, experiment.metrics) else None
 
 
 def _inputs(experiment: Experiment, data: Data, device: str) -> str:

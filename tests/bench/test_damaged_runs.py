@@ -18,7 +18,7 @@ from issbench.bench.engine.interruption import Interruption
 from issbench.bench.engine.store import Store
 from issbench.bench.engine.training import StepTrainer
 from issbench.errors import RunError
-from issbench.files import read_json, read_sealed
+from issbench.files import read_json, read_sealed, write_sealed
 from issbench.results.record import Record
 
 METHODS = ("gsc", "ewc")  # the second one keeps a state after the first step
@@ -241,6 +241,23 @@ def test_a_damaged_record_is_written_anew_without_training(
         assert path.with_name("run.json.damaged-1").is_file() and "run.json.damaged-1" in log(out)
     assert read_sealed(path, path.parent.name)
     assert facts(out) == before and table(out) == printed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"steps": [["a", []], ["b", "c"]]}, {"steps": 1}, {"steps": [["a"]]}, {"files": {"\0": "a"}}, {"files": []}],
+)
+def test_what_planning_found_is_not_used_where_it_is_not_what_it_should_be(
+    data: Path, out: Path, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = facts(out)
+    (path,) = (out / "runs").glob("*-gsc-*/plan.json")
+    whole = read_sealed(path, path.parent.name)
+    write_sealed(path, whole | change, path.parent.name)
+    with monkeypatch.context() as patch:
+        patch.delattr(StepTrainer, "run")
+        carry_out(data, out)
+    assert read_sealed(path, path.parent.name) == whole and facts(out) == before
 
 
 @damages

@@ -14,6 +14,7 @@ from three_runs import METHODS, assert_each_run_has_one_job, sweep, waiting_jobs
 
 from issbench.bench.launching.submissions import jobs_dir, load_submissions, outcome_path
 from issbench.bench.outcome import read_outcome
+from issbench.files import write_sealed
 from issbench.slurm.cluster_job import main
 
 
@@ -174,3 +175,26 @@ def test_a_cluster_without_arrays_takes_single_jobs(slurm, size):
     slurm.set(size=max(1, size))
     assert "4 jobs in 4 arrays" in sweep()
     assert not any("--array" in job["script"] for job in slurm.jobs)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "why"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-9]), "checksum"),
+        (lambda path: path.write_text("[]"), "checksum"),
+        (lambda path: write_sealed(path, {"firsts": True, "runs": [9]}, path.stem), "of 3 does not have"),
+        (
+            lambda path: write_sealed(path, {"firsts": True, "runs": "x"}, path.stem),
+            "does not hold what belongs there",
+        ),
+    ],
+)
+def test_a_damaged_note_of_what_slurm_may_have_taken_is_named_and_nothing_is_submitted_twice(slurm, damaged, why):
+    slurm.set(sbatch="killed", after=0, squeue="away")
+    sweep(1)
+    (note,) = Path("runs").rglob("*.open")
+    damaged(note)
+    slurm.set()
+    for said in (sweep(1), bench("status", code=1), bench("cancel", "sweep-1", code=1)):
+        assert str(note) in said and why in said and f"scancel --name {note.stem}" in said
+    assert len(slurm.jobs) == 1
