@@ -103,19 +103,12 @@ def step_values(run: Run) -> Values:
     return {f"step {step['step']}": step["metrics"]["groups"].get("all") for step in run.steps}
 
 
-def early_channels(run: Run) -> int:
-    """How many channels have had time to be forgotten: all but those of the last step."""
-    sizes, channels = run.record["classes_per_step"], len(run.record["class_names"])
-    return channels if run.setting == "domain" or len(sizes) == 1 else channels - sizes[-1]
-
-
 def forgetting_values(run: Run) -> Values:
     """IoU of a class when first learned minus after the last step, in points: the mean over each group, and the
     least and the most of any class. Classes of the last step have not had time to be forgotten and are left out."""
-    lost = run.record["metrics"].get("forgetting")
-    if lost is None:
+    lost = run.forgotten
+    if not lost:
         return {}
-    lost = lost[: early_channels(run)]
     spans = {name: span for name, span in run.record["group_spans"]["printed"].items() if name != "all"}
     found = {group: _mean(lost[first : last + 1]) for group, (first, last) in spans.items()}
     everything = lost[min((first for first, _ in spans.values()), default=0) :]

@@ -83,7 +83,11 @@ def class_table(runs: Sequence[Run], title: str) -> Table:
     count = max((len(seeds) for column in columns for seeds in column), default=0)
     names = runs[0].record["class_names"][1 : count + 1]
     cells = [[Cell(text=name), *(_over_seeds(column, row) for column in columns)] for row, name in enumerate(names)]
-    note = "At the end of the last step, on some of its training images; ± sample standard deviation over seeds."
+    seeds = ", ".join(f"{method} {len(found)}" for method, found in methods.items())
+    note = (
+        "At the end of the last step, on some of its training images; mean ± sample standard deviation over seeds "
+        f"({seeds})."
+    )
     return Table(f"Pseudo-labels of old classes (%), {title}", heads, cells, [note])
 
 

@@ -32,7 +32,8 @@ class Results:
 
         `groups`: a row per run × step × class group, with the group's `miou`; `hiou` and `pixel_accuracy` are of
         the step, `mean_over_steps` of the run. `classes`: a row per run × step × class, with its `iou`, and in the
-        last step of a complete run its `forgetting` (IoU when first learned minus after the last step, in points).
+        last step of a complete run its `forgetting` (IoU when first learned minus after the last step, in points;
+        NaN for a class of the last step).
         """
         return tidy(self.runs, view)
 
@@ -52,7 +53,9 @@ def tidy(runs: Iterable[Run], view: View = "groups") -> pd.DataFrame:
     rows = [(*facts, *line) for run in runs for facts, line in lines(run)]
     frame = pd.DataFrame(rows, columns=[*_RUN, *_OF[view]])
     numbers = ["mean_over_steps", *(name for name in _OF[view] if name not in ("group", "channel", "class"))]
-    return frame.astype(dict.fromkeys(numbers, float))
+    frame = frame.astype(dict.fromkeys(numbers, float))
+    frame[numbers] += 0.0  # no −0.0
+    return frame
 
 
 def _steps(run: Run) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
@@ -74,8 +77,8 @@ def _groups(run: Run) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
 
 
 def _classes(run: Run) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-    names, lost = run.record["class_names"], run.record["metrics"].get("forgetting")
+    names, lost = run.record["class_names"], run.forgotten
     for facts, metrics in _steps(run):
         for channel, value in enumerate(metrics["iou"]):
-            forgotten = lost[channel] if lost is not None and facts[-1] else None
+            forgotten = lost[channel] if lost and facts[-1] else None
             yield facts, (channel, names[channel], value, forgotten)

@@ -21,7 +21,22 @@ def read_record(path: Path, run: str | None) -> Record:
     fault = fault_of(record) if record.get("format") == FORMAT else None
     if fault:
         raise DamagedFile(path, f"is not as this version writes it: {fault}")
+    if record.get("format") == FORMAT:
+        _without_absent_classes(record)  # type: ignore[arg-type]  # its types have been checked
     return record  # type: ignore[return-value]
+
+
+def _without_absent_classes(record: Record) -> None:
+    """A class without a labelled pixel has no IoU, and none that could be forgotten. Earlier versions wrote 0 where
+    it was predicted."""
+    lost = record["metrics"].get("forgetting") or []
+    for step in record["steps"]:
+        counts, iou = step["counts"], step["metrics"]["iou"]
+        if counts and 0 in counts["tp"]:
+            for channel, labelled in enumerate(map(sum, zip(counts["tp"], counts["fn"], strict=False))):
+                for values in (iou, lost):
+                    if not labelled and channel < len(values):
+                        values[channel] = None
 
 
 def fault_of(record: object) -> str | None:

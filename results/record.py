@@ -14,7 +14,7 @@ FORMAT = 3
 
 Setting = str | int | float | bool | None
 Score = float | None
-"""In %; None where no class of a group counts, or a class is in neither the labels nor the predictions."""
+"""In %; None where no class of a group counts, or the test images have no labelled pixel of a class."""
 
 
 class Source(TypedDict):
@@ -202,7 +202,8 @@ class RunMetrics(TypedDict, total=False):
     mean_over_steps: Score
     """Mean over the steps of the mIoU of all classes; None where a step was skipped."""
     forgetting: list[float | None]
-    """IoU of each channel when first learned minus after the last step, in points."""
+    """IoU of each channel when first learned minus after the last step, in points; of the classes of the last step,
+    which have had no time to be forgotten, see `Run.forgotten`."""
 
 
 class Record(TypedDict):

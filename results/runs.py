@@ -121,6 +121,22 @@ class Run:
         return self.steps[-1]
 
     @property
+    def early_channels(self) -> int:
+        """How many channels have had time to be forgotten: all but those of the last step; none where a run has one
+        step (joint training)."""
+        if len(self.steps) < 2:
+            return 0
+        channels = len(self.record["class_names"])
+        return channels if self.setting == "domain" else channels - self.record["classes_per_step"][-1]
+
+    @property
+    def forgotten(self) -> list[float | None]:
+        """IoU of each channel when first learned minus after the last step, in points: None for those that have had
+        no time to be forgotten, and without a labelled pixel in the test images. Empty for an unfinished run."""
+        lost, early = self.record["metrics"].get("forgetting") or [], self.early_channels
+        return [*lost[:early], *[None] * len(lost[early:])]
+
+    @property
     def environments(self) -> list[Environment]:
         """What each step was trained with; none of imported runs."""
         return [step["training"]["environment"] for step in self.steps if step["training"]]

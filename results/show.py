@@ -8,9 +8,14 @@ from typing import Any
 from issbench.results.comparable import environment_facts, recipe_of
 from issbench.results.record import Environment, Source
 from issbench.results.runs import Run
-from issbench.results.table import MISSING, Table, text_table
+from issbench.results.table import MISSING, Table, number_text, text_table
 
 UNKNOWN = "unknown"
+_STEPS = "Means over the classes learned so far: `all` is of more classes after each step."
+_CLASSES = (
+    f"{MISSING}: not yet learned, or without a labelled pixel in the test images. forgotten: IoU when first "
+    "learned minus after the last step, in points; classes of the last step have had no time to be forgotten."
+)
 
 
 def run_summary(run: Run) -> list[tuple[str, str]]:
@@ -94,20 +99,21 @@ def step_table(run: Run) -> Table:
             ]
         )
     header = ["step", *groups, "hIoU", "pixel accuracy", "train images", "seconds", "key"]
-    return text_table("mIoU (%) after each step", header, rows)
+    return text_table("mIoU (%) after each step", header, rows, [_STEPS] * (run.setting != "domain"))
 
 
 def class_table(run: Run) -> Table:
     """IoU (%) of each class after each step, and what was forgotten since it was first learned."""
     steps = [(step["step"], step["metrics"]["iou"]) for step in run.steps]
     channels = len(steps[-1][1])
-    lost = run.record["metrics"].get("forgetting") or [None] * channels
+    lost = run.forgotten or [None] * channels
     rows = [
         [name, *(_number(iou[c] if c < len(iou) else None) for _, iou in steps), _number(lost[c])]
         for c, name in enumerate(run.record["class_names"][:channels])
     ]
-    return text_table("IoU (%) of each class", ["class", *(f"step {s}" for s, _ in steps), "forgotten"], rows)
+    header = ["class", *(f"step {s}" for s, _ in steps), "forgotten"]
+    return text_table("IoU (%) of each class", header, rows, [_CLASSES])
 
 
 def _number(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.1f}"
+    return MISSING if value is None else number_text(value)

@@ -17,6 +17,11 @@ class TableError(UsageError):
     """A table that cannot be made of the runs or numbers that there are."""
 
 
+def number_text(value: float, digits: int = 1, signed: bool = False) -> str:
+    """A number as all tables and figures print it: with the sign of print, and never a zero below zero."""
+    return f"{value:{'+' * signed}z.{digits}f}".replace("-", "−")
+
+
 @dataclass(frozen=True)
 class Cell:
     """A number (mIoU in %, or points) with its deviation, or a text; with neither it is missing (–).
@@ -36,7 +41,7 @@ class Cell:
     @property
     def number(self) -> str:
         """The number as printed, without its deviation; – where there is none."""
-        return MISSING if self.value is None else f"{self.value:{'+' * self.signed}.1f}".replace("-", "−")
+        return MISSING if self.value is None else number_text(self.value, signed=self.signed)
 
     @property
     def deviation(self) -> str:

@@ -10,7 +10,7 @@ from issbench.bench.metrics.metric import Context, Metric
 
 class Forgetting(Metric):
     """IoU of each class when it was first learned minus after the last step, in points; None for a class without an
-    IoU at either end."""
+    IoU at either end, such as one without a labelled pixel in the test images."""
 
     name = "forgetting"
 

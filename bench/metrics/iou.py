@@ -15,9 +15,8 @@ from issbench.results.counts import COUNTS, ClassGroup, mean_iou
 class IoU(Confusion):
     """IoU of each class in %, and mIoU of the groups in % over the classes known so far.
 
-    A class in neither the labels nor the predictions has no IoU (None). One without a labelled pixel is absent,
-    predicted or not: the protocol leaves it out of the means or counts it as 0. A group of which no class counts
-    has no mIoU (None).
+    A class without a labelled pixel is absent, predicted or not: it has no IoU (None), and the protocol leaves it
+    out of the means or counts it as 0. A group of which no class counts has no mIoU (None).
     """
 
     name = "iou"
@@ -29,9 +28,11 @@ class IoU(Confusion):
 def iou_values(counts: Mapping[str, Sequence[int]], context: Context) -> dict[str, Any]:
     """`iou` of each class, and its means over the groups: `miou` (named) and `groups` (printed)."""
     stacked = np.array([counts[name] for name in COUNTS], np.int64)
-    hits, union = stacked[0].tolist(), stacked.sum(axis=0).tolist()
+    hits, wrong, missed = stacked.tolist()
     return {
-        "iou": [tp / pixels * 100 if pixels else None for tp, pixels in zip(hits, union, strict=True)],
+        "iou": [
+            tp / (tp + fp + fn) * 100 if tp + fn else None for tp, fp, fn in zip(hits, wrong, missed, strict=True)
+        ],
         "miou": _means(stacked, context.groups["named"], context),
         "groups": _means(stacked, context.groups["printed"], context),
     }

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from issbench.results.comparable import data_names
-from issbench.results.definitions import early_channels
 from issbench.results.figures.canvas import FigureError, row_of_panels, shared_legend, tidy, write_notes
 from issbench.results.figures.palette import Look, looks
-from issbench.results.figures.panels import Panel, panels
+from issbench.results.figures.panels import Panel, panels, spread_note
 from issbench.results.runs import Run
+from issbench.results.table import number_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,23 +26,34 @@ _MOST_NUMBERS = 42
 
 def forgetting(runs: Sequence[Run]) -> Figure:
     """IoU of each class when first learned minus after the last step, in points: the mean over seeds with its
-    sample standard deviation. Classes of the last step are left out. With one panel the legend has each method's
-    least and most."""
-    found, notes = panels(runs)
+    sample standard deviation. Classes of the last step are left out, and with them what is trained in one step
+    (Joint). With one panel the legend has each method's least and most. FigureError where nothing is left."""
+    alone = [f"{name}: trained in one step, nothing to forget; left out." for name in _of_one_step(runs)]
+    found, notes = panels([run for run in runs if run.early_channels or not run.complete])
+    notes += alone
     drawn = looks(run for panel in found for run in panel.runs)
-    classes = max(early_channels(panel.runs[0]) for panel in found)
+    classes = max(panel.runs[0].early_channels for panel in found)
     figure, axes = row_of_panels(len(found), max(4.6, 0.38 * classes + 1.2), 3.3, columns=1 if classes > 12 else 2)
     for axis, panel in zip(axes, found, strict=True):
         notes += _draw_forgetting(axis, panel, drawn, ranges=len(found) == 1)
         axis.set(title=panel.title, ylabel="IoU forgotten (points)")
         tidy(axis, "y")
     shared_legend(figure, axes)
-    write_notes(figure, notes)
+    ranges = "In brackets: the least and the most of any class, the background included."
+    write_notes(figure, [spread_note("Bars", found), *[ranges] * (len(found) == 1), *notes])
     return figure
 
 
+def _of_one_step(runs: Sequence[Run]) -> list[str]:
+    """The methods, by name, with a finished run of one step. FigureError where there is no other."""
+    found = dict.fromkeys(run.label for run in runs if run.complete and not run.early_channels)
+    if found and all(run.label in found for run in runs):
+        raise FigureError(f"{', '.join(found)}: trained in one step, so nothing can have been forgotten")
+    return list(found)
+
+
 def _draw_forgetting(axis: Axes, panel: Panel, drawn: dict[str, Look], ranges: bool) -> list[str]:
-    first, count, notes = panel.runs[0], early_channels(panel.runs[0]), []
+    first, count, notes = panel.runs[0], panel.runs[0].early_channels, []
     names = first.record["class_names"][:count]
     methods = list(dict.fromkeys(run.label for run in panel.runs))
     for place, method in enumerate(methods):
@@ -73,7 +84,7 @@ def _forgotten(runs: Sequence[Run], count: int) -> pd.DataFrame:
     numbers = [
         (("",), (channel,), run.seed, run.name, True, value)
         for run in runs
-        for channel, value in enumerate((run.record["metrics"].get("forgetting") or [None] * count)[:count])
+        for channel, value in enumerate((run.forgotten or [None] * count)[:count])
     ]
     frame = pd.DataFrame(numbers, columns=["row", "head", "seed", "run", "complete", "value"])
     cells = over_seeds(frame)
@@ -84,7 +95,7 @@ def _draw_points(axis: Axes, method: str, cells: pd.DataFrame, look: Look, shift
     values, deviations = cells["value"].to_numpy(), cells["std"].fillna(0.0).to_numpy()
     name = method
     if ranges and len(values):
-        name += f" ({values.min():.1f} to {values.max():.1f})".replace("-", "−")
+        name += f" ({number_text(values.min())} to {number_text(values.max())})"
     axis.errorbar(
         cells["channel"].to_numpy() + shift, values, yerr=deviations if deviations.any() else None, label=name,
         linestyle="none", color=look.colour, marker=look.marker, markersize=6, elinewidth=0.9, capsize=1.5,
@@ -103,7 +114,7 @@ def class_steps(runs: Sequence[Run]) -> Figure:
     for axis, run in zip(axes, runs, strict=True):
         image = _draw_heat(axis, run, data.get(run.name, ""))
     figure.colorbar(image, ax=axes, label="IoU (%)", shrink=0.8).ax.tick_params(labelsize=8)
-    write_notes(figure, ["Grey: not yet learned, or neither labelled nor predicted in the test images."])
+    write_notes(figure, ["One run each. Grey: not yet learned, or without a labelled pixel in the test images."])
     return figure
 
 

@@ -19,7 +19,7 @@ from issbench.results.figures.canvas import (
 )
 from issbench.results.figures.palette import Look, free_look
 from issbench.results.figures.palette import looks as looks_of
-from issbench.results.figures.panels import Panel, panels
+from issbench.results.figures.panels import Panel, panels, spread_note
 from issbench.results.record import Diagnosis
 from issbench.results.runs import Run
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT = 3.7, 2.8
 _TIME = "step (up to the next, its training)"
-_NOTE = "On some of the training images of each step. Lines: means over seeds, with ± sample standard deviation."
+_NOTE = "On some of the training images of each step. Lines: means over seeds."
 
 
 def diagnosis(runs: Sequence[Run]) -> Figure:
@@ -50,7 +50,7 @@ def diagnosis(runs: Sequence[Run]) -> Figure:
             "`bench figure terms` has their terms"
         )
     shared_legend(figure, axes)
-    write_notes(figure, [_NOTE, *notes])
+    write_notes(figure, [_NOTE, spread_note("Bands", found), *notes])
     return figure
 
 
@@ -67,7 +67,7 @@ def terms(runs: Sequence[Run]) -> Figure:
         axis.set(title=f"{method}, {panel.title}", ylabel=name, xlabel=_TIME)
         _finish(axis)
         named_legend(axis, axis.lines, [str(line.get_label()) for line in axis.lines], fontsize=7)
-    write_notes(figure, [_NOTE, *notes])
+    write_notes(figure, [_NOTE, spread_note("Bands", found), *notes])
     return figure
 
 

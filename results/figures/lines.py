@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from issbench.results.definitions import AVERAGE, definition
 from issbench.results.figures.canvas import row_of_panels, shared_legend, tidy, write_notes
 from issbench.results.figures.palette import Look, looks
-from issbench.results.figures.panels import Panel, panels
+from issbench.results.figures.panels import Panel, panels, spread_note
 from issbench.results.runs import Run
 from issbench.results.table import mark
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from issbench.results.pivot import Pivot
+
+
+_BOXES = (
+    "Boxes: quartiles over class orders; line: median; whiskers: extremes; diamond: mean; dots: the orders, each "
+    "the mean over its seeds, whose spread is not drawn."
+)
 
 
 def steps(runs: Sequence[Run]) -> Figure:
@@ -34,8 +40,7 @@ def steps(runs: Sequence[Run]) -> Figure:
         tidy(axis)
         notes += _doubts(pivot)
     shared_legend(figure, axes)
-    bands = any(len({run.seed for run in panel.runs}) > 1 for panel in found)
-    write_notes(figure, ["Bands: ± sample standard deviation over seeds."] * bands + notes)
+    write_notes(figure, [spread_note("Bands", found), *notes])
     return figure
 
 
@@ -79,7 +84,7 @@ def class_order(runs: Sequence[Run]) -> Figure:
         tidy(axis, "y")
     long = ", ".join(f"{short} {name}" for name, short in sorted(names.items()) if short != name)
     legend = [f"Orders: {long}."] * bool(long)
-    write_notes(figure, ["Boxes: quartiles over class orders; whiskers: extremes; diamond: mean.", *legend, *notes])
+    write_notes(figure, [_BOXES, *legend, *notes])
     return figure
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from issbench.results.comparable import comparable_sets, leaking, not_made_alike, told_apart
@@ -40,6 +41,17 @@ def panels(runs: Sequence[Run], *varies: str) -> tuple[list[Panel], list[str]]:
         for title, difference, members in zip(titles, told_apart(titles, sets), sets, strict=True)
     ]
     return found, [*notes, *filter(None, (leaking(finished), not_made_alike(finished)))]
+
+
+def spread_note(drawn: str, found: Iterable[Panel]) -> str:
+    """What the `drawn` ("Bars") of means over seeds are, and over how many seeds."""
+    seeds = {(place, run.label, run.seed) for place, panel in enumerate(found) for run in panel.runs}
+    counts = sorted({*Counter(each[:2] for each in seeds).values()})
+    if counts == [1]:
+        return f"One seed each: no {drawn.lower()}, and what another seed would change is not known."
+    number = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    alone = f" A method of one seed has no {drawn.lower()}." * (counts[0] == 1)
+    return f"{drawn}: ± sample standard deviation over seeds, of which a method has {number}.{alone}"
 
 
 def _paper_place(runs: Sequence[Run]) -> tuple[int, str, tuple[int, str], str]:

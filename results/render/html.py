@@ -63,5 +63,5 @@ def _cell(cell: Cell, table: Table, style: str, stub: bool) -> str:
     if stub:
         return f'<th scope="row">{text}</th>'
     look = f' style="{_STYLES[style][cell.rank - 1]}"' if cell.rank else ""
-    value = "" if cell.value is None else f' data-value="{cell.value!r}"'
+    value = "" if cell.value is None else f' data-value="{cell.value + 0.0!r}"'  # no −0.0
     return f"<td{value}{look}>{text}</td>"

@@ -17,7 +17,10 @@ def heat_tables(runs: Sequence[Run]) -> Html:
     chosen = one_of_each(runs)
     data = data_names(chosen)
     tables = [_table(run, data.get(run.name, "")) for run in chosen]
-    note = "IoU (%) of each class after each step, of one run of each method. Empty: not yet learned, or no IoU."
+    note = (
+        "IoU (%) of each class after each step, of one run of each method. Empty: not yet "
+        "learned, or without a labelled pixel in the test images."
+    )
     return joined(tag("p", note), tag("div", *tables, class_="heats"))
 
 

@@ -63,7 +63,7 @@ def test_an_absent_class_counts_zero_where_the_protocol_says_so() -> None:
 
 def test_a_class_that_is_only_predicted_is_absent_too() -> None:
     counts = COUNTS | {"fp": [20, 10, 0, 5]}
-    assert values(counts)["iou"][3] == 0
+    assert values(counts)["iou"][3] is None
     assert values(counts)["groups"]["2-3"] == pytest.approx(75)
     assert values(counts, ZERO)["groups"]["2-3"] == pytest.approx(37.5)
 
@@ -116,6 +116,14 @@ def test_forgetting_is_measured_from_the_first_evaluation_of_a_class() -> None:
     assert summary([step(None, 80.0), *steps[1:]])["forgetting"] == [None, None, -5, 0]
     # a method that trains the first and the last step only
     assert summary([steps[0], steps[2]])["forgetting"] == [30, None, 0, 0]
+
+
+def test_a_class_without_a_labelled_pixel_is_in_no_mean_of_forgetting() -> None:
+    """Class 2 is predicted after step 0 and no longer at the end: nothing was lost, since nothing was known."""
+    before = {"tp": [90, 60, 0], "fp": [0, 0, 8], "fn": [10, 40, 0]}
+    after = {"tp": [60, 45, 0, 5], "fp": [0, 0, 0, 5], "fn": [40, 55, 0, 0]}
+    context = Context({"named": {"all": (0, 2)}, "printed": {"all": (0, 2)}}, False, 2)
+    assert summary([values(counts, context) for counts in (before, after)])["forgetting"] == [30, 15, None, 0]
 
 
 def test_mean_over_steps() -> None:

@@ -62,7 +62,30 @@ def test_steps_are_the_recorded_means_with_a_band_over_seeds() -> None:
     (band,) = axis.collections  # one seed has no band
     edge = band.get_paths()[0].vertices
     assert max(edge[edge[:, 0] == 2, 1]) == pytest.approx(44 + stdev([40, 48]))
-    assert "Bands" in texts(figure)
+    assert "Bands: ± sample standard deviation over seeds, of which a method has 1 to 2." in texts(figure)
+
+
+def test_figures_say_what_their_bars_and_bands_are() -> None:
+    seeds = [run(seed=seed, forgetting=[1.0, -0.04, 3.0, 4.0 + seed, 0.0]) for seed in range(3)]
+    for name, drawn in (("steps", "Bands"), ("forgetting", "Bars")):
+        words = texts(FIGURES[name](seeds)).replace("\n", " ")
+        assert f"{drawn}: ± sample standard deviation over seeds, of which a method has 3." in words
+        words = texts(FIGURES[name](seeds[:1])).replace("\n", " ")
+        assert f"One seed each: no {drawn.lower()}, and what another seed would change is not known." in words
+    assert "least and the most of any class, the background included" in words
+    assert "GSC (0.0 to 4.0)" in words  # never −0.0
+    words = texts(FIGURES["class-order"]([run(order=order) for order in "ABC"])).replace("\n", " ")
+    assert "dots: the orders, each the mean over its seeds" in words
+
+
+def test_joint_training_has_nothing_to_forget() -> None:
+    joint = run("joint")
+    del joint.steps[:2]
+    figure = FIGURES["forgetting"]([joint, run()])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["GSC (1.0 to 4.0)"]
+    assert "Joint: trained in one step, nothing to forget; left out." in texts(figure).replace("\n", " ")
+    with pytest.raises(FigureError, match="Joint: trained in one step, so nothing"):
+        FIGURES["forgetting"]([joint])
 
 
 def test_a_step_that_is_skipped_is_not_drawn() -> None:

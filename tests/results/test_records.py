@@ -12,6 +12,7 @@ import pytest
 from made_records import ENVIRONMENT, one_record, write_run
 
 from issbench.files import read_sealed, write_json, write_sealed
+from issbench.results.make_tables import measured_tables
 from issbench.results.runs import RecordError, Run, load_run, load_runs
 
 NAMES = (
@@ -36,6 +37,32 @@ def test_all_runs_by_name(out: Path) -> None:
     assert runs[0].record == json.loads(json.dumps(one_record("ft")))
     assert runs[0].complete and runs[0].last["step"] == 5 and not runs[0].imported
     assert (runs[0].scenario, runs[0].setting, runs[0].seed) == ("voc_15-1", "overlapped", 0)
+
+
+def test_absent_classes_of_older_records_have_no_iou_and_nothing_to_forget(tmp_path: Path) -> None:
+    """Earlier versions wrote 0 for a class that is predicted where no pixel is labelled so."""
+    record = one_record("ft", scenario="shapes_2-2", forgetting=[30.0, 15.0, 0.0, 9.0, 9.0, 0.0, 0.0])
+    for step in record["steps"]:
+        assert step["counts"]
+        step["counts"]["tp"][2] = step["counts"]["fn"][2] = 0
+        step["metrics"]["iou"][2] = 0.0
+    write_run(tmp_path, "old", record)
+    (run,) = load_runs(tmp_path)
+    assert [step["metrics"]["iou"][2] for step in run.steps] == [None] * 3
+    assert run.forgotten[:3] == [30.0, 15.0, None]
+    (table,) = measured_tables("forgetting", [run])
+    assert table.rows[0][1] == "22.5"  # the mean over three classes would be 15.0
+    assert table.rows[0][table.header.index("least")] == "9.0"
+
+
+def test_what_was_only_just_learned_has_not_been_forgotten() -> None:
+    record = one_record("ft", scenario="shapes_4-2", forgetting=[5.0] * 5 + [0.0] * 2)
+    assert Run(Path("a"), record).forgotten == [5.0] * 5 + [None] * 2
+    joint = one_record("joint", scenario="shapes_4-2", forgetting=[0.0] * 7)
+    del joint["steps"][0]
+    assert Run(Path("a"), joint).forgotten == [None] * 7  # learned in one step
+    assert measured_tables("forgetting", [Run(Path("a"), joint)])[0].rows[0][1:] == ["–"] * 5
+    assert Run(Path("a"), one_record("ft", complete=False)).forgotten == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,17 @@ from made_records import ENVIRONMENT, one_record
 from issbench.results.make_tables import main_tables
 from issbench.results.render import render
 from issbench.results.runs import Run
-from issbench.results.table import MISSING, Table
+from issbench.results.table import MISSING, Cell, Table, number_text
+
+
+def test_no_number_is_a_zero_below_zero() -> None:
+    assert [number_text(value) for value in (-0.04, -0.0, 0.04, -0.06)] == ["0.0", "0.0", "0.0", "−0.1"]
+    assert [number_text(value, 2, signed=True) for value in (-0.004, 0.004, -1.0)] == ["+0.00", "+0.00", "−1.00"]
+    cells = [Cell(text="GSC"), Cell(-0.04, 0.01), Cell(-0.0, signed=True)]
+    table = Table("t", [("method",), ("a",), ("b",)], [cells])
+    for format in ("terminal", "latex", "markdown", "html", "csv"):
+        text = render([table], format)
+        assert "−0.0" not in text and "$-$0" not in text and "-0.0<" not in text and '"-0.0"' not in text
 
 
 def run(
