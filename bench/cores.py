@@ -1,9 +1,11 @@
-"""The processor cores that this process may use. Needs no torch."""
+"""The processor, and the cores of it that this process may use. Needs no torch."""
 
 from __future__ import annotations
 
 import math
 import os
+import platform
+from functools import cache
 from pathlib import Path
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -17,3 +19,14 @@ def cores() -> int:
         return max(1, min(available, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError, ZeroDivisionError):  # there is no limit ("max"), or another kind of system
         return available
+
+
+@cache
+def cpu_model() -> str:
+    """The name of the processor, as far as the system says."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

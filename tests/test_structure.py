@@ -185,7 +185,7 @@ def test_commands_answer_without_heavy_imports() -> None:
     code = f"""
 import sys
 from issbench.bench.commands.app import app
-for words in {[["--help"], ["run", "--help"], *lists]}:
+for words in {[["--help"], ["run", "--help"], ["doctor"], *lists]}:
     sys.argv = ["bench", *words]
     app(standalone_mode=False)
     heavy = set({sorted(HEAVY)}) & set(sys.modules)

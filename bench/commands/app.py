@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import traceback
+from typing import Annotated
 
 import typer
 
@@ -12,6 +13,7 @@ from issbench.bench.commands import (
     cancel,
     compare,
     data,
+    doctor,
     figure,
     import_,
     logs,
@@ -38,7 +40,6 @@ _ClickError = typer.BadParameter.__mro__[2]  # click's own base, wherever typer 
 
 app = App(
     name="bench",
-    help="Benchmark incremental semantic segmentation: one command, one engine, many methods.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -60,6 +61,24 @@ app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.command("import")(import_.import_results)
 app.command("speed")(speed.speed)
+app.command("doctor")(doctor.doctor)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"bench {version('issbench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def bench(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and exit.")
+    ] = False,
+) -> None:
+    """Benchmark incremental semantic segmentation: one command, one engine, many methods."""
 
 
 def main() -> None:

@@ -40,7 +40,9 @@ def figure(
     group: Annotated[str, typer.Option(help="Classes for critical-difference: all, base, new, 0-15.")] = "all",
     images: Annotated[str | None, typer.Option(help="Ids of images for pictures, separated by commas.")] = None,
     count: Annotated[int, typer.Option(min=1, max=20, help="How many images, where none are named.")] = 3,
-    step: Annotated[int | None, typer.Option(min=1, help="Step for pseudo-labels.  [default: the last]")] = None,
+    step: Annotated[
+        int | None, typer.Option(min=1, help="Step for pseudo-labels.", show_default="the last")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="The dataset, where it has moved since the run.")] = None,
     device: Annotated[str, typer.Option(help="For pictures: auto, cpu, cuda …")] = "auto",
     out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),

@@ -24,7 +24,9 @@ def import_results(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Its number among runs of one method.")] = 0,
     protocol: Annotated[
         str | None,
-        typer.Option(help="Evaluation protocol of the numbers.  [default: the format's own: plop, or released]"),
+        typer.Option(
+            help="Evaluation protocol of the numbers.", show_default="the format's own: plop, or released"
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),
 ) -> None:

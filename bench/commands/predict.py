@@ -26,7 +26,7 @@ def predict(
     ],
     images: Annotated[list[Path], typer.Argument(help="Image files, of any size.")],
     output: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("predictions"),
-    step: Annotated[int | None, typer.Option(help="The step of a run.  [default: its last]")] = None,
+    step: Annotated[int | None, typer.Option(help="The step of a run.", show_default="its last")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
     out: Annotated[Path, typer.Option(help="The run store, for the name of a run.")] = Path("runs"),
     force: Force = False,

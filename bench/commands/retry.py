@@ -11,7 +11,7 @@ import typer
 def retry(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Submissions such as sweep-1, or runs: name, beginning or hash.  (default: all)"),
+        typer.Argument(help="Submissions such as sweep-1, or runs: name, beginning or hash.", show_default="all"),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only what failed, not what was cancelled.")] = False,
     out: Annotated[Path, typer.Option(help="The run store.")] = Path("runs"),

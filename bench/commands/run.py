@@ -34,7 +34,7 @@ def run(
         str | None, typer.Option(help="DATASET_BASE-INC, such as voc_15-1 (see `bench list scenarios`).")
     ] = None,
     setting: Annotated[
-        str | None, typer.Option(help=f"{options.SETTING}.  [default: the scenario's usual one]")
+        str | None, typer.Option(help=f"{options.SETTING}.", show_default="the scenario's usual one")
     ] = None,
     order: Annotated[
         str,

@@ -20,7 +20,7 @@ _TOP = 12  # operations of --profile
 
 def speed(
     methods: Annotated[
-        str | None, typer.Option(help="Methods with options, separated by commas.  [default: all]")
+        str | None, typer.Option(help="Methods with options, separated by commas.", show_default="all")
     ] = None,
     backbone: Annotated[str, typer.Option(help="A timm model; its weights are random.")] = "resnet50",
     crop: Annotated[int, typer.Option(max=8192, help="Side of the images, in pixels.")] = 256,
@@ -33,10 +33,10 @@ def speed(
         Literal["auto", "fp32", "bf16"], typer.Option(help="auto is bf16 on GPUs that have it.")
     ] = "auto",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the CPU; default OMP_NUM_THREADS, or 1.")
+        int | None, typer.Option(min=1, help="Threads of the CPU.", show_default="OMP_NUM_THREADS, or 1")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="Rounds to measure.  [default: 5, and 5 seconds]")
+        int | None, typer.Option(min=1, help="Rounds to measure.", show_default="5, and 5 seconds")
     ] = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="Also tell in which operations the time beyond the floor goes.")

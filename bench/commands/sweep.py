@@ -34,13 +34,14 @@ def sweep(
         typer.Option(
             "--settings",
             "--setting",
-            help=f"{options.SETTING}; {options.MANY}.  [default: the scenario's usual one]",
+            help=f"{options.SETTING}; {options.MANY}.",
+            show_default="the scenario's usual one",
         ),
     ] = None,
     orders: Annotated[
         str | None,
         typer.Option(
-            "--orders", "--order", help=f"Class orders, {options.MANY}: A,B,random:3.  [default: natural]"
+            "--orders", "--order", help=f"Class orders, {options.MANY}: A,B,random:3.", show_default="natural"
         ),
     ] = None,
     seeds: options.Seeds = "0",

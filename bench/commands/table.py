@@ -33,7 +33,7 @@ def table(
     setting: Annotated[str | None, typer.Option(help="Only this setting.")] = None,
     format: Annotated[
         Format | None,
-        typer.Option(help=f"How to print; {LONG} is csv or parquet.  [default: terminal, or as --output ends]"),
+        typer.Option(help=f"How to print; {LONG} is csv or parquet.", show_default="terminal, or as --output ends"),
     ] = None,
     style: Annotated[
         Style, typer.Option(help="Best and second in red and blue, or bold and underlined (latex, html, terminal).")

@@ -19,6 +19,7 @@ from threading import Lock
 import numpy as np
 import torch
 
+from issbench.bench.cores import cpu_model
 from issbench.errors import UsageError
 from issbench.results.record import Environment
 
@@ -147,17 +148,6 @@ def git_state() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
-
-
-@cache
-def cpu_model() -> str:
-    """The name of the processor, as far as the system says."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 def reset_peak_memory(device: torch.device) -> None:

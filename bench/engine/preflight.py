@@ -11,10 +11,11 @@ from torch import nn
 from issbench.bench.engine import distributed
 from issbench.bench.engine.assemble import make_network
 from issbench.bench.engine.loading import default_workers
-from issbench.bench.engine.memory import available, check_memory
+from issbench.bench.engine.memory import check_memory
 from issbench.bench.engine.plan import Plan, StepPlan
 from issbench.bench.engine.store import Store
 from issbench.bench.engine.trial import try_plan
+from issbench.bench.free_memory import available
 from issbench.bench.recipe import Recipe
 from issbench.errors import RunError
 

@@ -22,13 +22,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from issbench.bench.engine.assemble import assemble, make_network, on_device, step_of
 from issbench.bench.engine.environment import arithmetic, peak_memory, reset_peak_memory, seed_generators
-from issbench.bench.engine.memory import available, check_memory, memory_told
+from issbench.bench.engine.memory import check_memory, memory_told
 from issbench.bench.engine.network import Network
 from issbench.bench.engine.plan import decided
 from issbench.bench.engine.seeds import derive_seed
 from issbench.bench.engine.trial import try_step
 from issbench.bench.engine.update import Training, autocast, update
 from issbench.bench.experiment import parse_method
+from issbench.bench.free_memory import available
 from issbench.bench.recipe import Recipe
 from issbench.methods.interface.options import resolved_options
 from issbench.methods.interface.registry import load_method, method_info

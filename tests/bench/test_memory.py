@@ -14,6 +14,7 @@ from commands import bench
 from small_folder import RECIPE, small_folder
 
 from issbench import Experiment, run
+from issbench.bench import free_memory
 from issbench.bench.engine import memory, network
 from issbench.bench.engine.environment import arithmetic, peak_memory, reset_peak_memory
 from issbench.bench.engine.speed import Workload, measure, resolve
@@ -139,8 +140,8 @@ def test_the_limits_of_control_groups_count(tmp_path: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in names.items():
             (folder / name).write_text(text + "\n")
-    assert list(memory._left_in_groups(tmp_path, own)) == [1500, 0]
-    assert list(memory._left_in_groups(tmp_path, tmp_path / "nowhere")) == []
+    assert list(free_memory._left_in_groups(tmp_path, own)) == [1500, 0]
+    assert list(free_memory._left_in_groups(tmp_path, tmp_path / "nowhere")) == []
 
 
 # Measured

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from issbench.bench.launching.profile import Profile
 
 
-def _cluster(help: str, *names: str) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel="On a cluster")
+def _cluster(help: str, *names: str, default: str | None = None) -> Any:
+    return typer.Option(*names, help=help, show_default=default or False, rich_help_panel="On a cluster")
 
 
 def _local(help: str, *names: str, **limits: Any) -> Any:
@@ -32,10 +32,10 @@ class LaunchOptions:
         Path | None, _cluster("TOML file with the following options; those given here win. Implies --slurm.")
     ] = None
     partition: Annotated[str | None, _cluster("Partition.")] = None
-    gpus: Annotated[int | None, _cluster("GPUs of a node, one process each; 0 for the CPU; default 1.")] = None
-    nodes: Annotated[int | None, _cluster("Nodes of a job; default 1.")] = None
+    gpus: Annotated[int | None, _cluster("GPUs of a node, one process each; 0 for the CPU.", default="1")] = None
+    nodes: Annotated[int | None, _cluster("Nodes of a job.", default="1")] = None
     time: Annotated[
-        str | None, _cluster("Time limit of a job, such as 8h; a longer run is requeued; default 8h.")
+        str | None, _cluster("Time limit of a job, such as 8h; a longer run is requeued.", default="8h")
     ] = None
     account: Annotated[str | None, _cluster("Account.")] = None
     qos: Annotated[str | None, _cluster("Quality of service.")] = None
@@ -48,7 +48,7 @@ class LaunchOptions:
         None
     )
     local: Annotated[bool, _local("Carry each run out in a job of its own, on its own GPU.", "--local")] = False
-    jobs: Annotated[int | None, _local("Jobs at once; default as many as GPUs, else 1.", min=1)] = None
+    jobs: Annotated[int | None, _local("Jobs at once.", min=1, show_default="as many as GPUs, else 1")] = None
 
     launcher: Annotated[
         str | None, typer.Option(help="A launcher that an installed package brings; it gets the cluster's options.")

@@ -39,28 +39,40 @@ class CommonOptions:
     """What each run of a command is trained with, and where it is kept."""
 
     protocol: Annotated[
-        str | None, typer.Option(help=f"Evaluation protocol: {', '.join(PROTOCOLS)} (see `bench list protocols`).")
+        str | None,
+        typer.Option(
+            help=f"Evaluation protocol: {', '.join(PROTOCOLS)} (see `bench list protocols`).",
+            show_default="plop; official for domains",
+        ),
     ] = None
     data: Annotated[Path | None, typer.Option(help="Directory of the dataset (shapes needs none).")] = None
     images: Images = "1"
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Train also where training images are test images, too.")
     ] = False
-    backbone: Annotated[str | None, typer.Option(help="A timm model (see `bench list backbones`).")] = None
-    weights: Annotated[str | None, typer.Option(help="First weights: imagenet, none, or a file.")] = None
+    backbone: Annotated[
+        str | None, typer.Option(help="A timm model (see `bench list backbones`).", show_default="the recipe's")
+    ] = None
+    weights: Annotated[
+        str | None, typer.Option(help="First weights: imagenet, none, or a file.", show_default="the recipe's")
+    ] = None
     recipe: Annotated[
         str | None,
-        typer.Option(help="A training recipe by its name (see `bench list recipes`), or a TOML file of settings."),
+        typer.Option(
+            help="A training recipe by its name (see `bench list recipes`), or a TOML file of settings.",
+            show_default="the dataset's",
+        ),
     ] = None
     recipe_settings: RecipeSettings = None
     out: Annotated[Path, typer.Option(help="The run store; what it holds is not computed again.")] = Path("runs")
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto"
     workers: Annotated[
         int | None,
-        typer.Option(min=0, max=1024, help="Processes that read images.  [default: one per core, up to 8]"),
+        typer.Option(min=0, max=1024, help="Processes that read images.", show_default="one per core, up to 8"),
     ] = None
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads that compute on the CPU; default OMP_NUM_THREADS, or 1.")
+        int | None,
+        typer.Option(min=1, help="Threads that compute on the CPU.", show_default="OMP_NUM_THREADS, or 1"),
     ] = None
     checkpoint_every: Annotated[
         float, typer.Option(min=0, max=1e9, help="Seconds between checkpoints inside a step.")
