@@ -1,7 +1,10 @@
-"""How many threads compute on the CPU: one unless the user says otherwise, so that machines of one kind agree."""
+"""Threads and memory of the CPU: one thread unless the user says otherwise, so that machines of one kind agree; and
+what an iteration frees serves the next one."""
 
 from __future__ import annotations
 
+import platform
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,3 +57,14 @@ def test_it_is_recorded_and_the_table_says_where_it_differs(three_cores: None, t
 def test_speed_names_it(three_cores: None) -> None:
     words = ["speed", "--methods", "ft", "--backbone", "tiny", "--crop", "32", "--batch", "2", "--rounds", "1"]
     assert ", 1 threads," in bench(*words)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library can be told to keep memory")
+def test_memory_that_was_freed_is_used_again() -> None:
+    pages = 2**26 // resource.getpagesize()
+    with arithmetic(CPU):
+        torch.ones(2**24)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(5):
+            torch.ones(2**24)  # 64 MiB
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before <= 2 * pages
