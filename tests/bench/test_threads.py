@@ -63,8 +63,9 @@ def test_speed_names_it(three_cores: None) -> None:
 def test_memory_that_was_freed_is_used_again() -> None:
     pages = 2**26 // resource.getpagesize()
     with arithmetic(CPU):
-        torch.ones(2**24)
+        for _ in range(10):  # the heap grows until it has room
+            torch.ones(2**24)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         for _ in range(5):
             torch.ones(2**24)  # 64 MiB
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before <= 2 * pages
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < pages
