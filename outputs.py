@@ -21,21 +21,21 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "issbench"
 
 
-def refuse_foreign(paths: Iterable[Path], force: bool = False) -> None:
+def refuse_foreign(paths: Iterable[Path], force: bool = False, option: str = "--output") -> None:
     """UsageError for the first file that is there and that this suite did not write; `force` lets it be replaced.
-    Commands ask before they compute, so that nothing is written if not all can be."""
+    Commands ask before they compute, so that nothing is written if not all can be. `option` named the file."""
     for path in paths:
         if not force and _is(path.is_file) and not _is_ours(path):
             raise UsageError(
-                f"{path} is there, and is not what bench wrote there last; choose another --output, move the file "
-                "away, or add --force to replace it"
+                f"{path} is there, and is not what bench wrote there last; choose another {option}, move the file "
+                f"away{', or add --force to replace it' if option == '--output' else ''}"
             )
 
 
-def write_output(path: Path, content: bytes, force: bool = False) -> None:
+def write_output(path: Path, content: bytes, force: bool = False, option: str = "--output") -> None:
     """Write a file that the user named; what is no plain file, such as /dev/stdout, is written to. UsageError for a
     place where it cannot be, and as `refuse_foreign`; CannotWrite where room is lacking."""
-    refuse_foreign([path], force)
+    refuse_foreign([path], force, option)
     try:
         if _is(path.exists) and not path.is_file():
             with writing(path, len(content)):
@@ -46,7 +46,7 @@ def write_output(path: Path, content: bytes, force: bool = False) -> None:
         if error.full:
             raise
         why = os.strerror(error.errno or errno.EIO)
-        raise UsageError(f"--output {path} cannot be written ({why}); choose another place") from None
+        raise UsageError(f"{option} {path} cannot be written ({why}); choose another place") from None
     with suppress(OSError):  # without a cache the next command asks for --force
         note = _note(path)
         note.parent.mkdir(parents=True, exist_ok=True)

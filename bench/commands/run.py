@@ -9,9 +9,9 @@ import typer
 
 from issbench.bench.commands.support import options
 from issbench.bench.commands.support.launch_options import LaunchOptions
-from issbench.bench.commands.support.launching import Asked, carry_out
+from issbench.bench.commands.support.launching import Asked, asked_for, carry_out
 from issbench.bench.commands.support.option_groups import with_option_groups
-from issbench.bench.commands.support.repeating import repeat
+from issbench.bench.commands.support.repeating import run_files
 from issbench.bench.experiment import split_methods
 from issbench.bench.sweep import Sweep
 from issbench.errors import UsageError
@@ -23,7 +23,7 @@ def run(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Records of runs (run.json) to repeat, in place of --methods, --scenario and the like."
+            help="Experiments (TOML) or records of runs (run.json), in place of --methods, --scenario and the like."
         ),
     ] = None,
     *,
@@ -48,21 +48,26 @@ def run(
     ] = False,
     common: options.CommonOptions,
     dry_run: options.DryRun = False,
+    save_as: options.SaveAs = None,
     launch: LaunchOptions,
 ) -> None:
     """Train and test methods on a scenario, then print the table.
 
     The first step is trained once for all methods. Finished steps are read from the run store, interrupted
-    ones resume. A run that fails does not stop the others, and is named at the end. With FILES, runs are repeated
-    as their records say.
+    ones resume. A run that fails does not stop the others, and is named at the end. FILES say in place of
+    options what is run: experiments, as --save-as writes them, or records of runs, which are repeated.
     """
     asked = Asked(kind="run", common=common, launch=launch, dry_run=dry_run)
     if files:
-        repeat(context, files, asked, verify)
+        run_files(context, files, asked, verify)
         return
     if verify or methods is None or scenario is None:
-        wanted = "--verify repeats records" if verify else "give --methods and --scenario, or the record of a run"
-        raise UsageError(f"{wanted}: bench run RUN.json")
+        wanted = (
+            "--verify repeats records: bench run RUN.json"
+            if verify
+            else "give --methods and --scenario, or a file: bench run FILE.toml, bench run RUN.json"
+        )
+        raise UsageError(wanted)
     specs = split_methods(methods)
     if not specs:
         raise UsageError("--methods names no method; see `bench list methods`")
@@ -73,5 +78,4 @@ def run(
         orders=(order,),
         seeds=options.seed_numbers(seeds),
     )
-    experiments = sweep.experiments(classes=options.names(classes), **common.of_experiments())
-    carry_out(experiments, asked)
+    carry_out(asked_for([sweep], options.names(classes), common, save_as), asked)

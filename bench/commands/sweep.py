@@ -8,7 +8,7 @@ import typer
 
 from issbench.bench.commands.support import options
 from issbench.bench.commands.support.launch_options import LaunchOptions
-from issbench.bench.commands.support.launching import Asked, carry_out
+from issbench.bench.commands.support.launching import Asked, asked_for, carry_out
 from issbench.bench.commands.support.option_groups import with_option_groups
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def sweep(
         typer.Option("--ablation", help="The 12 combinations of the paper's Table V: gsc, or METHOD+gsc."),
     ] = None,
     dry_run: options.DryRun = False,
+    save_as: options.SaveAs = None,
     classes: options.Classes = None,
     common: options.CommonOptions,
     launch: LaunchOptions,
@@ -64,8 +65,6 @@ def sweep(
     continues; a run that fails does not stop the others, and is named at the end. With --table, what else is given
     takes the place of the table's own methods, scenarios, settings or orders.
     """
-    from issbench.bench.sweep import union
-
     given = {
         "methods": _methods(methods),
         "scenarios": options.names(scenarios),
@@ -73,7 +72,7 @@ def sweep(
         "orders": options.names(orders),
     }
     sweeps = _sweeps(table, given, options.seed_numbers(seeds), _axes(grids, ablations), bool(classes))
-    experiments = union(sweeps, classes=options.names(classes), **common.of_experiments())
+    experiments = asked_for(sweeps, options.names(classes), common, save_as)
     typer.echo("\n\n".join(_described(each) for each in sweeps))
     carry_out(experiments, Asked(kind="sweep", common=common, launch=launch, dry_run=dry_run, table=table))
 

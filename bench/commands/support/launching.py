@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from issbench.bench.launching.launcher import Launcher
     from issbench.bench.launching.profile import Profile
     from issbench.bench.launching.submissions import Request
+    from issbench.bench.sweep import Sweep
     from issbench.results.runs import Run
 
 
@@ -43,6 +44,21 @@ class Asked:
     """The table of the paper to print at the end."""
     on_plans: Callable[[Sequence[Plan]], None] | None = None
     """Called with what is planned, before anything trains."""
+
+
+def asked_for(
+    sweeps: Sequence[Sweep], classes: Sequence[str], common: CommonOptions, save_as: Path | None
+) -> list[Experiment]:
+    """The experiments of a command, all of whose names exist; they are written to the file that it may name."""
+    from issbench.bench.experiment_file import ExperimentFile
+    from issbench.outputs import write_output
+
+    asked = ExperimentFile(tuple(sweeps), {"classes": tuple(classes), **common.of_experiments()})
+    experiments = asked.experiments()
+    if save_as is not None and os.environ.get("RANK", "0") == "0":
+        write_output(save_as, asked.text().encode(), option="--save-as")
+        typer.echo(f"wrote {save_as}: `bench run {save_as}` asks for the same")
+    return experiments
 
 
 def carry_out(experiments: Sequence[Experiment], asked: Asked) -> list[str]:

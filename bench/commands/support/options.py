@@ -32,6 +32,10 @@ RecipeSettings = Annotated[
     list[str] | None, typer.Option("--set", help="One setting of the recipe, such as epochs=3; may be repeated.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", "--plan", help="Only tell how much there is to do.")]
+SaveAs = Annotated[
+    Path | None,
+    typer.Option("--save-as", help="Also write what is asked for to a TOML file, for `bench run FILE.toml`."),
+]
 
 
 @dataclass(frozen=True, kw_only=True)

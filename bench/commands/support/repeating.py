@@ -1,4 +1,5 @@
-"""Repeating runs from their records, `bench run RUN.json`, and telling in what two runs differ."""
+"""Runs that files ask for: records of runs to repeat, `bench run RUN.json`, and experiments, `bench run FILE.toml`.
+And telling in what two runs differ."""
 
 from __future__ import annotations
 
@@ -22,22 +23,39 @@ if TYPE_CHECKING:
     from issbench.results.differences import Differences, Line
     from issbench.results.runs import Run
 
-_OF_THE_RECORD = (
+_OF_THE_FILE = (
     "methods", "scenario", "setting", "order", "classes", "seeds", "protocol", "backbone", "weights", "recipe",
-    "recipe_settings", "metrics", "allow_leak", "images",
+    "recipe_settings", "metrics", "allow_leak", "images", "save_as",
 )  # fmt: skip
-"""Options of `bench run` that say what a record says."""
+"""Options of `bench run` that say what a file says."""
 
 
-def repeat(context: typer.Context, files: Sequence[Path], asked: Asked, verify: bool) -> None:
+def run_files(context: typer.Context, files: Sequence[Path], asked: Asked, verify: bool) -> None:
+    """Carry out what files say: experiments, or records of runs. Records with `verify` anew, to compare them."""
+    from issbench.bench.experiment_file import read_experiments
+
+    of_experiments = {path.suffix.lower() == ".toml" for path in files}
+    if len(of_experiments) > 1:
+        raise UsageError("experiments (.toml) and records of runs (.json) are given; give either in one command")
+    what = "file of experiments" if True in of_experiments else "record of a run"
+    for parameter in context.command.params:
+        if parameter.name in _OF_THE_FILE and _given(context, parameter.name):
+            raise UsageError(f"{parameter.opts[0]}: the {what} says that; leave out one of the two")
+    if False in of_experiments:
+        _repeat(context, files, asked, verify)
+        return
+    if verify:
+        raise UsageError("--verify repeats records: bench run RUN.json; leave it out to run a file of experiments")
+    found = [each for path in files for each in read_experiments(path, asked.common.data)]
+    carry_out(list(dict.fromkeys(found)), asked)
+
+
+def _repeat(context: typer.Context, files: Sequence[Path], asked: Asked, verify: bool) -> None:
     """Carry out what records say; with `verify` anew, to compare it with them. Exit with code 1 where the bits are
     not the same."""
     from issbench.bench.repeat import experiment_from
     from issbench.results.runs import load_record
 
-    for parameter in context.command.params:
-        if parameter.name in _OF_THE_RECORD and _given(context, parameter.name):
-            raise UsageError(f"{parameter.opts[0]}: the record of a run says that; leave out one of the two")
     runs = [load_record(path) for path in files]
     pairs = zip(files, runs, strict=True)
     experiments = [experiment_from(run.record, path, asked.common.data) for path, run in pairs]
