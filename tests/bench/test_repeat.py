@@ -243,7 +243,7 @@ def test_options_that_do_not_go_with_a_record(options: list[str], words: list[st
 
 
 def test_what_to_run_must_be_said() -> None:
-    assert "--methods and --scenario, or the record" in bench("run", "--methods", "ft", code=2)
+    assert "--methods and --scenario, or a file: bench run FILE.toml" in bench("run", "--methods", "ft", code=2)
     assert "bench run RUN.json" in bench("run", "--verify", code=2)
 
 
