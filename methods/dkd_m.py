@@ -27,6 +27,7 @@ class DKDM(Replay, DKD):
     colour, marker, dashes = "#56B4E9", "2", "-."
     cite = "baek2022decomposed"
     Options = DKDMOptions
+    first_step_of = "dkd"
     published = {
         "ade": {"yes": 35.0, "first_yes": 35.0, "memory": 300},
         "shapes": {"backbone_rate": 1.0, "rate": 0.25, "yes": 4.0},

@@ -123,6 +123,8 @@ class Method(nn.Module):
     is then not shared with other methods."""
     first_step_options: ClassVar[tuple[str, ...]] = ()
     """The options that decide the result of an own first step; the others have their defaults there."""
+    first_step_of: ClassVar[str] = ""
+    """The method whose own first step is this one's, too, so that it is trained once for both; empty: its own."""
     uses_teacher: ClassVar[bool] = True
     uses_stages: ClassVar[bool] = False
     """Whether `loss` reads `Output.stages`."""

@@ -26,6 +26,7 @@ class SSULM(Replay, SSUL):
     colour, marker, dashes = "#CC79A7", "+", "-."
     cite = "cha2021ssul"
     Options = SSULMOptions
+    first_step_of = "ssul"
     published = {"ade": {"rate": 12.5, "memory": 300}, "shapes": {"backbone_rate": 1.0}}
 
     def targets(self, batch: Batch) -> Tensor:

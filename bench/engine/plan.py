@@ -156,7 +156,7 @@ class Plan:
             return self.experiment.method_name, self.method, self.options
         if not self.method.own_first_step:
             return None, Method, NoOptions()
-        name = self.experiment.method_name.partition("+")[0]
+        name = self.method.first_step_of or self.experiment.method_name.partition("+")[0]
         method, info = load_method(name), method_info(name)
         given = {k: v for k, v in self.experiment.method_options.items() if k in method.first_step_options}
         return name, method, method.Options(**resolved_options(info, self.experiment.scenario, given))

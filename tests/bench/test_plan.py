@@ -106,6 +106,13 @@ def test_a_first_step_of_its_own_is_shared_where_what_matters_there_is_equal() -
     assert keys("plop", "shapes_1-1")[0] not in first
 
 
+@pytest.mark.parametrize("options", ["", ":backbone_rate=0.5"])
+@pytest.mark.parametrize("name", ["ssul", "dkd"])
+def test_a_method_with_a_memory_shares_the_first_step_of_the_one_without(name: str, options: str) -> None:
+    one, other = keys(name + options), keys(f"{name}-m{options}")
+    assert one[0] == other[0] != keys("ft")[0] and not {*one[1:]} & {*other[1:]}
+
+
 @pytest.mark.parametrize(
     "change",
     [
