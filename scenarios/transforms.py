@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2 import functional as tvf
 
 LabelledImage = tuple[Tensor, Tensor]
-"""Image uint8 [3, S, S] and labels uint8 [S, S]."""
+"""Image uint8 [3, S, S], in memory [S, S, 3] as it was read, and labels uint8 [S, S]."""
 
 _RATIO = (3 / 4, 4 / 3)
 
@@ -30,20 +30,22 @@ def training_pair(
         crop = RandomResizedCrop(size, scale=area, ratio=_RATIO).make_params([image])
         flip = bool(torch.rand(()) < 0.5)
     box = (crop["top"], crop["left"], crop["height"], crop["width"], [size, size])
-    image = tvf.resized_crop(image, *box, interpolation=InterpolationMode.BILINEAR)
+    pixels = tvf.resized_crop(_pixels(image), *box, interpolation=InterpolationMode.BILINEAR)
     mask = tvf.resized_crop(mask, *box, interpolation=InterpolationMode.NEAREST)
     if flip:
-        image, mask = tvf.horizontal_flip(image), tvf.horizontal_flip(mask)
-    return _tensors(image, mask)
+        pixels, mask = tvf.horizontal_flip(pixels), tvf.horizontal_flip(mask)
+    return pixels, tvf.pil_to_tensor(mask)[0]
 
 
 def evaluation_pair(image: Image.Image, label: np.ndarray, size: int) -> LabelledImage:
     """Resized so that the shorter side has `size` pixels, then the centre size × size."""
     mask = Image.fromarray(label)
-    image = tvf.center_crop(tvf.resize(image, [size], interpolation=InterpolationMode.BILINEAR), [size, size])
-    mask = tvf.center_crop(tvf.resize(mask, [size], interpolation=InterpolationMode.NEAREST), [size, size])
-    return _tensors(image, mask)
+    pixels = tvf.resize(_pixels(image), [size], interpolation=InterpolationMode.BILINEAR)
+    mask = tvf.resize(mask, [size], interpolation=InterpolationMode.NEAREST)
+    return tvf.center_crop(pixels, [size, size]), tvf.pil_to_tensor(tvf.center_crop(mask, [size, size]))[0]
 
 
-def _tensors(image: Image.Image, mask: Image.Image) -> LabelledImage:
-    return tvf.pil_to_tensor(image), tvf.pil_to_tensor(mask)[0]
+def _pixels(image: Image.Image) -> Tensor:
+    """The image as a tensor, which is resized in less than half the time, to the same values within 1. (Labels,
+    of which a pixel's is one of another's or not, are left to PIL.)"""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)

@@ -79,7 +79,8 @@ def _collate(batch: list[Any]) -> Any:
         if isinstance(each, _Unreadable):
             return each
     try:
-        return default_collate(batch)
+        images, labels = default_collate([(image.permute(1, 2, 0), label) for image, label in batch])
+        return images.permute(0, 3, 1, 2), labels  # channels-last, as they were read and as networks want them
     except Exception as error:
         return _Unreadable(str(failed("a batch", error)))
 

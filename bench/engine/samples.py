@@ -86,5 +86,5 @@ class Normalise:
         self.std = torch.tensor(STD, device=device).view(1, 3, 1, 1) * 255
 
     def __call__(self, images: Tensor) -> Tensor:
-        images = images.to(self.device, non_blocking=True).float()
-        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        images = images.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+        return (images.float() - self.mean).div_(self.std)

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.v2 import InterpolationMode, RandomResizedCrop
+from torchvision.transforms.v2 import functional as tvf
 
 from issbench.scenarios.transforms import LabelledImage, evaluation_pair, training_pair
 
 AREA = (0.5, 2.0)
+NEAREST = InterpolationMode.NEAREST
 BLOCK = 16  # pixels; a block of this side has one label
 
 
@@ -102,6 +105,23 @@ def test_a_whole_image_is_kept_or_mirrored_exactly() -> None:
     count = [sum(same(pair, wanted) for pair in pairs) for wanted in (straight, mirrored)]
     assert sum(count) == 40
     assert min(count) >= 10
+
+
+@pytest.mark.parametrize("size", [40, 128, 250])
+def test_crops_are_those_of_torchvision_on_photographs(size: int) -> None:
+    """Its class, on what PIL decodes: the same place, the same labels, the same values within one grey level."""
+    draw = np.random.default_rng(0)
+    image = Image.fromarray(draw.integers(0, 256, (150, 200, 3), np.uint8))
+    label = draw.integers(0, 9, (150, 200), np.uint8)
+    for seed in range(20):
+        found = training_pair(image, label, size, AREA, seed)
+        torch.manual_seed(seed)
+        box = [*RandomResizedCrop(size, scale=AREA, ratio=(3 / 4, 4 / 3)).make_params([image]).values(), [size] * 2]
+        flip = torch.rand(()) < 0.5
+        expected = tvf.resized_crop(image, *box), tvf.resized_crop(Image.fromarray(label), *box, NEAREST)
+        whole = [tvf.pil_to_tensor(tvf.horizontal_flip(part) if flip else part) for part in expected]
+        assert (found[0].int() - whole[0].int()).abs().max() <= 1
+        assert torch.equal(found[1], whole[1][0])
 
 
 def test_crops_have_the_asked_area_and_a_moderate_shape() -> None:
