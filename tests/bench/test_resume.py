@@ -117,9 +117,10 @@ def test_kill_9_in_both_steps(tmp_path, start, words, uninterrupted):
     assert len(left) == 2, "the checkpoint and half-written files are gone"
 
 
-@pytest.mark.parametrize("method", ["ssul-m", "star"])
-def test_kill_9_of_a_method_with_a_head_of_its_own(tmp_path, start, data, method):
-    """One with a memory, and one with state of its own and noise."""
+@pytest.mark.parametrize("method", ["ssul-m", "star", "mib+nest+ewf"])
+def test_kill_9_of_a_method_with_more_than_a_loss(tmp_path, start, data, method):
+    """A memory and a head; a head, state and noise; classifiers that are trained before the step, and weights that
+    are fused after it."""
     words, out = command_of(method, data), tmp_path / "killed"
     process = start(out, checkpoint_every=0, words=words)
     wait_for(lambda: finished_steps(out) == 1 and checkpoints(out), process)
