@@ -22,6 +22,15 @@ _ITEMS = {"voc": 20, "ade": 150, "cityscapes": 21}  # classes, and cities
 _PARTS = ("pr", "sg", "sr", "sc")
 _LAMBDAS = ("lambda1", "lambda2")
 
+FORMULAS = {
+    "hIoU": "hIoU: 2 · base · new / (base + new), of the mIoU of base and of new classes.",
+    "mean over steps": "mean over steps: of the mIoU of all classes so far, after each step, the first included.",
+    "least": "least, most: of any single class of the groups.",
+    "difference": "difference: ours − paper, of the numbers as printed; the paper tells no spread over seeds, so "
+    "whether it is more than chance is not known.",
+}
+"""What is in a column that does not say so itself, by its head."""
+
 RowName = tuple[str, ...]
 """What stands in the first columns of a row: the method, or check marks."""
 Values = dict[str, float | None]
@@ -251,6 +260,6 @@ def chosen(table: Definition, runs: Sequence[Run]) -> list[Run]:
     kept = [run for run in runs if table.keep(run) and table.row(run) is not None]
     if table.name != "combination":
         return kept
-    names = {run.method["name"] for run in kept}
+    names = [run.method["name"].removesuffix("-imported") for run in kept]
     bases = {name.partition("+")[0] for name in names if "+" in name}
-    return [run for run in kept if "+" in run.method["name"] or run.method["name"] in bases]
+    return [run for run, name in zip(kept, names, strict=True) if "+" in name or name in bases]

@@ -15,7 +15,6 @@ from issbench.results.table import Cell, Table, TableError
 if TYPE_CHECKING:
     from issbench.results.pivot import Pivot
 
-_SEEDS = "mean ± sample standard deviation over seeds"
 _STAR = "*: re-implemented by the paper's authors."
 _ORDERS = "Average: mean ± population standard deviation over the orders."
 
@@ -33,20 +32,27 @@ def published_tables(name: str, scenario: str | None = None, setting: str | None
     return found
 
 
-def measured_tables(name: str, runs: Iterable[Run]) -> list[Table]:
-    """Tables of measured runs, one for each set of runs that may be compared; none where no run belongs in one."""
-    from issbench.results.pivot import measured_pivot, with_counts_marked
+def measured_tables(name: str, runs: Iterable[Run], noise: bool = False) -> list[Table]:
+    """Tables of measured runs, one for each set of runs that may be compared; none where no run belongs in one.
+
+    `noise`: all are marked that their seeds do not tell from the best of a column, instead of best and second.
+    """
+    from issbench.results.pivot import measured_pivot
+    from issbench.results.seeds import with_seeds_told, within_noise
 
     table, found = definition(name), []
     sets = comparable_sets(chosen(table, list(runs)), *table.varies)
     titles = [_title(members, table) for members in sets]
     for members, title, difference in zip(sets, titles, told_apart(titles, sets), strict=True):
         single = table.extra_values is not None and len(_places(members)) == 1
-        pivot = measured_pivot(table, members, extra=single)
-        pivot, counts = (pivot, "") if single else with_counts_marked(pivot)
+        pivot, seeds = with_seeds_told(measured_pivot(table, members, extra=single))
         if pivot.heads:
             title += f", {difference}" * bool(difference)
-            made = pivot.table(table, title, _notes(table, members, counts), "no run, or none with this number")
+            notes = _notes(table, members, seeds)
+            if noise:
+                pivot, marked = within_noise(pivot, table)
+                notes.append(marked)
+            made = pivot.table(table, title, notes, "no run, or none with this number")
             found.append(_with_seeds(made, table, members, pivot) if single else made)
     return found
 
@@ -64,7 +70,9 @@ def joined_tables(
     Runs with a choice of classes or an order that the paper's table does not have stay out. Raises TableError where
     nothing is left.
     """
-    from issbench.results.pivot import joined, measured_pivot, printed_pivot, with_counts_marked
+    from issbench.results.beside import joined
+    from issbench.results.pivot import measured_pivot, printed_pivot
+    from issbench.results.seeds import with_seeds_told
 
     table, found = definition(name), []
     printed = _printed(table, scenario, setting)
@@ -75,11 +83,11 @@ def joined_tables(
         sets = comparable_sets(there, *table.varies)
         where = [_where([n for n in numbers if _place_of(n) in _places(members)]) for members in sets]
         for members, what, difference in zip(sets, where, told_apart(where, sets), strict=True):
-            ours, counts = with_counts_marked(measured_pivot(table, members))
+            ours, seeds = with_seeds_told(measured_pivot(table, members))
             if not ours.heads:
                 continue
             shared = [n for n in numbers if _place_of(n) in _places(members)]
-            notes = [*_notes(table, members, counts), *_printed_notes(table, shared)]
+            notes = [*_notes(table, members, seeds), *_printed_notes(table, shared)]
             what += f", {difference}" * bool(difference)
             title = f"{_heading(number)} and ours: {table.measures} ({what})"
             pivot = joined(printed_pivot(table, numbers), ours)
@@ -172,9 +180,9 @@ def _with_seeds(made: Table, table: Definition, runs: Sequence[Run], pivot: Pivo
     return replace(made, heads=[*made.heads, ("seeds",)], cells=cells)
 
 
-def _notes(table: Definition, runs: Sequence[Run], counts: str) -> list[str]:
+def _notes(table: Definition, runs: Sequence[Run], seeds: str) -> list[str]:
     more = filter(None, (leaking(runs), not_made_alike(runs)))
-    return [_explanation(table, runs, counts), *_unfinished(runs), *more]
+    return [_explanation(table, runs, seeds), *_unfinished(runs), *more]
 
 
 def _unfinished(runs: Sequence[Run]) -> list[str]:
@@ -188,10 +196,10 @@ def _unfinished(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _explanation(table: Definition, runs: Sequence[Run], counts: str) -> str:
-    """What the numbers are, and under which recipe and protocol they came about."""
+def _explanation(table: Definition, runs: Sequence[Run], seeds: str) -> str:
+    """What the numbers are, over which seeds, and under which recipe and protocol they came about."""
     recipe = next((run.experiment["recipe"] for run in runs if not run.imported), None)
-    text = f"{table.measures}, {_SEEDS}{f' ({counts})' if counts else ''}. " + f"{_ORDERS} " * table.average
+    text = f"{table.measures}. " + f"{seeds} " * bool(seeds) + f"{_ORDERS} " * table.average
     evaluation = f"Evaluation {runs[0].record['protocol']}."
     if not recipe:
         return f"{text}Imported; the recipe is not known. {evaluation}"

@@ -1,14 +1,15 @@
 """Numbers by row and column, from the paper, from runs, or both; and the table that they make.
 
-The numbers are a data frame with a line per cell: `row` and `head` (tuples of text), `value`, `std`, `count` (seeds
-that went into it, 0 for a printed number) and `footnote`.
+The numbers are a data frame with a line per cell: `row` and `head` (tuples of text), `value`, `std`, `count` (how
+many seeds or orders went into it, 0 where that is not known), `of` (SEEDS or ORDERS, or empty), `misprint` and
+`footnote`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ import pandas as pd
 
 from issbench.results.definitions import (
     AVERAGE,
+    FORMULAS,
     SCENARIOS,
     Definition,
     RowName,
@@ -27,11 +29,15 @@ from issbench.results.published import Number
 from issbench.results.runs import Run
 from issbench.results.table import MISSING, Cell, Head, Table, without_common_heads
 
-PAPER, OURS, DIFFERENCE = "paper", "ours", "difference"
-_CELL = ["row", "head"]
-_COLUMNS = [*_CELL, "value", "std", "count", "footnote"]
-_rounded = partial(round, ndigits=1)
+DIFFERENCE = "difference"
+"""The head of ours − paper."""
+SEEDS, ORDERS = "sample, over seeds", "population, over orders"
+"""The kinds of standard deviations."""
+CELL = ["row", "head"]
+COLUMNS = [*CELL, "value", "std", "count", "of", "misprint", "footnote"]
+as_printed = partial(round, ndigits=1)
 """As it is printed; numpy's rounding differs from it in places."""
+_MARKS = "Marked: best and second by the printed number, whether or not seeds tell them apart (see --within-noise)."
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,17 @@ class RowFacts:
 
 @dataclass(frozen=True)
 class Pivot:
-    """The cells; the rows and heads in the order of the table. A head is scenario, setting and what is below."""
+    """The cells; the rows and heads in the order of the table. A head is scenario, setting and what is below.
+
+    `numbers`: what each seed of the finished runs gives, for each row and head. `marked`: the rows of each head
+    that are marked; without it best and second are.
+    """
 
     cells: pd.DataFrame
     rows: dict[RowName, RowFacts]
     heads: list[Head]
+    numbers: Mapping[tuple[RowName, Head], Mapping[int, float | None]] = field(default_factory=dict)
+    marked: Mapping[Head, Collection[RowName]] | None = None
 
     def of_scenarios(self, kept: set[Head]) -> Pivot:
         """The columns of these (scenario, setting), and the rows that have a number there."""
@@ -60,24 +72,32 @@ class Pivot:
 
     def table(self, definition: Definition, title: str, notes: Sequence[str], missing: str) -> Table:
         """The table: common heads left out, best and second marked; `missing` is what – stands for."""
-        found: dict[Any, Cell] = {(c.row, c.head): _cell(c) for c in self._ranked(definition).itertuples()}
+        ranked = self._ranked(definition)
+        found: dict[Any, Cell] = {(c.row, c.head): _cell(c) for c in ranked.itertuples()}
         body = []
         for row, facts in self.rows.items():
             names = [Cell(text=text) for text in row]
             names[0] = replace(names[0], footnote=facts.remark, cite=facts.cite)
             body.append(names + [found.get((row, head), Cell()) for head in self.heads])
         heads = [(name,) for name in definition.stubs] + without_common_heads(self.heads)
-        absent = len(found) < len(self.rows) * len(self.heads)
-        notes = [*notes, *([f"{MISSING}: {missing}."] if absent else [])]
+        columns = {name for head in self.heads for name in head}
+        notes = [*notes, *(formula for name, formula in FORMULAS.items() if name in columns)]
+        if self.numbers and ranked["rank"].any() and self.marked is None:
+            notes.append(_MARKS)
+        shown = sum(cell.value is not None or bool(cell.footnote) for cell in found.values())
+        notes += [f"{MISSING}: {missing}."] * (shown < len(self.rows) * len(self.heads))
         return Table(title, heads, body, notes, stubs=len(definition.stubs))
 
     def _ranked(self, definition: Definition) -> pd.DataFrame:
         """With the column `rank`: 1 and up for the best of each column, as the reader compares them: by the printed
         number, so that equal ones share a rank. Upper bounds do not compete, nor does one number alone."""
+        if self.marked is not None:
+            pairs = zip(self.cells["row"], self.cells["head"], strict=True)
+            return self.cells.assign(rank=[int(row in self.marked.get(head, ())) for row, head in pairs])
         bounds = {row for row, facts in self.rows.items() if facts.bound}
         differences = self.cells["head"].map(lambda head: head[-1] == DIFFERENCE)
         competing = self.cells[self.cells["value"].notna() & ~differences & ~self.cells["row"].isin(bounds)]
-        columns = competing["value"].map(_rounded).groupby(competing["head"])
+        columns = competing["value"].map(as_printed).groupby(competing["head"])
         ranks = columns.rank(method="dense", ascending=definition.lower)
         ranks = ranks[(ranks <= definition.ranks) & (columns.transform("size") > 1)]
         return self.cells.assign(rank=ranks.reindex(self.cells.index).fillna(0).astype(int))
@@ -85,7 +105,10 @@ class Pivot:
 
 def _cell(cell: Any) -> Cell:
     value, std = (None if pd.isna(number) else float(number) for number in (cell.value, cell.std))
-    return Cell(value, std, footnote=cell.footnote, rank=cell.rank, signed=cell.head[-1] == DIFFERENCE)
+    return Cell(
+        value, std, footnote=cell.footnote, rank=cell.rank, signed=cell.head[-1] == DIFFERENCE,
+        count=cell.count, spread=cell.of, misprint=cell.misprint,
+    )  # fmt: skip
 
 
 def printed_pivot(definition: Definition, numbers: Sequence[Number]) -> Pivot:
@@ -96,12 +119,20 @@ def printed_pivot(definition: Definition, numbers: Sequence[Number]) -> Pivot:
         row = definition.printed_row(number)
         rows[row] = RowFacts(_doubt(number), number.upper_bound)
         column = definition.printed_column(number)
-        cells.append((row, (*head, column), number.value, number.std, 0, number.misprint))
-    frame = pd.DataFrame(cells, columns=_COLUMNS)
+        over = sum(n.order != "average" and _same_but_order(n, number) for n in numbers) if number.std else 0
+        of = ORDERS * bool(over)
+        cells.append(
+            (row, (*head, column), number.value, number.std, over, of, bool(number.misprint), number.misprint)
+        )
+    frame = pd.DataFrame(cells, columns=COLUMNS)
     heads = list(dict.fromkeys(frame["head"]))
     if any(number.source for number in numbers):  # several sources have an order each
         heads.sort(key=lambda head: _place(definition, head))
     return Pivot(frame, rows, heads)
+
+
+def _same_but_order(one: Number, other: Number) -> bool:
+    return replace(one, order="", value=0.0, std=None) == replace(other, order="", value=0.0, std=None)
 
 
 def _doubt(number: Number) -> str:
@@ -121,7 +152,7 @@ def measured_pivot(definition: Definition, runs: Sequence[Run], extra: bool = Fa
 
     A cell stays missing, with the reason as its footnote, where runs contradict each other or some lack the number.
     """
-    numbers, rows = [], {}
+    numbers, rows, by_seed = [], {}, dict[tuple[RowName, Head], dict[int, float | None]]()
     for run in runs:
         row, scenario = definition.row(run), run_head(run)
         assert row is not None  # `chosen` leaves the others out
@@ -129,17 +160,21 @@ def measured_pivot(definition: Definition, runs: Sequence[Run], extra: bool = Fa
         values: Values = definition.values(run)
         if extra and definition.extra_values:
             values = values | definition.extra_values(run)
-        numbers += [(row, (*scenario, name), run.seed, run.name, run.complete, v) for name, v in values.items()]
-    frame = pd.DataFrame(numbers, columns=[*_CELL, "seed", "run", "complete", "value"])
+        for name, value in values.items():
+            head = (*scenario, name)
+            numbers.append((row, head, run.seed, run.name, run.complete, value))
+            if run.complete:
+                by_seed.setdefault((row, head), {})[run.seed] = value
+    frame = pd.DataFrame(numbers, columns=[*CELL, "seed", "run", "complete", "value"])
     if frame.empty:
-        return Pivot(pd.DataFrame(columns=_COLUMNS), rows, [])
+        return Pivot(pd.DataFrame(columns=COLUMNS), rows, [])
     heads = sorted(dict.fromkeys(frame["head"]), key=lambda head: _place(definition, head))
     cells = over_seeds(frame)
     if definition.average:
         cells, heads = _with_averages(cells, heads)
     if definition.row_order:
         rows = {row: rows[row] for row in sorted(rows, key=definition.row_order)}
-    return Pivot(cells, rows, heads)
+    return Pivot(cells, rows, heads, by_seed)
 
 
 _IMPORTED = "imported: trained and tested by other code, whose recipe is not known"
@@ -164,8 +199,8 @@ def over_seeds(numbers: pd.DataFrame) -> pd.DataFrame:
     standard deviation where there are several. Missing where a seed has no number or two different ones: a mean
     over the rest would mislead."""
     numbers = numbers.astype({"value": float})
-    done = numbers[numbers["complete"]].drop_duplicates([*_CELL, "seed", "value"])
-    groups = done.groupby(_CELL, sort=False)
+    done = numbers[numbers["complete"]].drop_duplicates([*CELL, "seed", "value"])
+    groups = done.groupby(CELL, sort=False)
     cells = groups.agg(
         value=("value", "mean"),
         std=("value", "std"),
@@ -173,7 +208,7 @@ def over_seeds(numbers: pd.DataFrame) -> pd.DataFrame:
         runs=("value", "size"),
         seeds=("seed", "nunique"),
     ).reset_index()
-    cells["footnote"] = ""
+    cells[["of", "misprint", "footnote"]] = SEEDS, False, ""
     lacking = cells["count"] < cells["runs"]
     some = lacking & (cells["count"] > 0)
     cells.loc[some, "footnote"] = [
@@ -181,19 +216,19 @@ def over_seeds(numbers: pd.DataFrame) -> pd.DataFrame:
         for runs, count in cells.loc[some, ["runs", "count"]].to_numpy()
     ]
     contradicting = cells["seeds"] < cells["runs"]
-    for place, row, head in cells.loc[contradicting, _CELL].itertuples():
+    for place, row, head in cells.loc[contradicting, CELL].itertuples():
         cells.loc[place, "footnote"] = _contradiction(groups.get_group((row, head)))
     cells.loc[lacking | contradicting, ["value", "std"]] = float("nan")
     cells.loc[lacking | contradicting, "count"] = 0
-    return _with_begun(cells[_COLUMNS], numbers.loc[~numbers["complete"], _CELL])
+    return _with_begun(cells[COLUMNS], numbers.loc[~numbers["complete"], CELL])
 
 
 def _with_begun(cells: pd.DataFrame, begun: pd.DataFrame) -> pd.DataFrame:
     """With empty cells of unfinished runs where no other run has a number."""
     known = set(zip(cells["row"], cells["head"], strict=True))
     missing = [cell for cell in dict.fromkeys(begun.itertuples(index=False, name=None)) if cell not in known]
-    empty = [(*cell, float("nan"), float("nan"), 0, "") for cell in missing]
-    return pd.concat([cells, pd.DataFrame(empty, columns=_COLUMNS)], ignore_index=True) if empty else cells
+    empty = [(*cell, float("nan"), float("nan"), 0, "", False, "") for cell in missing]
+    return pd.concat([cells, pd.DataFrame(empty, columns=COLUMNS)], ignore_index=True) if empty else cells
 
 
 def _contradiction(cell: pd.DataFrame) -> str:
@@ -210,7 +245,9 @@ def _with_averages(cells: pd.DataFrame, heads: list[Head]) -> tuple[pd.DataFrame
         orders = [head for head in heads if head[:2] == scenario]
         values = wide.reindex(columns=pd.Index(orders, tupleize_cols=False))
         deviation = values.std(axis=1, ddof=0, skipna=False) if len(orders) > 1 else None
-        average = pd.DataFrame({"value": values.mean(axis=1, skipna=False), "std": deviation, "count": 0})
+        average = pd.DataFrame({"value": values.mean(axis=1, skipna=False), "std": deviation})
+        average["count"] = average["value"].notna() * len(orders)
+        average[["of", "misprint"]] = ORDERS, False
         average["footnote"] = [_lacking(orders, missing) for missing in values.isna().to_numpy().tolist()]
         average["head"] = [(*scenario, AVERAGE)] * len(average)
         found.append(average.rename_axis("row").reset_index())
@@ -221,42 +258,3 @@ def _with_averages(cells: pd.DataFrame, heads: list[Head]) -> tuple[pd.DataFrame
 def _lacking(orders: Sequence[Head], missing: Iterable[bool]) -> str:
     names = [order[2] for order, lacks in zip(orders, missing, strict=True) if lacks]
     return f"no average: order {', '.join(names)} missing" if 0 < len(names) < len(orders) else ""
-
-
-def with_counts_marked(pivot: Pivot) -> tuple[Pivot, str]:
-    """With a footnote at cells of an unusual number of seeds; and what holds for the others, in words."""
-    cells = pivot.cells.copy()
-    counts = cells.loc[cells["count"] > 0, "count"].value_counts()
-    if counts.empty:
-        return pivot, ""
-    usual = int(counts[counts == counts.max()].index.max())
-    unusual = (cells["count"] > 0) & (cells["count"] != usual) & (cells["footnote"] == "")
-    cells.loc[unusual, "footnote"] = [_seeds(count) for count in cells.loc[unusual, "count"]]
-    return replace(pivot, cells=cells), _seeds(usual) + (" where not marked" if len(counts) > 1 else "")
-
-
-def _seeds(count: int) -> str:
-    return f"{count} seed{'s' * (count > 1)}"
-
-
-def joined(paper: Pivot, ours: Pivot) -> Pivot:
-    """Each column of the paper three times: as printed, ours, and ours minus the paper's (of the rounded
-    numbers)."""
-    kept = {head[:2] for head in ours.heads} & {head[:2] for head in paper.heads}
-    paper, ours = paper.of_scenarios(kept), ours.of_scenarios(kept)
-    names = {row: _printed_name(row, paper.rows) for row in ours.rows}
-    own = ours.cells.assign(row=ours.cells["row"].map(names.__getitem__))
-    both = paper.cells.merge(own, on=_CELL, suffixes=("", "_ours")).dropna(subset=["value", "value_ours"])
-    both["value"] = both["value_ours"].map(_rounded) - both["value"]
-    both = both.assign(std=float("nan"), footnote="", count=0)[_COLUMNS]
-    parts = {PAPER: paper.cells, OURS: own, DIFFERENCE: both}
-    cells = [part.assign(head=part["head"].map(lambda head, of=name: (*head, of))) for name, part in parts.items()]
-    heads = [(*head, name) for head in dict.fromkeys([*paper.heads, *ours.heads]) for name in parts]
-    rows = paper.rows | {names[row]: facts for row, facts in ours.rows.items() if names[row] not in paper.rows}
-    return Pivot(pd.concat(cells, ignore_index=True), rows, heads)
-
-
-def _printed_name(row: RowName, printed: Container[RowName]) -> RowName:
-    """The paper's row for a method of ours: ILT is `ILT*` where the paper has only its re-implementation."""
-    starred = (f"{row[0]}*", *row[1:])
-    return starred if row not in printed and starred in printed else row

@@ -15,6 +15,9 @@ from issbench.results.read_record import read_record
 from issbench.results.record import FORMAT, Environment, Experiment, MethodFacts, Record, StepRecord
 from issbench.text import printable_values
 
+IMPORTED = " (imported)"
+"""How the title of a method ends whose numbers come from other code."""
+
 
 class RecordError(UsageError):
     """A record that is not there, or that this version cannot read."""
@@ -122,12 +125,12 @@ class Run:
 
     @property
     def early_channels(self) -> int:
-        """How many channels have had time to be forgotten: all but those of the last step; none where a run has one
-        step (joint training)."""
+        """How many channels have had time to be forgotten: those that were known before the last step that the
+        method trained."""
         if len(self.steps) < 2:
             return 0
-        channels = len(self.record["class_names"])
-        return channels if self.setting == "domain" else channels - self.record["classes_per_step"][-1]
+        channels, before = len(self.record["class_names"]), self.steps[-2]["step"] + 1
+        return channels if self.setting == "domain" else channels - sum(self.record["classes_per_step"][before:])
 
     @property
     def forgotten(self) -> list[float | None]:

@@ -28,6 +28,8 @@ class Cell:
 
     `footnote`: what the reader must know of this cell. `rank`: 1 for the best of its column, 2 for the second, else
     0. `signed`: printed with its sign. `cite`: a key in references.bib, besides those of the methods it names.
+    `count`: how many seeds (or orders) the number is the mean of, 0 where that is not known; `spread`: over what
+    and of which kind the deviation is. `misprint`: the paper prints a number that cannot be right.
     """
 
     value: float | None = None
@@ -37,6 +39,9 @@ class Cell:
     rank: int = 0
     signed: bool = False
     cite: str = ""
+    count: int = 0
+    spread: str = ""
+    misprint: bool = False
 
     @property
     def number(self) -> str:

@@ -29,6 +29,13 @@ def table(
     both: Annotated[
         bool, typer.Option("--both", help="Runs beside the paper's numbers, with the difference.")
     ] = False,
+    within_noise: Annotated[
+        bool,
+        typer.Option(
+            "--within-noise",
+            help="Mark all that the seeds do not tell from the best, not best and second.",
+        ),
+    ] = False,
     scenario: Annotated[str | None, typer.Option(help="Only this scenario.")] = None,
     setting: Annotated[str | None, typer.Option(help="Only this setting.")] = None,
     format: Annotated[
@@ -55,6 +62,8 @@ def table(
 
     if published and both:
         raise TableError("--published is the paper alone, --both is runs beside it; give one of them")
+    if within_noise and (published or both or name == LONG):
+        raise TableError("--within-noise needs the seeds of runs, and marks the best of a table of runs alone")
     if name == LONG:
         if published or both or standalone:
             raise TableError(f"table {LONG} holds runs alone; leave --published, --both and --standalone out")
@@ -64,7 +73,7 @@ def table(
         tables = published_tables(name, scenario, setting)
     else:
         runs = runs_asked_for(out, scenario, setting)
-        tables = joined_tables(name, runs, scenario, setting) if both else measured_tables(name, runs)
+        tables = joined_tables(name, runs, scenario, setting) if both else measured_tables(name, runs, within_noise)
     if not tables:
         raise TableError(f"no run in {out} belongs in table {name}; see docs/results.md")
     deliver(tables, format, style, output, standalone, force)

@@ -32,7 +32,7 @@ def forgetting(runs: Sequence[Run]) -> Figure:
     found, notes = panels([run for run in runs if run.early_channels or not run.complete])
     notes += alone
     drawn = looks(run for panel in found for run in panel.runs)
-    classes = max(panel.runs[0].early_channels for panel in found)
+    classes = max(run.early_channels for panel in found for run in panel.runs)
     figure, axes = row_of_panels(len(found), max(4.6, 0.38 * classes + 1.2), 3.3, columns=1 if classes > 12 else 2)
     for axis, panel in zip(axes, found, strict=True):
         notes += _draw_forgetting(axis, panel, drawn, ranges=len(found) == 1)
@@ -53,7 +53,7 @@ def _of_one_step(runs: Sequence[Run]) -> list[str]:
 
 
 def _draw_forgetting(axis: Axes, panel: Panel, drawn: dict[str, Look], ranges: bool) -> list[str]:
-    first, count, notes = panel.runs[0], panel.runs[0].early_channels, []
+    first, count, notes = panel.runs[0], max(run.early_channels for run in panel.runs), []
     names = first.record["class_names"][:count]
     methods = list(dict.fromkeys(run.label for run in panel.runs))
     for place, method in enumerate(methods):

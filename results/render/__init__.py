@@ -19,5 +19,9 @@ SUFFIXES: dict[str, Format] = {
 
 def render(tables: Sequence[Table], format: Format, style: Style = "colour") -> str:
     """Tables as text in a format, one after the other. `terminal` is without colours here."""
+    if format == "csv":
+        from issbench.results.render.csv import render as lines
+
+        return lines(tables)
     one = import_module(f"issbench.results.render.{format}").render
     return "\n\n".join(one(table, style).rstrip("\n") for table in tables) + "\n"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from latex import compiled
 from small_trees import RECIPE, small_ade, small_cityscapes, small_voc
-from table_readers import READERS
+from table_readers import READERS, printed
 from typer.testing import CliRunner
 
 from issbench.bench.commands.app import app
@@ -207,10 +207,10 @@ def test_a_table_says_what_the_records_say(stores: dict[str, Path], number: str,
     # Numbers that could be mistaken for each other prove little; but GSC's weights move next to nothing.
     assert len(numbers) > 1 and (len({*numbers}) > 1 or number == "VII")
     texts = {f: bench("table", name, "--out", stores[number], "--format", f) for f in (*READERS, "terminal")}
-    _, *found = csv.reader(texts["csv"].splitlines())
-    assert [row[1:] for row in found] == rows
     for format, read in READERS.items():
-        assert read(texts[format], stubs) == numbers, format
+        # Of a table of one scenario the last column counts seeds: in CSV each number has its own.
+        wanted = [text for text in numbers if "." in text] if format == "csv" else numbers
+        assert read(texts[format], stubs) == wanted, format
     lines = re.split(r"^─+\n", texts["terminal"], flags=re.MULTILINE)[2].splitlines()
     assert [line.split() for line in lines] == [" ".join(row).split() for row in rows]
 
@@ -236,12 +236,14 @@ def test_what_is_missing_is_told(stores: dict[str, Path], tmp_path: Path) -> Non
 
 def test_beside_the_paper_stands_the_difference(stores: dict[str, Path]) -> None:
     text = bench("table", "--both", "--out", stores["I"], "--format", "csv")
-    rows = {fields[1]: fields[2:] for fields in csv.reader(text.splitlines())}
+    rows: dict[str, list[str]] = {}
+    for fields in csv.DictReader(text.splitlines()):
+        rows.setdefault(fields["method"], []).append(printed(fields) if fields["value"] else MISSING)
     assert rows["GSC"][::3] == ["68.6", "63.4", "66.1", "76.8", "63.2", "70.3"]  # as printed
     assert rows["GSC"][1::3] == table_i(Records(stores["I"]))[1][1:]
     for paper, ours, difference in zip(rows["GSC"][::3], rows["GSC"][1::3], rows["GSC"][2::3], strict=True):
         mine = float(ours.partition(" ")[0])
-        assert difference == f"{mine - float(paper):+.1f}".replace("-", "−")
+        assert difference == f"{mine - float(paper):z.1f}".replace("-", "−")
     assert rows["MiB"][1::3] == [MISSING] * 6
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from made_records import ENVIRONMENT, one_record
 
-from issbench.results.make_tables import main_tables
+from issbench.results.make_tables import main_tables, published_tables
 from issbench.results.render import render
 from issbench.results.runs import Run
-from issbench.results.table import MISSING, Cell, Table, number_text
+from issbench.results.table import MISSING, Cell, Table, number_text, text_table
 
 
 def test_no_number_is_a_zero_below_zero() -> None:
@@ -95,18 +95,18 @@ def test_runs_that_were_not_made_alike_share_a_table_that_says_so() -> None:
     for step in other.steps:
         assert step["training"]
         step["training"]["environment"] = {**ENVIRONMENT, "threads": 2, "gpu": "A100"}
-    assert table(run("ft"), other).notes[-1] == "Not made alike: 1 and 2 threads; H100 and A100."
+    assert table(run("ft"), other).notes[1] == "Not made alike: 1 and 2 threads; H100 and A100."
 
 
 def test_titles_and_explanation_name_what_was_compared() -> None:
     found = table(run(order="B", setting="disjoint", scenario="voc_1-1", classes=["cat", "dog"]))
     assert found.title == "voc_1-1, disjoint, order B, classes cat, dog"
-    (explanation,) = found.notes
+    explanation = found.notes[0]
     assert "resnet101 (imagenet weights), crop 512, batch 24, epochs 30 + 30 per later step" in explanation
     assert "learning rate 0.01, then 0.001" in explanation
     assert "Evaluation protocol plop: void pixels in training ignored;" in explanation
-    (explanation,) = table(run(recipe={"first_epochs": 50})).notes
-    assert "epochs 50 + 30" in explanation
+    assert "epochs 50 + 30" in table(run(recipe={"first_epochs": 50})).notes[0]
+    assert "hIoU: 2 · base · new / (base + new), of the mIoU of base and of new classes." in found.notes
 
 
 def test_unfinished_runs_are_left_out_with_a_note() -> None:
@@ -146,14 +146,43 @@ def test_markdown() -> None:
     assert notes[0].startswith("mIoU (%) after the last step") and notes[1].startswith("plop, seed 0: unfinished")
 
 
-def test_csv() -> None:
-    text = render([table(run("gsc:lambda1=0.5,sg=off"))], "csv")
-    rows = list(csv.reader(io.StringIO(text)))
-    assert rows == [
-        ["table", "method", "0-15", "16-20", "all", "hIoU", "mean over steps", "seeds"],
-        ["voc_15-1, overlapped, order natural", "GSC (lambda1=0.5,sg=off)", "50.0", "20.0", "43.2", "28.6", "40.0",
-         "1"],
+def test_csv_has_a_line_for_each_number_with_what_it_rests_on() -> None:
+    runs = [run("gsc:lambda1=0.5,sg=off"), run(seed=0), run(seed=1, old=52.0), run("rcil", new=None, imported=True)]
+    rows = [*csv.DictReader(io.StringIO(render([table(*runs)], "csv")))]
+    assert [*rows[0]] == [
+        "table", "method", "column", "value", "sd", "sd_kind", "n", "rank", "misprint", "note",
     ]  # fmt: skip
+    found = {(row["method"], row["column"]): row for row in rows}
+    assert len(found) == len(rows) == 3 * 5  # of 0-15, 16-20, all, hIoU, mean over steps
+    assert {row["table"] for row in rows} == {"voc_15-1, overlapped, order natural"}
+    ft = found["FT", "0-15"]
+    assert (ft["value"], ft["n"], ft["sd_kind"], ft["rank"]) == ("51.0", "2", "sample, over seeds", "1")
+    assert float(ft["sd"]) == pytest.approx(2**0.5) and ft["note"] == "2 seeds (0, 1)"
+    gsc = found["GSC (lambda1=0.5,sg=off)", "hIoU"]
+    assert (gsc["sd"], gsc["n"], gsc["note"]) == ("", "1", "") and float(gsc["value"]) == pytest.approx(200 / 7)
+    missing = found["RCIL (imported)", "16-20"]
+    assert (missing["value"], missing["n"], missing["sd_kind"]) == ("", "", "")
+    assert missing["note"].startswith("imported: trained and tested by other code")
+
+
+def test_csv_of_printed_numbers_has_misprints_and_which_deviation_it_is() -> None:
+    (first, *_), (orders,) = (published_tables(name) for name in ("main", "class-order"))
+    rows = [*csv.DictReader(io.StringIO(render([first], "csv")))]
+    assert {row["value"] for row in rows if row["misprint"]} == {"46.5", "74.0"}
+    assert all(row["note"].startswith(f"printed {row['value']}") for row in rows if row["misprint"])
+    rows = [*csv.DictReader(io.StringIO(render([orders], "csv")))]
+    averages = {row["method"]: row for row in rows if row["column"] == "Average"}
+    assert (averages["PLOP*"]["value"], averages["PLOP*"]["sd"]) == ("44.2", "3.8")
+    assert {(row["sd_kind"], row["n"]) for row in averages.values()} == {("population, over orders", "5")}
+    assert {(row["sd_kind"], row["n"]) for row in rows if row["column"] != "Average"} == {("", "")}
+
+
+def test_csv_of_several_tables_has_one_line_of_heads_and_tables_of_words_stay_as_they_are() -> None:
+    tables = [table(run(setting=setting)) for setting in ("disjoint", "overlapped")]
+    lines = render(tables, "csv").splitlines()
+    assert len(lines) == 1 + 2 * 5 and lines[0].startswith("table,method,column,value")
+    words = text_table("t", ["a", "b"], [["1.5", "x"]])
+    assert render([words, words], "csv") == "table,a,b\nt,1.5,x\nt,1.5,x\n"
 
 
 def test_no_run_no_table() -> None:

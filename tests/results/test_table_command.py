@@ -54,6 +54,7 @@ def test_the_file_tells_the_format_and_a_bibliography_lies_beside(tmp_path: Path
         (["mian", "--published"], ["no table 'mian'", "did you mean main"]),
         (["--published", "--both"], ["give one of them"]),
         (["steps", "--published"], ["only draws"]),
+        (["--published", "--within-noise"], ["--within-noise needs the seeds of runs"]),
         (["--published", "--standalone"], ["--format latex"]),
         (["--published", "--output", "/no/such/folder/a.tex"], ["/no/such/folder/a.tex", "choose another"]),
         (["--out", "/no/such/store"], ["not a run store", "--out"]),
@@ -68,8 +69,8 @@ def test_mistakes(arguments: list[str], words: list[str]) -> None:
 def test_runs_of_a_store_by_scenario_and_setting(store: Path) -> None:
     text = bench("--out", store, "--scenario", "voc_15-1", "--setting", "disjoint", "--format", "csv")
     # An order each makes a table of its own: they are not comparable in `main`.
-    titles = {line.partition('",')[0] for line in text.splitlines() if line.startswith('"')}
-    assert titles == {f'"voc_15-1, disjoint, order {order}' for order in ("natural", "B", "C", "D", "E")}
+    titles = {row["table"] for row in csv.DictReader(text.splitlines())}
+    assert titles == {f"voc_15-1, disjoint, order {order}" for order in ("natural", "B", "C", "D", "E")}
     assert "belongs in table domain" in bench("domain", "--out", store, code=2)
     message = bench("--out", store, "--scenario", "voc_2-2", code=2)
     assert "holds no run of scenario voc_2-2" in message

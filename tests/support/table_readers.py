@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
 
 
@@ -15,8 +15,14 @@ def from_markdown(text: str, stubs: int) -> list[str]:
 
 
 def from_csv(text: str, stubs: int) -> list[str]:
-    _, *rows = csv.reader(text.splitlines())
-    return [cell for row in rows for cell in row[1 + stubs :] if cell != "–"]
+    """Rounded, as the other formats print them."""
+    return [printed(row) for row in csv.DictReader(text.splitlines()) if row["value"]]
+
+
+def printed(row: Mapping[str, str]) -> str:
+    """The number of a line of CSV as a cell has it."""
+    deviation = f" ± {float(row['sd']):.1f}" if row["sd"] else ""
+    return f"{float(row['value']):z.1f}".replace("-", "−") + deviation
 
 
 def from_latex(text: str, stubs: int) -> list[str]:

@@ -18,7 +18,7 @@ from issbench.bench.store_format import make_store
 from issbench.files import sha256_of, write_sealed
 from issbench.results.counts import ClassGroup, harmonic_mean, mean_of_group
 from issbench.results.record import FORMAT, Experiment, MethodFacts, Record, RunMetrics, Score, Source, StepRecord
-from issbench.results.runs import RecordError, load_run
+from issbench.results.runs import IMPORTED, RecordError, load_run
 from issbench.scenarios.datasets import dataset_class
 from issbench.scenarios.datasets.base import Dataset
 from issbench.scenarios.groups import channel_names, class_groups
@@ -58,7 +58,7 @@ class Imported:
     def method(self) -> MethodFacts:
         """The method as tables name it; figures choose how they draw it."""
         return {
-            "name": f"{self.title.lower()}-imported", "title": f"{self.title} (imported)", "options": {},
+            "name": f"{self.title.lower()}-imported", "title": f"{self.title}{IMPORTED}", "options": {},
             "parts": [], "order": None, "colour": "", "marker": "", "dashes": "", "cite": "", "upper_bound": False,
         }  # fmt: skip
 
