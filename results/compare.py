@@ -1,197 +1,141 @@
-"""Which runs of several methods may be compared, and what the comparison says, as a table with sentences."""
+"""What `bench compare` and the report print of several methods: tables of differences with intervals, and words."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from statistics import mean, stdev
+from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
-from issbench.errors import did_you_mean
-from issbench.results.bootstrap import Interval, paired_interval
-from issbench.results.comparable import comparable_sets, leaking, not_made_alike, question
+from issbench.results.claims import MIXED, NOT_TOLD_APART, claims, interval_text, p_text, percent, scope, winner
+from issbench.results.comparison import Comparison, Resamples, best_first, comparison
+from issbench.results.estimate import LEVEL, POWER
+from issbench.results.matched import MatchedRuns, known_scores, match, mixed
 from issbench.results.runs import RecordError, Run
-from issbench.results.significance import friedman_test, wilcoxon_test
+from issbench.results.significance import holm, ranking
 from issbench.results.table import MISSING, Table, text_table
+from issbench.results.units import LEVELS, units
+
+EQUIVALENCE = 0.5
+"""Differences of up to so many points matter to no one, unless the user says otherwise."""
+_MOST_NOTES = 6
 
 
-@dataclass(frozen=True)
-class MatchedRuns:
-    """Runs that differ in nothing but the method: one for each method, in the order asked for. A cell of a test."""
+def compare(
+    runs: Sequence[Run], methods: Sequence[str], group: str = "all", equivalence: float = EQUIVALENCE
+) -> Table:
+    """Methods are named as records have them. Two: differences of mIoU (%) cell by cell, and what follows.
+    More: the difference of each pair over the cells that the two have, with Holm's correction over all pairs.
 
-    runs: tuple[Run, ...]
-
-    @property
-    def facts(self) -> tuple[str, str, str, str]:
-        """Scenario, setting with the fraction of images where it is not 1, order and seed."""
-        run = self.runs[0]
-        classes = f" ({', '.join(run.experiment['classes'])})" if run.experiment["classes"] else ""
-        return run.scenario + classes, run.condition, run.order, str(run.seed)
-
-    def scores(self, group: str) -> list[float | None]:
-        """mIoU (%) of a group after the last step, for each method."""
-        found = []
-        for run in self.runs:
-            scores = run.last["metrics"]["miou"] | run.last["metrics"]["groups"]
-            if group not in scores:
-                raise RecordError(f"{run.name} has no group {group!r}; it has {', '.join(scores)}")
-            found.append(scores[group])
-        return found
-
-
-def compare(runs: Sequence[Run], methods: Sequence[str], group: str = "all") -> Table:
-    """Methods are named as records have them. Two: differences of mIoU (%) with their intervals, cell by cell.
-    More: their mean ranks.
-
-    The notes say in words what is significant. Raises RecordError where there is nothing to compare.
+    `equivalence`: differences up to it, in points, count as none in practice. Raises RecordError where there is
+    nothing to compare.
     """
-    cells, notes = match(runs, methods)
-    known = [cell for cell in cells if None not in cell.scores(group)]
-    if len(known) < len(cells):
-        notes.append(f"Left out: {len(cells) - len(known)} cells in which group {group} has no mIoU.")
-    if not known:
-        raise RecordError(f"no runs of {' and '.join(methods)} can be compared. {' '.join(notes)}")
-    repeated = len({cell.facts for cell in known}) < len(known)
-    if repeated:
-        notes.append("Several runs of one cell differ in recipe or data: no test is made over all of them.")
-    table = _pairs if len(methods) == 2 else _ranks
-    return table(known, methods, group, notes, repeated)
+    if len(methods) == 2:
+        return _two(runs, methods, group, equivalence)
+    return _several(runs, methods, group, equivalence)
 
 
-def match(runs: Sequence[Run], methods: Sequence[str]) -> tuple[list[MatchedRuns], list[str]]:
-    """The cells that all methods have, and notes on what is left out or was not made alike.
-
-    Raises RecordError for an unknown method.
-    """
-    if len(set(methods)) < max(2, len(methods)):
-        raise RecordError(f"compare takes two methods or more, each once; got {', '.join(methods)}")
-    there = sorted({run.spec for run in runs})
-    for method in methods:
-        if method not in there:
-            hint = did_you_mean(method, there, f"it has {', '.join(there) or 'none'}", cutoff=0.6)
-            raise RecordError(f"no run of {method} in the run store; {hint}")
-    asked = [run for run in runs if run.spec in methods]
-    places: dict[tuple[Hashable, int], list[Run]] = {}
-    for run in asked:
-        if run.complete:
-            places.setdefault((question(run), run.seed), []).append(run)
-    notes = [f"Left out, {run.unfinished}: {run.name}." for run in asked if not run.complete]
-    cells = []
-    for members in places.values():
-        found, why = _cells(members, methods)
-        cells += found
-        if why:
-            notes.append(f"Left out, {why}: {', '.join(run.name for run in members)}.")
-    compared = [run for cell in cells for run in cell.runs]
-    notes += filter(None, (leaking(compared), not_made_alike(compared)))
-    return sorted(cells, key=lambda cell: (*cell.facts[:3], cell.runs[0].seed)), notes
-
-
-def _cells(members: list[Run], methods: Sequence[str]) -> tuple[list[MatchedRuns], str]:
-    """Cells of one scenario, order and seed, one for each recipe and data; or why there is none."""
-    lacking = [method for method in methods if all(run.spec != method for run in members)]
-    if lacking:
-        return [], f"no run of {', '.join(lacking)} beside"
-    cells = []
-    for chosen in comparable_sets(members):
-        fitting = {run.spec: run for run in chosen}
-        # Order A of VOC is the natural one: two runs with the same steps are one.
-        if any(run.last["key"] != fitting[run.spec].last["key"] for run in chosen):
-            return [], "several runs of one method"
-        if len(fitting) == len(methods):
-            cells.append(MatchedRuns(tuple(fitting[method] for method in methods)))
-    return cells, "" if cells else "trained by different recipes, or on different data"
-
-
-def _pairs(cells: list[MatchedRuns], methods: Sequence[str], group: str, notes: list[str], repeated: bool) -> Table:
+def _two(runs: Sequence[Run], methods: Sequence[str], group: str, equivalence: float) -> Table:
     a, b = methods
-    rows, intervals, scores, errors = [], [], [], []
-    for cell in cells:
-        one, other = cell.scores(group)
-        assert one is not None and other is not None  # `compare` leaves the others out
-        scores.append((one, other))
+    pair, notes = comparison(runs, a, b, Resamples(group))
+    if pair is None:
+        raise RecordError(f"no runs of {a} and {b} can be compared. {' '.join(notes)}")
+    rows, errors = [], []
+    for cell, (one, other) in zip(pair.cells, pair.scores, strict=True):
         try:
-            found = paired_interval(cell.runs[0], cell.runs[1], group)
-            intervals.append(found)
-            interval_cells = [f"{found.low:+.2f} to {found.high:+.2f}", _verdict(found, a, b)]
+            found = pair.on_images(cell)
+            interval = f"{found.low:+.2f} to {found.high:+.2f}"
         except RecordError as error:
             errors.append(str(error))
-            interval_cells = [MISSING, MISSING]
-        which = [cell.runs[0].name[-8:]] if repeated else []
-        rows.append([*cell.facts, *which, f"{one:.2f}", f"{other:.2f}", f"{one - other:+.2f}", *interval_cells])
-    header = ["scenario", "setting", "order", "seed", *(["run"] if repeated else []), a, b]
-    header += ["difference", "95% interval", "better"]
+            interval = MISSING
+        which = [cell.runs[0].name[-8:]] if pair.mixed else []
+        rows.append([*cell.facts, *which, f"{one:.2f}", f"{other:.2f}", f"{one - other:+.2f}", interval])
+    header = ["scenario", "setting", "order", "seed", *(["run"] if pair.mixed else []), a, b]
+    header += ["difference", "95% of images"]
+    said = claims(pair, equivalence)
+    if len(errors) < len(rows):
+        said.append(
+            "95% of images: of these two networks on other images (paired bootstrap); no other seed is in it."
+        )
     if errors:
-        notes.append(f"No interval for {len(errors)} of {len(cells)} cells, such as: {errors[0]}.")
-    claims = [_over_images(intervals, a, b)] if intervals else []
-    if not repeated:
-        claims += [_over_cells(scores, a, b), *_over_seeds(cells, scores), *_dependence(cells)]
-    return text_table(f"{a} − {b}: mIoU (%) of {group} after the last step", header, rows, [*claims, *notes])
+        notes.append(f"No interval over images for {len(errors)} of {len(rows)} cells, such as: {errors[0]}.")
+    return text_table(f"{a} − {b}: mIoU (%) of {group} after the last step", header, rows, [*said, *notes])
 
 
-def _verdict(found: Interval, a: str, b: str) -> str:
-    return (a if found.low > 0 else b) if found.significant else "neither"
-
-
-def _over_images(intervals: list[Interval], a: str, b: str) -> str:
-    if len(intervals) == 1:
-        start = intervals[0].sentence(a, b)
-    else:
-        wins, losses = sum(i.low > 0 for i in intervals), sum(i.high < 0 for i in intervals)
-        start = (
-            f"On {wins} of {len(intervals)} cells {a} is better than {b} (the interval of the difference excludes "
-            f"0), on {losses} it is worse, on {len(intervals) - wins - losses} the interval includes 0."
-        )
-    resamples = intervals[0].resamples
-    return (
-        f"{start} Intervals: paired bootstrap over test images, {resamples} resamples; they do not hold what "
-        "another seed would change."
-    )
-
-
-def _over_cells(scores: list[tuple[float, float]], a: str, b: str) -> str:
-    one, other = zip(*scores, strict=True)
-    return wilcoxon_test(one, other).sentence(a, b)
-
-
-def _over_seeds(cells: list[MatchedRuns], scores: list[tuple[float, float]]) -> list[str]:
-    """Mean difference of each scenario, setting and order that has several seeds."""
-    places: dict[tuple[str, ...], list[float]] = {}
-    for cell, (one, other) in zip(cells, scores, strict=True):
-        places.setdefault(cell.facts[:3], []).append(one - other)
-    return [
-        f"{', '.join(place)}: {mean(differences):+.2f} ± {stdev(differences):.2f} points (mean and sample standard "
-        f"deviation over {len(differences)} seeds)."
-        for place, differences in places.items()
-        if len(differences) > 1
-    ]
-
-
-def _dependence(cells: list[MatchedRuns]) -> list[str]:
-    """A caution where cells repeat a scenario."""
-    scenarios = {cell.facts[0] for cell in cells}
-    if len(scenarios) == len(cells):
-        return []
-    return [
-        f"The {len(cells)} cells come from {len(scenarios)} scenario{'s' * (len(scenarios) > 1)}; seeds and orders "
-        "of one scenario are no independent data sets, so a p-value is smaller than other scenarios would give."
-    ]
-
-
-def _ranks(cells: list[MatchedRuns], methods: Sequence[str], group: str, notes: list[str], repeated: bool) -> Table:
-    scores = np.array([cell.scores(group) for cell in cells], float)
-    if repeated or len(cells) < 2:
-        why = "several runs of one cell differ in recipe or data" if repeated else "all share only 1 cell"
-        raise RecordError(
-            f"no ranks of {', '.join(methods)}: {why}; the test takes 2 cells or more. {' '.join(notes)}"
-        )
-    found = friedman_test(methods, scores)
-    means = dict(zip(methods, scores.T.tolist(), strict=True))
+def _several(runs: Sequence[Run], methods: Sequence[str], group: str, equivalence: float) -> Table:
+    shared, notes = match(runs, methods)
+    resamples = Resamples(group)
+    found = {pair: comparison(runs, *pair, resamples) for pair in combinations(methods, 2)}
+    order = best_first(methods, [pair for pair, _ in found.values() if pair])
+    pairs = [pair.led_by(order) for pair, _ in found.values() if pair]
+    if not pairs:
+        raise RecordError(f"no runs of {' and '.join(methods)} can be compared. {' '.join(notes)}")
+    pairs.sort(key=lambda pair: (order.index(pair.a), order.index(pair.b)))
+    tested = [pair for pair in pairs if pair.estimate]
+    corrected = iter(holm([pair.estimate.p for pair in tested if pair.estimate]))
     rows = [
-        [name, f"{rank:.2f}", f"{mean(means[name]):.2f}"]
-        for name, rank in zip(found.methods, found.ranks, strict=True)
+        _row(pair, next(corrected), len(tested), equivalence) if pair.estimate else _bare(pair) for pair in pairs
     ]
-    title = f"Mean ranks by mIoU (%) of {group} after the last step, {len(cells)} cells"
-    claims = [found.sentence(), *_dependence(cells), *notes]
-    return text_table(title, ["method", "mean rank", "mean mIoU"], rows, claims)
+    said = [*_what_is_said(tested), *_ranks(shared, methods, group)]
+    said += [f"{a} and {b} share no cell. {' '.join(why)}" for (a, b), (pair, why) in found.items() if not pair]
+    said += [f"{pair.a} − {pair.b}: not tested. {MIXED}" for pair in pairs if pair.mixed]
+    notes = [note.replace("Left out,", "Left out of what all share,", 1) for note in notes]
+    notes = [*notes[:_MOST_NOTES], *[f"{len(notes) - _MOST_NOTES} more such notes."] * (len(notes) > _MOST_NOTES)]
+    header = ["methods", "over", "difference", "95% interval", "p (Holm)", "better", "detectable"]
+    header += [f"> {equivalence:g} / within / worse", "new seed"]
+    title = f"Differences of mIoU (%) of {group} after the last step, the best method first"
+    return text_table(title, header, rows, [*said, *notes])
+
+
+def _row(pair: Comparison, p: float, tested: int, equivalence: float) -> list[str]:
+    """A pair that is tested; `p` is corrected for all of the `tested` ones."""
+    found = pair.estimate
+    assert found is not None
+    decided = winner(pair, p) or ("identical" if pair.identical else NOT_TOLD_APART)
+    chances = " / ".join(map(percent, found.chances(equivalence)))
+    new_seed = MISSING if pair.new_seed is None else percent(pair.new_seed)
+    numbers = [interval_text(found), p_text(p).removeprefix("p ").removeprefix("= "), decided]
+    return [*_bare(pair)[:3], *numbers, f"{found.detectable(LEVEL / tested):.2f}", chances, new_seed]
+
+
+def _bare(pair: Comparison) -> list[str]:
+    """A pair of which nothing but the difference is known."""
+    return [f"{pair.a} − {pair.b}", pair.over, f"{pair.difference:+.2f}", *[MISSING] * 6]
+
+
+def _what_is_said(tested: Sequence[Comparison]) -> list[str]:
+    """The test, its correction, and what a claim is about; or why there is none."""
+    if not tested:
+        return [
+            "No two methods share several seeds, orders or scenarios: this is about networks, not about methods."
+        ]
+    scopes = list(dict.fromkeys(scope(pair) for pair in tested))
+    about = scopes[0] if len(scopes) == 1 else "on others of what stands under `over`"
+    return [
+        f"better: {about}. Paired t test (over seeds: with the choice of test images, where these were counted one "
+        f"by one), Holm's correction for {len(tested)} pairs, level {LEVEL:.0%}: the chance that any method is "
+        f"called better and is not, is at most {LEVEL:.0%}. Intervals and probabilities are not corrected.",
+        f"detectable: the true difference that is found with {POWER:.0%} power after the correction, with noise as "
+        "here. new seed: the probability that the first is above the second on a seed that was not run.",
+    ]
+
+
+def _ranks(shared: Sequence[MatchedRuns], methods: Sequence[str], group: str) -> list[str]:
+    """Means and mean ranks over the cells that all methods have."""
+    known = known_scores(shared, group)
+    if not known or mixed([cell for cell, _ in known]):
+        return ["No cells that all share, made alike: no means and no ranks."]
+    found = units({cell.facts: np.array(scores) for cell, scores in known})
+    means = dict(zip(methods, found.values.mean(axis=0), strict=True))
+    if len(found) < 2:
+        listed = ", ".join(
+            f"{name} {value:.2f}" for name, value in sorted(means.items(), key=lambda pair: -pair[1])
+        )
+        return [f"Over the one {LEVELS[found.level]} that all share: {listed}."]
+    ranked = ranking(methods, found.values)
+    each = zip(ranked.methods, ranked.ranks, strict=True)
+    listed = ", ".join(f"{name} {means[name]:.2f} (mean rank {place:.2f})" for name, place in each)
+    return [
+        f"Over the {found.over} that all share: {listed}. Friedman test of equal ranks, {ranked.how}: "
+        f"{p_text(ranked.p)}. A mean rank depends on who else takes part."
+    ]

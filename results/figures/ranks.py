@@ -1,4 +1,4 @@
-"""Nemenyi's critical-difference diagram (Demšar, JMLR 2006, fig. 1)."""
+"""Diagram of mean ranks, whose bars join what a test does not tell apart (Demšar, JMLR 2006, fig. 1)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from issbench.results.compare import MatchedRuns, match
+from issbench.results.claims import p_text
 from issbench.results.figures.canvas import FigureError, blank, write_notes
+from issbench.results.matched import known_scores, match, mixed
 from issbench.results.runs import Run
-from issbench.results.significance import Friedman, friedman_test
+from issbench.results.significance import Ranking, ranking
+from issbench.results.units import LEVELS, Units, units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def critical_difference(runs: Sequence[Run], group: str = "all") -> Figure:
-    """Mean ranks of methods by mIoU over the cells (scenario, setting, order, seed) that all of them have; a bar
-    joins methods that Nemenyi's test does not tell apart. Upper bounds (Joint) do not compete.
+    """Mean ranks of methods by mIoU over the scenarios (else settings, orders, seeds) that all of them have; a bar
+    joins those that Wilcoxon's test with Holm's correction does not tell apart. Upper bounds (Joint) take no part.
 
     FigureError for fewer than three methods or two cells, or where runs of one cell differ in recipe or data.
     """
@@ -31,30 +33,36 @@ def critical_difference(runs: Sequence[Run], group: str = "all") -> Figure:
             "`bench compare` compares two"
         )
     cells, notes = match(runs, methods)
-    known = [cell for cell in cells if None not in cell.scores(group)]
-    if len(known) < 2 or len({cell.facts for cell in known}) < len(known):
+    known = known_scores(cells, group)
+    if len(known) < 2 or mixed([cell for cell, _ in known]):
         why = f"all share only {len(known)}" if len(known) < 2 else "several differ in recipe or data alone"
         raise FigureError(
             f"no ranks of {', '.join(titles.values())}: they need 2 cells (scenario, setting, order, seed) or more "
             f"that all have, and {why}; `bench figure` draws some of them with --methods. {' '.join(notes[:2])}"
         )
-    found = friedman_test([titles[m] for m in methods], np.array([cell.scores(group) for cell in known], float))
-    return draw_ranks(found, [_cells_note(known), *notes[:3]])
+    found = units({cell.facts: np.array(scores) for cell, scores in known})
+    ranked = ranking([titles[method] for method in methods], found.values)
+    return draw_ranks(ranked, found.over, [*_what_it_says(found, ranked), *notes[:3]])
 
 
-def _cells_note(cells: Sequence[MatchedRuns]) -> str:
-    scenarios = {cell.facts[0] for cell in cells}
-    note = f"{len(cells)} cells of {len(scenarios)} scenario{'s' * (len(scenarios) > 1)}."
-    if len(scenarios) < len(cells):
-        note += " Seeds and orders of one scenario are not independent, so p is too small."
-    return note
+def _what_it_says(found: Units, ranked: Ranking) -> list[str]:
+    """The test of the bars, its level, and of what it speaks."""
+    level, pairs = LEVELS[found.level], len(ranked.pairs)
+    fewest = next(units for units in range(2, 100) if pairs * 2 ** (1 - units) < ranked.level)
+    few = f" With fewer than {fewest} {level}s it can tell none apart." * (ranked.units < fewest)
+    of = f" of {found.place}" if found.place else " like these"
+    return [
+        f"A bar joins what Wilcoxon's signed-rank test (level {ranked.level:.0%}, Holm's correction for {pairs} "
+        f"pairs) does not tell apart.{few}",
+        f"This is about other {level}s{of}. `bench compare` has the differences of the means, and tests these.",
+    ]
 
 
-def draw_ranks(found: Friedman, notes: Sequence[str] = ()) -> Figure:
-    """The diagram of a test: best on the left."""
+def draw_ranks(found: Ranking, over: str, notes: Sequence[str] = ()) -> Figure:
+    """The diagram of a test over some units, such as `6 seeds`: best on the left."""
     count = len(found.methods)
-    bars = alike(found)
-    height = 1.25 + 0.22 * ((count + 1) // 2) + 0.12 * len(bars)
+    bars = joined(found)
+    height = 1.0 + 0.22 * ((count + 1) // 2) + 0.12 * len(bars)
     figure = blank(6.4, height + 0.35)
     axis = figure.add_subplot()
     axis.set_xlim(0.2 - 0.18 * count, 1.18 * count + 0.8)
@@ -64,39 +72,33 @@ def draw_ranks(found: Friedman, notes: Sequence[str] = ()) -> Figure:
         y = -0.45 - 0.3 * place
         axis.plot([low - 0.04, high + 0.04], [y, y], color="black", linewidth=3.2, solid_capstyle="butt", gid="bar")
     _draw_methods(axis, found, -0.45 - 0.3 * len(bars) - 0.35)
-    verdict = f"χ² = {found.statistic:.2f}, p = {found.p:.2g}"
-    if not found.significant:
-        verdict += ": the methods cannot be told apart"
-    axis.set_title(f"Mean ranks, 1 is best (Friedman test: {verdict})", fontsize=9, pad=12)
+    title = f"Mean ranks over {over}, 1 is best (Friedman test {found.how}: {p_text(found.p)})"
+    axis.set_title(title, fontsize=9, pad=12)
     write_notes(figure, notes)
     return figure
 
 
-def alike(found: Friedman) -> list[tuple[float, float]]:
-    """The longest ranges of mean ranks within which no two methods differ significantly, each of two or more."""
-    ranks, wide = found.ranks, found.critical_difference if found.significant else float("inf")
-    bars: list[tuple[float, float]] = []
-    for start, low in enumerate(ranks):
-        high = max(rank for rank in ranks[start:] if rank == low or rank - low < wide)
-        if high > low or ranks.count(low) > 1:
-            bars += [] if bars and bars[-1][1] >= high else [(low, high)]
-    return bars
+def joined(found: Ranking) -> list[tuple[float, float]]:
+    """The longest ranges of mean ranks whose ends are not told apart, so that methods without a common bar are;
+    between the ends of a bar some may be told apart all the same."""
+    ranks = found.ranks
+    bars: list[tuple[int, int]] = []
+    for start in range(len(ranks) - 1):
+        ends = [end for end in range(start + 1, len(ranks)) if not found.told_apart(start, end)]
+        if ends and (not bars or bars[-1][1] < ends[-1]):
+            bars.append((start, ends[-1]))
+    return [(ranks[start], ranks[end]) for start, end in bars]
 
 
-def _draw_scale(axis: Axes, found: Friedman) -> None:
+def _draw_scale(axis: Axes, found: Ranking) -> None:
     count = len(found.methods)
     axis.plot([1, count], [0, 0], color="black", linewidth=1)
     for rank in range(1, count + 1):
         axis.plot([rank, rank], [0, 0.15], color="black", linewidth=1)
         axis.text(rank, 0.25, str(rank), ha="center", va="bottom", fontsize=8)
-    y, end = 1.1, 1 + found.critical_difference
-    axis.plot([1, end], [y, y], color="black", linewidth=1, marker="|", markersize=6)
-    axis.text(
-        (1 + end) / 2, y + 0.12, f"CD = {found.critical_difference:.2f}", ha="center", va="bottom", fontsize=8
-    )
 
 
-def _draw_methods(axis: Axes, found: Friedman, top: float) -> None:
+def _draw_methods(axis: Axes, found: Ranking, top: float) -> None:
     """The better half hangs to the left, the others to the right, so that no line crosses a name."""
     count = len(found.methods)
     left, right = 1 - 0.12 * count, count + 0.12 * count

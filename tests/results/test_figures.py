@@ -20,9 +20,9 @@ from issbench.results.figures import FIGURES, FigureError, save_figure
 from issbench.results.figures.images import PictureRow, image_grid, legend_figure
 from issbench.results.figures.palette import class_colours, coloured, looks
 from issbench.results.figures.panels import panels
-from issbench.results.figures.ranks import alike, draw_ranks
+from issbench.results.figures.ranks import draw_ranks, joined
 from issbench.results.runs import RecordError, Run
-from issbench.results.significance import Friedman
+from issbench.results.significance import Ranking
 
 NAMES = ["background", "a", "b", "c", "d"]
 
@@ -194,11 +194,17 @@ def test_heat_map_refuses_brief_records() -> None:
 
 def test_critical_difference_ranks_over_the_cells_that_all_have() -> None:
     best = {"gsc": 60.0, "plop": 50.0, "mib": 40.0}
-    runs = [run(m, [0.0, 0.0, s + seed], seed=seed) for m, s in best.items() for seed in range(6)]
+    runs = [
+        run(m, [0.0, 0.0, s + seed + 0.1 * seed * len(m)], seed=seed) for m, s in best.items() for seed in range(8)
+    ]
     runs.append(run("joint"))
     said = texts(FIGURES["critical-difference"](runs))
     assert "GSC  1.00" in said and "PLOP  2.00" in said and "MiB  3.00" in said and "Joint" not in said
-    assert "6 cells of 1 scenario" in said and "CD = 1.35" in said  # 2.343·√(3·4/36), Demšar's Table 5
+    assert "Mean ranks over 8 seeds, 1 is best (Friedman test by permutation: p < 0.001)" in said
+    assert "Wilcoxon's signed-rank test (level 5%, Holm's correction for 3 pairs)" in said
+    assert "about other seeds of voc_2-1 (a, b, c, d), overlapped" in said and "can tell none apart" not in said
+    few = texts(FIGURES["critical-difference"]([each for each in runs if each.seed < 5]))
+    assert "With fewer than 7 seeds it can tell none apart." in few
 
 
 def test_critical_difference_tells_why_it_cannot_be() -> None:
@@ -209,13 +215,14 @@ def test_critical_difference_tells_why_it_cannot_be() -> None:
 
 
 def test_bars_join_the_methods_that_do_not_differ() -> None:
-    found = Friedman(("a", "b", "c", "d"), (1.0, 1.9, 2.8, 4.0), 20, 9.0, 0.001, 1.0)
-    assert alike(found) == [(1.0, 1.9), (1.9, 2.8)]
-    bars = [line for line in draw_ranks(found).axes[0].get_lines() if line.get_gid() == "bar"]
+    apart = {(a, b): 0.01 if b - a > 1 or (a, b) == (2, 3) else 0.3 for a in range(4) for b in range(a + 1, 4)}
+    found = Ranking(("a", "b", "c", "d"), (1.0, 1.9, 2.8, 4.0), 20, 0.001, apart)
+    assert joined(found) == [(1.0, 1.9), (1.9, 2.8)]
+    bars = [line for line in draw_ranks(found, "20 seeds").axes[0].get_lines() if line.get_gid() == "bar"]
     assert len(bars) == 2
-    unsure = Friedman(("a", "b", "c"), (1.0, 2.0, 3.0), 3, 1.0, 0.5, 0.1)
-    assert alike(unsure) == [(1.0, 3.0)]
-    assert "cannot be told apart" in texts(draw_ranks(unsure))
+    # a and c are not told apart, so they share a bar, though b is from both.
+    unsure = Ranking(("a", "b", "c"), (1.0, 2.0, 3.0), 30, 0.04, {(0, 1): 0.01, (0, 2): 0.06, (1, 2): 0.01})
+    assert joined(unsure) == [(1.0, 3.0)]
 
 
 def test_too_many_panels_are_refused() -> None:

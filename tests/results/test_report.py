@@ -291,7 +291,7 @@ def test_statistics_in_words(tmp_path: Path) -> None:
     runs = store(tmp_path, *records, other)
     places = {"one": [r for r in runs if r.scenario == "voc_19-1"], "two": runs[-1:]}
     text = statistics({"one": places["one"]})
-    assert "Mean ranks over 3 matched cells" in text and "lwf is above ewc in 3 of 3 matched cells" in text
+    assert "3 seeds that all share" in text and "lwf − ewc" in text and "Holm" in text
     assert "Fewer than two methods are finished: nothing to compare." in statistics(places)
     assert {run.spec for run in shared(places)} == {"ft"}
 
