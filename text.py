@@ -1,4 +1,4 @@
-"""Text from elsewhere (names of classes and files, records of strangers) as it may be shown."""
+"""Text from elsewhere (names of classes and files, records of strangers) as it may be shown, and times in words."""
 
 from __future__ import annotations
 
@@ -18,6 +18,19 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """A name or a title as it may be shown: printable, with blanks where it has tabs and ends of lines."""
     return printable(re.sub(r"[\t\r\n]+", " ", text))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `40 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours = round(seconds / 3600)
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"
 
 
 def printable_values(value: Any) -> Any:

@@ -55,6 +55,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_measuring() -> Iterator[None]:
+    """`--dry-run` measures nothing, which would take seconds; tests of what it measures give it time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("issbench.bench.engine.forecast.MOST_SECONDS", -1.0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The packs of real images: $ISSBENCH_DATA, else shared/data beside the checkout."""

@@ -168,6 +168,12 @@ def git_state() -> str:
         return ""
 
 
+def synchronise(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def reset_peak_memory(device: torch.device) -> None:
     """Start measuring a step's memory, so that it does not depend on what ran before."""
     if device.type == "cuda":

@@ -23,9 +23,10 @@ _CHECKPOINT = 3
 """Size of a checkpoint in networks: weights, momentum, and the state of a method; AdamW has one moment more."""
 
 
-def preflight(plans: Sequence[Plan], store: Store, load_weights: bool) -> None:
-    """Raise for a network that cannot be made, first weights that cannot be read (if `load_weights`), a network
-    with which a method cannot work, or a disk without room for what is missing."""
+def preflight(plans: Sequence[Plan], store: Store, load_weights: bool) -> int:
+    """The bytes that the missing steps need on the disk. Raises for a network that cannot be made, first weights
+    that cannot be read (if `load_weights`), a network with which a method cannot work, or a disk without that
+    room."""
     missing = _missing(plans, store)
     sizes: dict[Recipe, int] = {}
     for plan in plans:
@@ -37,7 +38,10 @@ def preflight(plans: Sequence[Plan], store: Store, load_weights: bool) -> None:
         try_plan(plan, step)
     if sizes:
         checkpoint = _CHECKPOINT + any(recipe.optimizer == "adamw" for recipe in sizes)
-        _check_disk(store.root, (len(missing) + checkpoint) * max(sizes.values()))
+        needed = (len(missing) + checkpoint) * max(sizes.values())
+        _check_disk(store.root, needed)
+        return needed
+    return 0
 
 
 def enough_memory(plans: Sequence[Plan], store: Store, workers: int | None, last_step: int | None) -> None:

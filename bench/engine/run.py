@@ -47,6 +47,8 @@ class Prepared:
     """Those that are not done."""
     missing: frozenset[str]
     """The keys of the steps that are not in the store."""
+    bytes_needed: int
+    """On the disk, for these steps."""
 
 
 def prepare(
@@ -68,13 +70,13 @@ def prepare(
     if waiting and not dry_run:
         distributed.from_main(lambda: check_writable(store.root))
     with arithmetic(device):  # it draws the weights of networks
-        preflight(waiting, store, load_weights=not dry_run)
+        needed = preflight(waiting, store, load_weights=not dry_run)
     if distributed.is_main() and not dry_run:
         for plan in plans:
             if plan.run_name in done:
                 remember(store.root, plan.run_name, plan.keys, plan.sources)
     keys = dict.fromkeys(step.key for plan in plans for step in plan.steps)
-    return Prepared(store, plans, waiting, frozenset(store.missing_steps(list(keys))))
+    return Prepared(store, plans, waiting, frozenset(store.missing_steps(list(keys))), needed)
 
 
 def run(

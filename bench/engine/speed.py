@@ -21,7 +21,13 @@ from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
 from issbench.bench.engine.assemble import assemble, make_network, on_device, step_of
-from issbench.bench.engine.environment import arithmetic, peak_memory, reset_peak_memory, seed_generators
+from issbench.bench.engine.environment import (
+    arithmetic,
+    peak_memory,
+    reset_peak_memory,
+    seed_generators,
+    synchronise,
+)
 from issbench.bench.engine.memory import check_memory, memory_told
 from issbench.bench.engine.network import Network
 from issbench.bench.engine.plan import decided
@@ -232,18 +238,13 @@ def _time_alternately(pair: Pair, rounds: int | None) -> tuple[tuple[float, ...]
     end = time.perf_counter() + (0 if rounds else _LEAST_SECONDS)
     while len(step) < (rounds or _LEAST_ROUNDS) or time.perf_counter() < end:
         for training, seconds in both:
-            _synchronise(pair.images.device)
+            synchronise(pair.images.device)
             before = time.perf_counter()
             pair.iterate(training)
-            _synchronise(pair.images.device)
+            synchronise(pair.images.device)
             seconds.append(time.perf_counter() - before)
         both.reverse()
     return tuple(floor), tuple(step)
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _peak(pair: Pair, training: Training) -> int | None:
@@ -294,7 +295,7 @@ def _operations(pair: Pair, training: Training) -> dict[str, float]:
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as trace:
         pair.iterate(training)
-        _synchronise(pair.images.device)
+        synchronise(pair.images.device)
     # Kernels have rows of their own, too; their time is in the operations that launched them.
     events = [event for event in trace.key_averages() if event.device_type == DeviceType.CPU]
     return {e.key: (e.self_device_time_total if on_gpu else e.self_cpu_time_total) / 1e6 for e in events}

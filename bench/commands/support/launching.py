@@ -18,6 +18,7 @@ from issbench.bench.signals import number_of
 from issbench.errors import Interrupted, UsageError
 from issbench.scenarios.datasets import dataset_class
 from issbench.scenarios.scenario import check_split
+from issbench.text import duration
 
 if TYPE_CHECKING:
     from issbench.bench.engine.plan import Plan
@@ -87,8 +88,11 @@ def carry_out(experiments: Sequence[Experiment], asked: Asked) -> list[str]:
     names = _tell(prepared, asked)
     request = _request(asked, profile)
     if asked.dry_run:
+        _tell_disk(prepared)
         for line in launcher.describe(prepared.waiting, prepared.store, request) if launcher else ():
             typer.echo(line)
+        if launcher is None:
+            _tell_time(prepared, asked.common)
         return names
     if launcher is None:
         failures = _here(prepared, asked, reporter)
@@ -198,6 +202,30 @@ def _costs(prepared: Prepared) -> str:
         f"{'steps':<10} {len(steps):>4}  {len(steps) - len(different)} shared with other runs, so {len(different)} "
         f"different; {len(different) - len(missing)} in the store, {len(missing)} to train on {images:,} images"
     )
+
+
+def _tell_disk(prepared: Prepared) -> None:
+    """What the steps need, a checkpoint of one included."""
+    if prepared.missing:
+        size = prepared.bytes_needed
+        words = f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+        typer.echo(f"{'disk':<15}  about {words} in {prepared.store.root}")
+
+
+def _tell_time(prepared: Prepared, common: CommonOptions) -> None:
+    """What the training takes in this process, and how that is known."""
+    from issbench.bench.engine.forecast import forecast
+
+    found = forecast(prepared.waiting, prepared.store, prepared.missing, common.threads, common.workers)
+    if found is None:
+        return
+    steps = {
+        "at rates in the store": found.steps["recorded"],
+        "at rates measured just now": found.steps["measured"],
+        "taken as the others": found.steps["alike"],
+    }
+    how = ", ".join(f"{number} {text}" for text, number in steps.items() if number)
+    typer.echo(f"{'time':<15}  about {duration(found.seconds)} here; of the steps {how}")
 
 
 def _print_tables(names: Sequence[str], asked: Asked) -> None:
