@@ -42,8 +42,7 @@ from issbench.methods.interface.registry import load_method, method_info
 from issbench.methods.method import IGNORE, Batch, Batches, Method, NoOptions, Step
 
 _SEED = 0
-_WARM_UP = 2  # rounds
-_LEAST_ROUNDS, _LEAST_SECONDS = 5, 5.0  # both are reached
+_WARM_UP, _LEAST_ROUNDS, _LEAST_SECONDS = 2, 5, 5.0  # rounds, and seconds; both of the latter are reached
 _BATCHES = 2  # that the hooks `begin` and `end` see
 _BLOCKS = 8  # of one label, along each side of an image
 _PROFILED = 3  # iterations; the median of each operation is reported
@@ -150,8 +149,7 @@ def measure(
     recipe, device = workload.step_recipe, workload.device
     method: Any = method_class
     need = try_step(workload.place(1), method, options, recipe, not method.cumulative)
-    free = available()
-    if device.type == "cpu" and free is not None:
+    if device.type == "cpu" and (free := available()) is not None:
         check_memory(need, recipe, 0, 1, free, spec, _LOWER)
     gc.collect()  # a method may lie in a cycle of references with its networks: those of the one before, …
     with memory_told(spec, device, _LOWER), arithmetic(device, workload.threads):

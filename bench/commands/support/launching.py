@@ -88,11 +88,7 @@ def carry_out(experiments: Sequence[Experiment], asked: Asked) -> list[str]:
     names = _tell(prepared, asked)
     request = _request(asked, profile)
     if asked.dry_run:
-        _tell_disk(prepared)
-        for line in launcher.describe(prepared.waiting, prepared.store, request) if launcher else ():
-            typer.echo(line)
-        if launcher is None:
-            _tell_time(prepared, asked.common)
+        _foretell(prepared, asked, launcher, request)
         return names
     if launcher is None:
         failures = _here(prepared, asked, reporter)
@@ -204,12 +200,16 @@ def _costs(prepared: Prepared) -> str:
     )
 
 
-def _tell_disk(prepared: Prepared) -> None:
-    """What the steps need, a checkpoint of one included."""
+def _foretell(prepared: Prepared, asked: Asked, launcher: Launcher | None, request: Request) -> None:
+    """What the missing steps need: the disk, a checkpoint included, and the jobs or the time."""
     if prepared.missing:
         size = prepared.bytes_needed
         words = f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
         typer.echo(f"{'disk':<15}  about {words} in {prepared.store.root}")
+    for line in launcher.describe(prepared.waiting, prepared.store, request) if launcher else ():
+        typer.echo(line)
+    if launcher is None:
+        _tell_time(prepared, asked.common)
 
 
 def _tell_time(prepared: Prepared, common: CommonOptions) -> None:
