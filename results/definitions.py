@@ -25,7 +25,7 @@ _LAMBDAS = ("lambda1", "lambda2")
 FORMULAS = {
     "hIoU": "hIoU: 2 · base · new / (base + new), of the mIoU of base and of new classes.",
     "mean over steps": "mean over steps: of the mIoU of all classes so far, after each step, the first included.",
-    "least": "least, most: of any single class of the groups.",
+    "least": "least, most: of any single class of the groups, in each seed its own.",
     "difference": "difference: ours − paper, of the numbers as printed; the paper tells no spread over seeds, so "
     "whether it is more than chance is not known.",
 }
@@ -114,19 +114,20 @@ def step_values(run: Run) -> Values:
 
 def forgetting_values(run: Run) -> Values:
     """IoU of a class when first learned minus after the last step, in points: the mean over each group, and the
-    least and the most of any class. Classes of the last step have not had time to be forgotten and are left out."""
+    least and the most of any class. Classes of the last step have not had time to be forgotten and are left out; of
+    a method that skips steps (Joint) so are the means that would lack classes that others have."""
     lost = run.forgotten
     if not lost:
         return {}
     spans = {name: span for name, span in run.record["group_spans"]["printed"].items() if name != "all"}
-    found = {group: _mean(lost[first : last + 1]) for group, (first, last) in spans.items()}
-    everything = lost[min((first for first, _ in spans.values()), default=0) :]
-    known = [value for value in everything if value is not None]
-    return found | {
-        "all": _mean(everything),
-        "least": min(known, default=None),
-        "most": max(known, default=None),
+    end = len(lost) - (0 if run.setting == "domain" else run.record["classes_per_step"][-1])
+    found = {
+        group: _mean(lost[first : last + 1]) if min(last + 1, end) <= run.early_channels else None
+        for group, (first, last) in spans.items()
     }
+    everything = lost[min((first for first, _ in spans.values()), default=0) :]
+    known = [value for value in everything if value is not None] if end <= run.early_channels else []
+    return found | {"all": _mean(known), "least": min(known, default=None), "most": max(known, default=None)}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -11,15 +11,20 @@ from issbench.results.definitions import Definition, chosen, definition
 from issbench.results.published import TABLES, Number, published
 from issbench.results.runs import Run
 from issbench.results.table import Cell, Table, TableError
+from issbench.results.view import View
 
 if TYPE_CHECKING:
     from issbench.results.pivot import Pivot
 
+ALL = View()
+"""The whole table, with one digit."""
 _STAR = "*: re-implemented by the paper's authors."
 _ORDERS = "Average: mean ± population standard deviation over the orders."
 
 
-def published_tables(name: str, scenario: str | None = None, setting: str | None = None) -> list[Table]:
+def published_tables(
+    name: str, scenario: str | None = None, setting: str | None = None, view: View = ALL
+) -> list[Table]:
     """The paper's tables of this name, or their part on a scenario (`voc_15-1`) or a setting. Raises TableError
     where the paper prints no such number."""
     from issbench.results.pivot import printed_pivot
@@ -28,11 +33,12 @@ def published_tables(name: str, scenario: str | None = None, setting: str | None
     for number, numbers in _printed(table, scenario, setting).items():
         title = f"{_heading(number)}: {table.measures} ({_where(numbers)})"
         notes = _printed_notes(table, numbers)
-        found.append(printed_pivot(table, numbers).table(table, title, notes, "not printed"))
+        pivot = view.of(printed_pivot(table, numbers))
+        found += [pivot.table(table, title, notes, "not printed")] if pivot.heads else []
     return found
 
 
-def measured_tables(name: str, runs: Iterable[Run], noise: bool = False) -> list[Table]:
+def measured_tables(name: str, runs: Iterable[Run], noise: bool = False, view: View = ALL) -> list[Table]:
     """Tables of measured runs, one for each set of runs that may be compared; none where no run belongs in one.
 
     `noise`: all are marked that their seeds do not tell from the best of a column, instead of best and second.
@@ -45,7 +51,7 @@ def measured_tables(name: str, runs: Iterable[Run], noise: bool = False) -> list
     titles = [_title(members, table) for members in sets]
     for members, title, difference in zip(sets, titles, told_apart(titles, sets), strict=True):
         single = table.extra_values is not None and len(_places(members)) == 1
-        pivot, seeds = with_seeds_told(measured_pivot(table, members, extra=single))
+        pivot, seeds = with_seeds_told(view.of(measured_pivot(table, members, extra=single)))
         if pivot.heads:
             title += f", {difference}" * bool(difference)
             notes = _notes(table, members, seeds)
@@ -63,7 +69,7 @@ def main_tables(runs: Iterable[Run]) -> list[Table]:
 
 
 def joined_tables(
-    name: str, runs: Iterable[Run], scenario: str | None = None, setting: str | None = None
+    name: str, runs: Iterable[Run], scenario: str | None = None, setting: str | None = None, view: View = ALL
 ) -> list[Table]:
     """Measured runs beside the paper's numbers, with the difference: the scenarios and settings that both have.
 
@@ -90,9 +96,9 @@ def joined_tables(
             notes = [*_notes(table, members, seeds), *_printed_notes(table, shared)]
             what += f", {difference}" * bool(difference)
             title = f"{_heading(number)} and ours: {table.measures} ({what})"
-            pivot = joined(printed_pivot(table, numbers), ours)
-            found.append(pivot.table(table, title, notes, "no number, or no run"))
-    if not found:
+            pivot = view.of(joined(printed_pivot(table, numbers), ours))
+            found += [pivot.table(table, title, notes, "no number, or no run")] if pivot.heads else []
+    if not found and view == ALL:
         raise TableError(
             f"table {name} --both: no run has a scenario and setting of {_headings(printed)} with all classes; "
             "leave --both out to see the runs alone"

@@ -54,7 +54,8 @@ class Pivot:
     """The cells; the rows and heads in the order of the table. A head is scenario, setting and what is below.
 
     `numbers`: what each seed of the finished runs gives, for each row and head. `marked`: the rows of each head
-    that are marked; without it best and second are.
+    that are marked; without it best and second are. `whole`: the heads of the table of which this shows a part.
+    `digits`: after the point.
     """
 
     cells: pd.DataFrame
@@ -62,6 +63,8 @@ class Pivot:
     heads: list[Head]
     numbers: Mapping[tuple[RowName, Head], Mapping[int, float | None]] = field(default_factory=dict)
     marked: Mapping[Head, Collection[RowName]] | None = None
+    whole: Sequence[Head] = ()
+    digits: int = 1
 
     def of_scenarios(self, kept: set[Head]) -> Pivot:
         """The columns of these (scenario, setting), and the rows that have a number there."""
@@ -73,13 +76,13 @@ class Pivot:
     def table(self, definition: Definition, title: str, notes: Sequence[str], missing: str) -> Table:
         """The table: common heads left out, best and second marked; `missing` is what – stands for."""
         ranked = self._ranked(definition)
-        found: dict[Any, Cell] = {(c.row, c.head): _cell(c) for c in ranked.itertuples()}
+        found: dict[Any, Cell] = {(c.row, c.head): _cell(c, self.digits) for c in ranked.itertuples()}
         body = []
         for row, facts in self.rows.items():
             names = [Cell(text=text) for text in row]
             names[0] = replace(names[0], footnote=facts.remark, cite=facts.cite)
             body.append(names + [found.get((row, head), Cell()) for head in self.heads])
-        heads = [(name,) for name in definition.stubs] + without_common_heads(self.heads)
+        heads = [(name,) for name in definition.stubs] + without_common_heads(self.heads, self.whole or self.heads)
         columns = {name for head in self.heads for name in head}
         notes = [*notes, *(formula for name, formula in FORMULAS.items() if name in columns)]
         if self.numbers and ranked["rank"].any() and self.marked is None:
@@ -97,17 +100,17 @@ class Pivot:
         bounds = {row for row, facts in self.rows.items() if facts.bound}
         differences = self.cells["head"].map(lambda head: head[-1] == DIFFERENCE)
         competing = self.cells[self.cells["value"].notna() & ~differences & ~self.cells["row"].isin(bounds)]
-        columns = competing["value"].map(as_printed).groupby(competing["head"])
+        columns = competing["value"].map(partial(round, ndigits=self.digits)).groupby(competing["head"])
         ranks = columns.rank(method="dense", ascending=definition.lower)
         ranks = ranks[(ranks <= definition.ranks) & (columns.transform("size") > 1)]
         return self.cells.assign(rank=ranks.reindex(self.cells.index).fillna(0).astype(int))
 
 
-def _cell(cell: Any) -> Cell:
+def _cell(cell: Any, digits: int) -> Cell:
     value, std = (None if pd.isna(number) else float(number) for number in (cell.value, cell.std))
     return Cell(
         value, std, footnote=cell.footnote, rank=cell.rank, signed=cell.head[-1] == DIFFERENCE,
-        count=cell.count, spread=cell.of, misprint=cell.misprint,
+        digits=digits, count=cell.count, spread=cell.of, misprint=cell.misprint,
     )  # fmt: skip
 
 

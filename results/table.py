@@ -28,8 +28,9 @@ class Cell:
 
     `footnote`: what the reader must know of this cell. `rank`: 1 for the best of its column, 2 for the second, else
     0. `signed`: printed with its sign. `cite`: a key in references.bib, besides those of the methods it names.
-    `count`: how many seeds (or orders) the number is the mean of, 0 where that is not known; `spread`: over what
-    and of which kind the deviation is. `misprint`: the paper prints a number that cannot be right.
+    `digits`: after the point. `count`: how many seeds (or orders) the number is the mean of, 0 where that is not
+    known; `spread`: over what and of which kind the deviation is. `misprint`: the paper prints a number that cannot
+    be right.
     """
 
     value: float | None = None
@@ -39,6 +40,7 @@ class Cell:
     rank: int = 0
     signed: bool = False
     cite: str = ""
+    digits: int = 1
     count: int = 0
     spread: str = ""
     misprint: bool = False
@@ -46,12 +48,12 @@ class Cell:
     @property
     def number(self) -> str:
         """The number as printed, without its deviation; – where there is none."""
-        return MISSING if self.value is None else number_text(self.value, signed=self.signed)
+        return MISSING if self.value is None else number_text(self.value, self.digits, self.signed)
 
     @property
     def deviation(self) -> str:
         """The deviation as printed, or nothing."""
-        return "" if self.std is None else f"{self.std:.1f}"
+        return "" if self.std is None else number_text(self.std, self.digits)
 
     def __str__(self) -> str:
         if self.text is not None:
@@ -128,9 +130,9 @@ def text_table(
     return Table(title, [(name,) for name in header], [[Cell(text=t) for t in row] for row in rows], list(notes))
 
 
-def without_common_heads(heads: Sequence[Head]) -> list[Head]:
-    """Heads of equal depth without the levels on which all columns agree; the innermost is kept if nothing else
-    is."""
-    depth = len(heads[0]) if heads else 0
-    differing = [level for level in range(depth) if len({head[level] for head in heads}) > 1] or [depth - 1]
+def without_common_heads(heads: Sequence[Head], whole: Sequence[Head]) -> list[Head]:
+    """Heads of equal depth without the levels on which all columns of the whole table agree; the innermost is kept
+    if nothing else is."""
+    depth = len(whole[0]) if whole else 0
+    differing = [level for level in range(depth) if len({head[level] for head in whole}) > 1] or [depth - 1]
     return [tuple(head[level] for level in differing) for head in heads]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from issbench.bench.commands.support.options import Force
+from issbench.bench.commands.support.options import Force, names
 from issbench.bench.commands.support.printing import deliver, runs_asked_for
 from issbench.results.definitions import DEFINITIONS
 from issbench.results.render import Format, Style
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from issbench.results.runs import Run
+    from issbench.results.table import Table
+    from issbench.results.view import View
 
 LONG = "long"
 """The name of the tidy table: a row per run, step and group of classes."""
@@ -38,6 +41,12 @@ def table(
     ] = False,
     scenario: Annotated[str | None, typer.Option(help="Only this scenario.")] = None,
     setting: Annotated[str | None, typer.Option(help="Only this setting.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Only these columns, by a head: all,hIoU or '15-1*' (* for anything).")
+    ] = None,
+    rows: Annotated[str | None, typer.Option(help="Only these rows, by name: 'PLOP,GSC*'.")] = None,
+    sort: Annotated[str | None, typer.Option(help="Sort the rows by this column, the highest first.")] = None,
+    digits: Annotated[int, typer.Option(min=0, max=4, help="Digits after the point.")] = 1,
     format: Annotated[
         Format | None,
         typer.Option(help=f"How to print; {LONG} is csv or parquet.", show_default="terminal, or as --output ends"),
@@ -57,26 +66,48 @@ def table(
 
     Runs are averaged over seeds. Those that differ in recipe, data, protocol or classes never share a table.
     """
-    from issbench.results.make_tables import joined_tables, measured_tables, published_tables
     from issbench.results.table import TableError
+    from issbench.results.view import View
 
+    view = View(names(columns), names(rows), sort or "", digits)
     if published and both:
         raise TableError("--published is the paper alone, --both is runs beside it; give one of them")
     if within_noise and (published or both or name == LONG):
         raise TableError("--within-noise needs the seeds of runs, and marks the best of a table of runs alone")
+    if digits > 1 and (published or both):
+        raise TableError(f"--digits {digits}: the paper's numbers have one digit; leave it out beside them")
     if name == LONG:
-        if published or both or standalone:
-            raise TableError(f"table {LONG} holds runs alone; leave --published, --both and --standalone out")
+        if published or both or standalone or view != View():
+            raise TableError(
+                f"table {LONG} holds runs alone, all their numbers; leave --published, --both, --standalone, and what "
+                "chooses, sorts or rounds out"
+            )
         _long(runs_asked_for(out, scenario, setting), format, output, force)
         return
-    if published:
-        tables = published_tables(name, scenario, setting)
-    else:
-        runs = runs_asked_for(out, scenario, setting)
-        tables = joined_tables(name, runs, scenario, setting) if both else measured_tables(name, runs, within_noise)
+    runs = None if published else runs_asked_for(out, scenario, setting)
+    made = _maker(name, runs, (scenario, setting), both, within_noise)
+    tables = made(View())
     if not tables:
         raise TableError(f"no run in {out} belongs in table {name}; see docs/results.md")
+    if view != View():
+        view.check(tables)
+        tables = made(view)
+    if not tables:
+        raise TableError("the rows and the columns that are asked for stand in different tables; ask for either")
     deliver(tables, format, style, output, standalone, force)
+
+
+def _maker(
+    name: str, runs: list[Run] | None, where: tuple[str | None, str | None], both: bool, noise: bool
+) -> Callable[[View], list[Table]]:
+    """What makes the tables of runs, of the paper (None), or of both, as far as a view shows them."""
+    from issbench.results.make_tables import joined_tables, measured_tables, published_tables
+
+    if runs is None:
+        return lambda view: published_tables(name, *where, view)
+    if both:
+        return lambda view: joined_tables(name, runs, *where, view)
+    return lambda view: measured_tables(name, runs, noise, view)
 
 
 def _long(runs: list[Run], format: Format | None, output: Path | None, force: bool) -> None:

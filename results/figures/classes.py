@@ -39,7 +39,7 @@ def forgetting(runs: Sequence[Run]) -> Figure:
         axis.set(title=panel.title, ylabel="IoU forgotten (points)")
         tidy(axis, "y")
     shared_legend(figure, axes)
-    ranges = "In brackets: the least and the most of any class, the background included."
+    ranges = "In brackets: the lowest and the highest point of a method, the background included."
     write_notes(figure, [spread_note("Bars", found), *[ranges] * (len(found) == 1), *notes])
     return figure
 

@@ -35,6 +35,7 @@ def render(table: Table, style: str = "colour") -> str:
         r"\begin{table*}[t]",
         r"\centering",
         rf"\caption{{{escape(table.title)}}}",
+        rf"\label{{tab:{_label(table.title)}}}",
         rf"\{size}",
         r"\setlength{\tabcolsep}{3pt}",
         rf"\sbox0{{\begin{{tabular}}{{{columns}}}",
@@ -64,6 +65,11 @@ def document(body: str, bibliography: str | None) -> str:
     if bibliography and r"\cite{" in body:
         lines += [r"\clearpage", r"\bibliographystyle{plain}", rf"\bibliography{{{bibliography}}}"]
     return "\n".join([*lines, r"\end{document}"]) + "\n"
+
+
+def _label(title: str) -> str:
+    """A title as \\ref names it: `voc-15-1-overlapped-order-natural`."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def escape(text: str) -> str:

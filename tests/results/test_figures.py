@@ -72,7 +72,7 @@ def test_figures_say_what_their_bars_and_bands_are() -> None:
         assert f"{drawn}: ± sample standard deviation over seeds, of which a method has 3." in words
         words = texts(FIGURES[name](seeds[:1])).replace("\n", " ")
         assert f"One seed each: no {drawn.lower()}, and what another seed would change is not known." in words
-    assert "least and the most of any class, the background included" in words
+    assert "the lowest and the highest point of a method, the background included" in words
     assert "GSC (0.0 to 4.0)" in words  # never −0.0
     words = texts(FIGURES["class-order"]([run(order=order) for order in "ABC"])).replace("\n", " ")
     assert "dots: the orders, each the mean over its seeds" in words
