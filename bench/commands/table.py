@@ -79,8 +79,8 @@ def table(
     if name == LONG:
         if published or both or standalone or view != View():
             raise TableError(
-                f"table {LONG} holds runs alone, all their numbers; leave --published, --both, --standalone, and what "
-                "chooses, sorts or rounds out"
+                f"table {LONG} holds runs alone, all their numbers; leave --published, --both, --standalone, and "
+                "what chooses, sorts or rounds out"
             )
         _long(runs_asked_for(out, scenario, setting), format, output, force)
         return
