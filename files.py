@@ -7,9 +7,9 @@ import errno
 import hashlib
 import io
 import json
+import logging
 import os
 import shutil
-import sys
 import time
 import tomllib
 import uuid
@@ -23,6 +23,7 @@ import numpy as np
 from issbench.errors import RunError, UsageError
 
 T = TypeVar("T")
+_LOGGER = logging.getLogger("issbench")
 
 ALTERED = "does not have the checksum with which it was written: it was cut off or altered"
 """Why a file with another checksum is a DamagedFile."""
@@ -261,7 +262,7 @@ def retrying(read: Callable[[], T], path: Path, home: Path | None = None) -> T:
                 text = f"{why}; once it can be, give the same command again"
                 raise CannotRead(error.errno, text, str(path)) from None
         if attempt == 0:
-            print(f"{why}; trying again for {sum(_PAUSES)} s", file=sys.stderr)
+            _LOGGER.warning("%s; trying again for %s s", why, sum(_PAUSES))
         time.sleep(_PAUSES[attempt])
     raise AssertionError  # the last attempt returns or raises
 

@@ -36,6 +36,12 @@ class Position:
     host: str = ""
     pid: int = 0
     """The process that trains, and its machine."""
+    rate: float | None = None
+    """Images a second in this step; None if not yet known, as are the following."""
+    loss: float | None = None
+    """The mean of the last epoch of this step, all terms together."""
+    left_of_all: float | None = None
+    """Seconds to the end of all runs of the command."""
 
     @property
     def alive(self) -> bool:
@@ -69,4 +75,5 @@ def read_position(folder: Path) -> Position | None:
     if misfit(found, Position, FILE):  # it may be of another version
         return None
     position = Position(**found)
-    return position if max(position.left or 0, abs(position.updated)) < _LATEST else None
+    times = (position.left or 0, position.left_of_all or 0, abs(position.updated))
+    return position if max(times) < _LATEST else None

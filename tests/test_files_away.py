@@ -64,13 +64,13 @@ def test_a_server_that_comes_back(
     number: int,
     pauses: list[float],
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     reader, path = read
     expected = reader(path)
     Server(monkeypatch, path, number, 3)
     assert reader(path) == expected and pauses == [0.5, 1.0, 2.0]
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = caplog.messages
     assert line == f"{path} cannot be read, {os.strerror(number)}; trying again for 7.5 s"
 
 

@@ -34,7 +34,8 @@ def described(command: Any, name: str) -> Iterator[str]:
     """A command, a line for each of its arguments and options, and the commands below it."""
     yield name + " (hidden)" * command.hidden
     asked = inspect.signature(command.callback, eval_str=True).parameters if command.callback else {}
-    yield from (f"    {declaration(each, asked[each.name])}" for each in command.params)
+    ours = [each for each in command.params if each.name in asked]  # not typer's own, of shell completion
+    yield from (f"    {declaration(each, asked[each.name])}" for each in ours)
     for below in getattr(command, "commands", {}).values():
         yield from described(below, f"{name} {below.name}")
 

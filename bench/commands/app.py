@@ -41,7 +41,6 @@ _ClickError = typer.BadParameter.__mro__[2]  # click's own base, wherever typer 
 app = App(
     name="bench",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from issbench.bench.engine import distributed
 from issbench.bench.engine.engine import Settings, execute
@@ -88,6 +89,7 @@ def run(
     checkpoint_every: float = 60.0,
     threads: int | None = None,
     diagnose: bool = False,
+    progress: bool = False,
     reporter: Reporter | None = None,
 ) -> list[Record]:
     """Carry out one or several experiments and return their records, one per run, as `run.json` holds them.
@@ -96,13 +98,15 @@ def run(
     checkpoint, written every `checkpoint_every` seconds. `workers` are processes that read images (default:
     as many as cores, up to 8; none for data in memory; the result does not depend on it). `threads` compute on the
     CPU (default: OMP_NUM_THREADS, or 1); their number can change the last bit of a result, and is recorded.
+    `progress` shows what the command line shows while it trains; without it nothing is printed, and the same lines
+    go to the logger `issbench` of `logging` (level INFO).
     `diagnose` looks at each step from the second on while it trains, which changes no bit of it.
     Every experiment is planned, and so checked, before the first one trains; one that fails does not stop the
     others, and RunsFailed is raised at the end. Calls from several threads wait for each other. Under `torchrun`,
     or as several tasks of Slurm, each process calls this, and together they train what one would.
     """
     experiments = [experiments] if isinstance(experiments, Experiment) else list(experiments)
-    reporter = reporter or Reporter()
+    reporter = reporter or Reporter(Console() if progress else None)
     prepared = prepare(experiments, out, distributed.join(device), reporter)
     settings = Settings(workers, checkpoint_every, threads, diagnose=diagnose)
     failures = execute(prepared.waiting, prepared.store, settings, reporter)
@@ -122,6 +126,7 @@ def sweep(
     device: str = "auto",
     workers: int | None = None,
     threads: int | None = None,
+    progress: bool = False,
     **common: Any,
 ) -> list[Record]:
     """`run` for every combination of methods (with options), scenarios, settings, class orders and seeds.
@@ -130,4 +135,6 @@ def sweep(
         methods=tuple(methods), scenarios=tuple(scenarios), settings=tuple(settings), orders=tuple(orders),
         seeds=tuple(seeds),
     )  # fmt: skip
-    return run(crossed.experiments(**common), out=out, device=device, workers=workers, threads=threads)
+    return run(
+        crossed.experiments(**common), out=out, device=device, workers=workers, threads=threads, progress=progress
+    )

@@ -48,3 +48,11 @@ def test_defaults_that_are_worked_out_are_told() -> None:
 
 def test_version() -> None:
     assert bench("--version") == f"bench {version('issbench')}\n"
+
+
+def test_the_shell_completes_commands_and_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_BENCH_COMPLETE", "complete_bash")
+    for words, expected in {"bench doc": "doctor", "bench run --sav": "--save-as"}.items():
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+        assert bench().split() == [expected]

@@ -1,9 +1,12 @@
-"""What a run leaves for `bench status` while it trains."""
+"""What a run tells while it trains, and what it leaves for `bench status`."""
 
+import io
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 from small_folder import RECIPE, small_folder
 
 from issbench import Experiment, run
@@ -17,7 +20,11 @@ def started(folder: Path, **training) -> Reporter:
     experiment = SimpleNamespace(method="ft", scenario="s", setting="overlapped", order="A", seed=0, images="1")
     reporter = Reporter()
     folder.mkdir(exist_ok=True)
-    reporter.start_run(SimpleNamespace(experiment=experiment, steps=[SimpleNamespace(index=5)]), folder)
+    recipe = SimpleNamespace(batch=8)
+    steps = [SimpleNamespace(index=index, key=f"{index}", recipe=recipe, images_seen=800) for index in range(6)]
+    plan = SimpleNamespace(experiment=experiment, steps=steps)
+    with reporter.running([plan, plan], ["3", "4"]):
+        reporter.start_run(plan, folder)
     reporter.start_training(3, **training)
     return reporter
 
@@ -82,3 +89,41 @@ def test_a_file_of_another_version_is_none(tmp_path):
     assert read_position(tmp_path) is None
     (tmp_path / "progress.json").write_text("{")
     assert read_position(tmp_path) is None
+
+
+def test_images_a_second_loss_and_time_left_of_all_runs(tmp_path, clock):
+    reporter = started(tmp_path, epochs=4, iterations=100, start=0)
+    clock.now += 25
+    reporter.advance(25)
+    position = read_position(tmp_path)
+    assert (position.rate, position.loss, position.left_of_all) == (8.0, None, (2 * 800 - 200) / 8)
+    reporter.end_epoch(1, {"a": 0.5, "b": 0.25}, 25, 25.0)
+    log = (tmp_path / "log.txt").read_text()
+    assert f"run 1/2, s overlapped, order A, seed 0; log: {tmp_path / 'log.txt'}" in log
+    assert "run 1/2, step 3/5 epoch 1/4  loss a 0.5000 + b 0.2500  25 s, 8.0 images/s" in log
+    assert "0:01:15 to the end of the step, 0:02:55 for all runs" in log
+    clock.now += 25
+    reporter.advance(50)
+    assert read_position(tmp_path).loss == 0.75
+
+
+def test_what_fails_is_not_waited_for(tmp_path, clock):
+    reporter = started(tmp_path, epochs=1, iterations=100, start=0)
+    clock.now += 10
+    reporter.advance(10)
+    reporter.fail_run(ValueError("x"))
+    assert reporter._to_train == {}
+
+
+def test_python_is_quiet_unless_asked(tmp_path, capsys, caplog, monkeypatch):
+    experiment = Experiment("ft", "folder_2-1", data=small_folder(tmp_path / "data"), recipe=RECIPE)
+    caplog.set_level(logging.INFO, "issbench")
+    run(experiment, out=tmp_path / "store", workers=0)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "")
+    assert any("epoch 1/1" in line for line in caplog.messages)
+    shown = io.StringIO()
+    monkeypatch.setattr("issbench.bench.engine.run.Console", lambda: Console(file=shown))
+    caplog.clear()
+    run(experiment, out=tmp_path / "other", workers=0, progress=True)
+    assert "epoch 1/1" in shown.getvalue() and "images/s" in shown.getvalue() and not caplog.messages
