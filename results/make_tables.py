@@ -205,7 +205,8 @@ def _unfinished(runs: Sequence[Run]) -> list[str]:
 def _explanation(table: Definition, runs: Sequence[Run], seeds: str) -> str:
     """What the numbers are, over which seeds, and under which recipe and protocol they came about."""
     recipe = next((run.experiment["recipe"] for run in runs if not run.imported), None)
-    text = f"{table.measures}. " + f"{seeds} " * bool(seeds) + f"{_ORDERS} " * table.average
+    # In one sentence: of a long note the report shows the first one.
+    text = "; ".join(filter(None, [table.measures, seeds, _ORDERS.rstrip(".") * table.average])) + ". "
     evaluation = f"Evaluation {runs[0].record['protocol']}."
     if not recipe:
         return f"{text}Imported; the recipe is not known. {evaluation}"

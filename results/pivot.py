@@ -37,7 +37,7 @@ CELL = ["row", "head"]
 COLUMNS = [*CELL, "value", "std", "count", "of", "misprint", "footnote"]
 as_printed = partial(round, ndigits=1)
 """As it is printed; numpy's rounding differs from it in places."""
-_MARKS = "Marked: best and second by the printed number, whether or not seeds tell them apart (see --within-noise)."
+_MARKS = "Marked: best and second by the printed number, whether or not seeds tell them apart (--within-noise)."
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,10 @@ def with_seeds_told(pivot: Pivot) -> tuple[Pivot, str]:
 def _spread(usual: Seeds, several: bool) -> str:
     where = " where no footnote says otherwise" * several
     if len(usual) > 1:
-        return f"Mean ± sample standard deviation over {_words(usual)}{where}."
+        return f"mean ± sample standard deviation over {_words(usual)}{where}"
     if several:
-        return f"One seed ({usual[0]}){where}; else mean ± sample standard deviation over seeds."
-    return f"One seed ({usual[0]}): what another would change is not known."
+        return f"one seed ({usual[0]}){where}; else mean ± sample standard deviation over seeds"
+    return f"one seed ({usual[0]}): what another would change is not known"
 
 
 def _words(seeds: Seeds) -> str:

@@ -68,7 +68,7 @@ def test_a_row_of_other_seeds_says_so() -> None:
     table = only("main", *runs)
     assert [row[0].footnote for row in table.cells] == ["", "", "2 seeds (3, 4)"]
     assert "over 2 seeds (0, 1) where no footnote" in table.notes[0]
-    assert "One seed (0): what another would change is not known." in only("main", *runs[::2][:2]).notes[0]
+    assert "one seed (0): what another would change is not known." in only("main", *runs[::2][:2]).notes[0]
     many = only("main", *(run(seed=n) for n in range(8)))
     assert "over 8 seeds (0 to 7)." in many.notes[0]
     (both,) = joined_tables("main", runs)
