@@ -10,6 +10,7 @@ import typer
 
 from issbench.bench.commands.support.once import App
 from issbench.bench.commands.support.options import SETTING, Images, names
+from issbench.errors import UsageError
 from issbench.scenarios.datasets import dataset_names
 from issbench.scenarios.protocol import PROTOCOLS
 from issbench.text import printable
@@ -25,12 +26,29 @@ def prepare(
     dataset: Annotated[str, _DATASET],
     root: Annotated[Path, _ROOT],
     download: Annotated[bool, typer.Option("--download", help="Fetch VOC 2012 and SBD first.")] = False,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="folder: your images and labels: masks, COCO's or labelme's JSON files."),
+    ] = None,
+    colours: Annotated[
+        Path | None, typer.Option(help="folder: a class and its colour a line, as in: sky 70,130,180.")
+    ] = None,
 ) -> None:
-    """Make what a dataset needs before its first use (VOC: SegmentationClassAug and the list train_aug)."""
+    """Make what a dataset needs before its first use (VOC: SegmentationClassAug and the list train_aug).
+
+    `bench data prepare folder --from DIR --root NEW` makes a data set of your own images in NEW, and checks it.
+    """
     from issbench.scenarios.datasets import dataset_class
     from issbench.scenarios.prepare import how_to_obtain, prepare_voc
 
     dataset_class(dataset)
+    if dataset == "folder" and source is not None:
+        _prepare_folder(source, root, colours)
+        return
+    if source is not None or colours is not None:
+        raise UsageError(
+            "--from and --colours make a data set of your own images: bench data prepare folder --from DIR"
+        )
     if dataset != "voc":
         typer.echo(how_to_obtain(dataset))
         return
@@ -39,6 +57,22 @@ def prepare(
     typer.echo(f"{made.directory}: {made.train} training and {made.test} test images, {made.written} masks written")
     if made.warning:
         typer.echo(f"warning: {made.warning}", err=True)
+
+
+def _prepare_folder(source: Path, root: Path, colours: Path | None) -> None:
+    """Make a `folder` data set, and check it."""
+    from issbench.scenarios.own_images import find, refuse_filled, write_folder
+
+    refuse_filled(root)
+    found = find(source, colours)
+    typer.echo(printable(f"{source}: {len(found.samples)} images, labelled by {found.layout}"))
+    for remark in found.remarks:
+        typer.echo(printable(f"note: {remark}"))
+    with _bar("masks") as advance:
+        write_folder(found, root, advance)
+    names = ", ".join(found.classes[1:])
+    typer.echo(printable(f"{root}: {found.classes[0]} and {len(found.classes) - 1} classes: {names}"))
+    check("folder", root)
 
 
 @app.command()

@@ -106,7 +106,7 @@ def recipes() -> None:
         typer.echo(f"    from {recipe['source']}")
         for where, settings in tables_of(recipe).items():
             texts = ", ".join(f"{setting}={value}" for setting, value in settings.items())
-            typer.echo(f"    {where}: {texts}")
+            typer.echo(f"    {where}: {texts or 'its own'}")
 
 
 @app.command()

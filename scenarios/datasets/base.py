@@ -45,6 +45,8 @@ class Dataset(ABC):
     """Class orders that have a name: permutations of the labels 1 … N."""
     recipe: ClassVar[Mapping[str, Any]] = {}
     """Settings of the training recipe that differ from the usual ones (see docs/how-it-works.md)."""
+    recipe_note: ClassVar[str] = ""
+    """What to say of this recipe where no other is asked for."""
     background_is_other: ClassVar[bool] = False
     """Whether class 0 is a rest class ("other"), which the printed groups leave out (ADE20K)."""
     groups_per_step: ClassVar[bool] = False

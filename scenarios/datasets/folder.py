@@ -20,11 +20,13 @@ class Folder(FileDataset):
     """
 
     name = "folder"
-    recipe = {"backbone": "resnet101.tv_in1k"}
+    recipe = {"backbone": "resnet18.tv_in1k", "crop": 256, "batch": 8}
+    recipe_note = "a small recipe for your own images; --recipe published gives ResNet-101, crop 512, batch 24"
     needs = ("images", "masks", "classes.txt")
     obtain = (
         "Expected: images/NAME.jpg (or .png, …), masks/NAME.png with class indices, and classes.txt with one "
-        "class name a line, the background first; optionally train.txt and test.txt with one NAME a line."
+        "class name a line, the background first; optionally train.txt and test.txt with one NAME a line. "
+        "`bench data prepare folder --from DIR` makes it out of other layouts."
     )
 
     def __init__(self, root: str | Path | None):

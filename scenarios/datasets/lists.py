@@ -10,7 +10,8 @@ from pathlib import Path
 
 from issbench.scenarios.errors import DataError
 
-_EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".gif"}
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".gif"}
+"""What names of image files end in."""
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -61,7 +62,7 @@ def _id_of(line: str, path: Path) -> str:
 
 
 def _is_file_name(text: str) -> bool:
-    return os.path.splitext(text.strip())[1].lower() in _EXTENSIONS  # noqa: PTH122  # it may have backslashes
+    return os.path.splitext(text.strip())[1].lower() in EXTENSIONS  # noqa: PTH122  # it may have backslashes
 
 
 def _stem(text: str) -> str:
@@ -83,7 +84,7 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
             f"the folder {folder} cannot be listed: {error.strerror}; see to its rights and links"
         ) from None
     for path in paths:
-        if path.suffix.lower() not in _EXTENSIONS or path.name.startswith("."):
+        if path.suffix.lower() not in EXTENSIONS or path.name.startswith("."):
             continue
         if not path.name.isprintable():
             raise DataError(f"{folder} holds a file whose name has control characters, {path.name!r}; rename it")

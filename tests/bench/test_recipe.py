@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from commands import bench
+from small_folder import small_folder
 
 from issbench.bench.experiment import Experiment
 from issbench.bench.recipe import Recipe, make_recipe, named_recipes, read_recipe_file, tables_of
@@ -157,3 +158,15 @@ def test_the_list_has_all_with_their_settings() -> None:
     text = bench("list", "recipes")
     assert all(f"{name}  {recipe['about']}" in text for name, recipe in named_recipes().items())
     assert "    cityscapes_11-1: lr=0.004" in text
+
+
+def test_own_images_have_a_small_recipe_which_is_said_and_the_published_one_by_name(tmp_path: Path) -> None:
+    data = small_folder(tmp_path / "data")
+    small = Experiment("ft", "folder_2-1").recipe
+    assert (small.backbone, small.crop, small.batch) == ("resnet18.tv_in1k", 256, 8)
+    published = Experiment("ft", "folder_2-1", recipe={"base": "published"}).recipe
+    assert (published.backbone, published.crop, published.batch) == ("resnet101.tv_in1k", 512, 24)
+    assert Experiment("ft", "voc_15-1", recipe={"base": "published"}) == Experiment("ft", "voc_15-1")
+    words = ["run", "--methods", "ft", "--scenario", "folder_2-1", "--data", data, "--dry-run"]
+    assert "--recipe published gives ResNet-101" in bench(*words, "--out", tmp_path / "store")
+    assert "--recipe published" not in bench(*words, "--recipe", "published", "--out", tmp_path / "store")

@@ -56,6 +56,9 @@ def asked_for(
 
     asked = ExperimentFile(tuple(sweeps), {"classes": tuple(classes), **common.of_experiments()})
     experiments = asked.experiments()
+    for name in {each.dataset for each in experiments if not asked.common["recipe"]}:
+        if note := dataset_class(name).recipe_note:
+            typer.echo(f"{name}: {note}")
     if save_as is not None and os.environ.get("RANK", "0") == "0":
         write_output(save_as, asked.text().encode(), option="--save-as")
         typer.echo(f"wrote {save_as}: `bench run {save_as}` asks for the same")
