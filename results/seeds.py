@@ -78,7 +78,13 @@ def within_noise(pivot: Pivot, definition: Definition) -> tuple[Pivot, str]:
         if told:
             pairs = comb(len(told) + 1, 2)
             marked[head] = {best, *(row for row, differences in told.items() if _holds_zero(differences, pairs))}
-    return replace(pivot, marked=marked), _explained([row[0] for row in competing if row in unknown], bool(marked))
+    names = [_name(row, definition.stubs) for row in competing if row in unknown]
+    return replace(pivot, marked=marked), _explained(names, bool(marked))
+
+
+def _name(row: RowName, stubs: Sequence[str]) -> str:
+    """The name of a row; of check marks, what they stand under."""
+    return row[0] if len(row) == 1 else "+".join(stub for stub, mark in zip(stubs, row, strict=True) if mark)
 
 
 def _by_seed(pivot: Pivot, row: RowName, head: Head) -> dict[int, float]:

@@ -118,6 +118,11 @@ def test_one_seed_marks_nothing_and_says_why() -> None:
     assert "two seeds" in note and "PLOP" in note
 
 
+def test_rows_of_check_marks_are_named_by_what_is_checked() -> None:
+    (table,) = measured_tables("ablation", [run("plop", all=50.0), run("gsc:sg=off,sc=off", all=51.0)], noise=True)
+    assert any("Of PLOP nothing can be said" in note for note in table.notes)
+
+
 def test_noise_of_what_should_be_small_and_of_averages_over_orders() -> None:
     lost = {"gsc": [[5.0] * 21, [6.0] * 21], "plop": [[5.5] * 21, [5.9] * 21], "ft": [[40.0] * 21, [41.01] * 21]}
     runs = [run(m, seed=s, forgetting=f, name=f"{m}{s}") for m, seeds in lost.items() for s, f in enumerate(seeds)]
