@@ -12,6 +12,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from issbench.methods import functional as fn
+from issbench.methods.equations.common import best_channel
 from issbench.methods.interface.numbers import Positive, Weight
 from issbench.methods.method import Batch, Batches, Step
 from issbench.methods.shared.background import nearest_labels
@@ -116,7 +117,7 @@ class STAR(FrozenNorms):
         if self.step.index == 0:
             return terms
         features, old = batch.student.features.float(), batch.teacher.features.float()
-        hidden = ((batch.labels == 0) & (batch.teacher.logits.argmax(dim=1) > 0)).float()
+        hidden = ((batch.labels == 0) & (best_channel(batch.teacher.logits) > 0)).float()
         where = shrunk(hidden[:, None], features)[:, 0]
         distance = ((features - old).square().mean(dim=1) * where).mean() * mean_over(where)
         terms["features"] = options.features * distance

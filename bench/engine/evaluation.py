@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from issbench.bench.engine import distributed
 from issbench.bench.engine.loading import Share
 from issbench.bench.metrics import Metric, counters
+from issbench.methods.equations.common import best_channel
 
 
 @torch.no_grad()
@@ -26,7 +27,7 @@ def count_images(
     counting = {kind: owner() for kind, owner in counters(metrics).items()}
     found: dict[str, list[Tensor]] = {kind: [] for kind in counting}
     for share in shares:
-        prediction = network(share.images).scores.argmax(dim=1)
+        prediction = best_channel(network(share.images).scores)
         for kind, metric in counting.items():
             found[kind].append(metric.count(prediction, share.labels, num_classes))
     return {kind: _of_all_processes(batches, num_classes) for kind, batches in found.items()}

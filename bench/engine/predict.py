@@ -25,6 +25,7 @@ from issbench.bench.engine.stored import load_tensors, read_identity
 from issbench.bench.engine.update import autocast
 from issbench.bench.recipe import Recipe
 from issbench.errors import UsageError
+from issbench.methods.equations.common import best_channel
 from issbench.methods.interface.head import Classifier
 from issbench.methods.interface.registry import load_method
 from issbench.methods.method import Output
@@ -62,7 +63,7 @@ class Predictor:
 
     def labels(self, images: Tensor) -> np.ndarray:
         """The predicted channels uint8 [B, H, W] of images uint8 [B, 3, H, W]."""
-        return self.output(images).scores.argmax(dim=1).byte().cpu().numpy()
+        return best_channel(self.output(images).scores).byte().cpu().numpy()
 
     @torch.no_grad()
     def predict(self, image: Image.Image) -> np.ndarray:

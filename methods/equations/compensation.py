@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from issbench.methods.equations.common import IGNORE_INDEX, at_target, entropy, log_softmax, promote
 
@@ -79,15 +82,42 @@ def soft_relation(
     """
     log_p, sigmoids = log_softmax(logits, normalised), promote(logits_old).sigmoid()
     num_old, num_classes = logits_old.shape[1], logits.shape[1]
-    is_new = (target >= num_old) & (target < num_classes)
-    truth = at_target(log_p, target).masked_fill(~is_new, 0)
+    is_new = ((target >= num_old) & (target < num_classes)).to(sigmoids.dtype)
     if not released:
-        return -((sigmoids * log_p[:, :num_old]).sum(1) + truth)
+        return -_weighted(log_p, sigmoids, 0, target, is_new)
     # softmax(ȳ) without a map of ȳ: a new channel has weight 1, and that of the label e.
-    weights, extra = sigmoids.exp(), math.e - 1
-    total = weights.sum(1) + (num_classes - num_old) + extra * is_new.to(weights.dtype)
-    relation = (weights * log_p[:, :num_old]).sum(1) + log_p[:, num_old:].sum(1) + extra * truth
-    return -relation / (num_classes * total)
+    weights, extra = sigmoids.exp(), (math.e - 1) * is_new
+    total = weights.sum(1) + (num_classes - num_old) + extra
+    return -_weighted(log_p, weights, 1, target, extra) / (num_classes * total)
+
+
+def _weighted(log_p: Tensor, old: Tensor, new: float, target: Tensor, extra: Tensor) -> Tensor:
+    """`[B, H, W]`: Σ_c w_c·log p_c, where w is `old` `[B, C_old, H, W]`, then `new` for each other class, and more
+    by `extra` `[B, H, W]` at the target."""
+    return cast(Tensor, _Weighted.apply(log_p, old, new, target.long().clamp(0, log_p.shape[1] - 1), extra))
+
+
+class _Weighted(Function):
+    """The sum of `_weighted`, with its gradient written into one map: autograd's own makes three, and adds them."""
+
+    @staticmethod
+    def forward(ctx: Any, log_p: Tensor, old: Tensor, new: float, target: Tensor, extra: Tensor) -> Tensor:
+        ctx.save_for_backward(log_p, old, target, extra)
+        ctx.new = new
+        num_old = old.shape[1]
+        found = (old * log_p[:, :num_old]).sum(1) + extra * at_target(log_p, target)
+        return found + new * log_p[:, num_old:].sum(1) if new else found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        log_p, old, target, extra = ctx.saved_tensors
+        found, each = torch.empty_like(log_p), gradient.unsqueeze(1)
+        num_old = old.shape[1]
+        torch.mul(old, each, out=found[:, :num_old])
+        found[:, num_old:] = ctx.new * each
+        found.scatter_add_(1, target.unsqueeze(1), (extra * gradient).unsqueeze(1))
+        return found, None, None, None, None
 
 
 def sharp_confidence(logits: Tensor, *, normalised: bool = False) -> Tensor:

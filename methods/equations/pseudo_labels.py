@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from issbench.methods.equations.common import IGNORE_INDEX, entropy, log_softmax, promote
+from issbench.methods.equations.common import IGNORE_INDEX, best_channel, entropy, log_softmax, promote
 
 
 def prediction_entropy(logits: Tensor, *, normalised: bool = False) -> Tensor:
@@ -46,7 +46,7 @@ def class_medians(values: Tensor, classes: Tensor, num_classes: int) -> Tensor:
 
 def _confident_predictions(logits_old: Tensor, thresholds: Tensor, normalised: bool) -> tuple[Tensor, Tensor]:
     """The teacher's classes `[B, H, W]`, and where its entropy is below the threshold of that class."""
-    predicted = logits_old.argmax(1)
+    predicted = best_channel(logits_old)
     return predicted, prediction_entropy(logits_old, normalised=normalised) < thresholds[predicted]
 
 
@@ -160,5 +160,5 @@ def prototypical_pseudo_labels(
     """
     log_p = log_softmax(logits_old, normalised)
     predicted, confident = _confident_predictions(log_p, thresholds, normalised=True)
-    rectified = (weights * log_p.exp()).argmax(1)
+    rectified = best_channel(log_p.exp().mul_(weights))
     return _relabel_background(target, num_old, predicted, confident & (rectified == predicted))

@@ -11,6 +11,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from issbench.methods import functional as fn
+from issbench.methods.equations.common import best_channel
 from issbench.methods.method import IGNORE, Batch, Batches, Method, Step
 from issbench.methods.shared.collectives import total
 from issbench.methods.shared.medians import streaming_medians
@@ -40,7 +41,7 @@ class EntropyMedians(Method):
 
 def predicted_background(batch: Batch, num_old: int) -> Tensor:
     """The old model's class at background pixels, 255 elsewhere: int64 [B, H, W]."""
-    return torch.where(batch.labels < num_old, batch.teacher.logits.argmax(dim=1), IGNORE)
+    return torch.where(batch.labels < num_old, best_channel(batch.teacher.logits), IGNORE)
 
 
 def entropy_medians(batches: Batches, num_old: int, device: torch.device) -> Tensor:

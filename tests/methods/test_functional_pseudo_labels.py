@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from issbench.methods import functional as MF
+from issbench.methods.equations.common import best_channel
 
 B, C, C_OLD, D, H, W = 2, 6, 4, 3, 7, 9
 
@@ -151,3 +152,12 @@ def test_prototype_weights_on_a_prototype_have_a_finite_gradient():
     alone = prototypes[:1].reshape(1, D, 1, 1).clone().requires_grad_()
     MF.prototype_weights(alone, prototypes[:1]).sum().backward()
     assert (alone.grad == 0).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 256, 257])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_best_channel_is_the_first_of_the_largest(channels, layout):
+    values = integers(4, 2, channels, 7, 5).to(torch.bfloat16).contiguous(memory_format=layout)
+    expected = np.argmax(values.float().numpy(), axis=1)
+    found = best_channel(values)
+    assert found.dtype == torch.int64 and np.array_equal(found.numpy(), expected)
