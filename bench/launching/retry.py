@@ -1,4 +1,4 @@
-"""Submits runs again that failed or were cancelled, as they were submitted the last time."""
+"""Runs that failed or were cancelled: they are submitted again as they were the last time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from issbench.bench.experiment import experiment_of
 from issbench.bench.launching.launcher import Launcher, NoAnswer, load_launcher
 from issbench.bench.launching.profile import profile_of
-from issbench.bench.launching.status import statuses
-from issbench.bench.launching.submissions import Request, Submission, load_submissions, settings_of
+from issbench.bench.launching.status import run_folders, statuses, unsubmitted
+from issbench.bench.launching.submissions import Request, Submission, latest, load_submissions, settings_of
 from issbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,3 +70,12 @@ def find_retries(out: Path, names: Sequence[str], failed: bool) -> list[Retry]:
         if status.state in states:
             runs.setdefault(status.submission, []).append(status.run)
     return [Retry(submissions[name], tuple(found)) for name, found in runs.items()]
+
+
+def runs_of_commands(out: Path, names: Sequence[str], failed: bool) -> list[str]:
+    """The runs that `bench run` itself carried out, without a launcher, and that failed or were interrupted.
+    `names` and `failed` as above. No launcher is asked."""
+    submitted = latest(load_submissions(out))
+    own = [unsubmitted(path) for path in run_folders(out) if path.name not in submitted]
+    states = {"failed"} if failed else {"failed", "stopped"}
+    return [each.run for each in own if each.state in states and (not names or each.run in names)]

@@ -88,7 +88,7 @@ def statuses(out: Path, sweep: str | None = None, runs: Iterable[str] | None = N
         for name, (submission, run) in submitted.items()
     ]
     others = [path for path in run_folders(out) if path.name not in submitted] if sweep is None else []
-    return found + [_unsubmitted(path) for path in others if wanted is None or path.name in wanted]
+    return found + [unsubmitted(path) for path in others if wanted is None or path.name in wanted]
 
 
 def run_folders(out: Path) -> list[Path]:
@@ -169,7 +169,7 @@ def _state(out: Path, entry: Entry, jobs: Mapping[str, JobState], silent: str | 
     return "failed", "its job is done, but the run is not" if done else "its job has ended without a word", False
 
 
-def _unsubmitted(folder: Path) -> RunStatus:
+def unsubmitted(folder: Path) -> RunStatus:
     """The status of a run that was carried out without a job, or imported."""
     try:
         record: Mapping[str, Any] = read_record(folder / "run.json", folder.name)
