@@ -55,7 +55,7 @@ def _verdict(pair: Comparison, found: Estimate) -> str:
     start = start or f"{pair.a} and {pair.b} are {NOT_TOLD_APART}"
     test = "seeds and images together" if pair.with_images else "paired t test"
     return (
-        f"{start}, {scope(pair)}: {found.difference:+.2f} points, 95% interval {interval_text(found)} over "
+        f"{start}, {scope(pair)}: {points(found.difference)} points, 95% interval {interval_text(found)} over "
         f"{pair.over} ({test}, {p_text(found.p)}). {_beyond(pair)}"
     )
 
@@ -138,7 +138,7 @@ def _within(pair: Comparison) -> list[str]:
     lines = []
     for units in inside(pair.differences):
         found = estimate(units.values)
-        lines.append(f"{units.place}: {found.difference:+.2f} ({interval_text(found)} over {units.over})")
+        lines.append(f"{units.place}: {points(found.difference)} ({interval_text(found)} over {units.over})")
     if not lines:
         return []
     return [f"Each by itself, with a 95% interval that is not corrected for their number: {'; '.join(lines)}."]
@@ -160,15 +160,20 @@ def _networks(pair: Comparison) -> str:
     low, high = (found.low, found.high) if difference > 0 else (-found.high, -found.low)
     turned = "" if low > 0 else "; other images may turn it"
     return (
-        f"{text} on these {found.images} test images (95% interval over other images like these {low:+.2f} to "
-        f"{high:+.2f}{turned})."
+        f"{text} on these {found.images} test images (95% interval over other images like these {points(low)} to "
+        f"{points(high)}{turned})."
     )
 
 
 def interval_text(found: Estimate) -> str:
     """The 95 % interval in points."""
     low, high = found.interval()
-    return f"{low:+.2f} to {high:+.2f}"
+    return f"{points(low)} to {points(high)}"
+
+
+def points(difference: float) -> str:
+    """A difference in points with its sign; what rounds to nothing is +0.00."""
+    return f"{round(difference, 2) + 0.0:+.2f}"
 
 
 def p_text(p: float) -> str:

@@ -7,7 +7,17 @@ from itertools import combinations
 
 import numpy as np
 
-from issbench.results.claims import MIXED, NOT_TOLD_APART, claims, interval_text, p_text, percent, scope, winner
+from issbench.results.claims import (
+    MIXED,
+    NOT_TOLD_APART,
+    claims,
+    interval_text,
+    p_text,
+    percent,
+    points,
+    scope,
+    winner,
+)
 from issbench.results.comparison import Comparison, Resamples, best_first, comparison
 from issbench.results.estimate import LEVEL, POWER
 from issbench.results.matched import MatchedRuns, known_scores, match, mixed
@@ -44,12 +54,12 @@ def _two(runs: Sequence[Run], methods: Sequence[str], group: str, equivalence: f
     for cell, (one, other) in zip(pair.cells, pair.scores, strict=True):
         try:
             found = pair.on_images(cell)
-            interval = f"{found.low:+.2f} to {found.high:+.2f}"
+            interval = f"{points(found.low)} to {points(found.high)}"
         except RecordError as error:
             errors.append(str(error))
             interval = MISSING
         which = [cell.runs[0].name[-8:]] if pair.mixed else []
-        rows.append([*cell.facts, *which, f"{one:.2f}", f"{other:.2f}", f"{one - other:+.2f}", interval])
+        rows.append([*cell.facts, *which, f"{one:.2f}", f"{other:.2f}", points(one - other), interval])
     header = ["scenario", "setting", "order", "seed", *(["run"] if pair.mixed else []), a, b]
     header += ["difference", "95% of images"]
     said = claims(pair, equivalence)
@@ -100,23 +110,21 @@ def _row(pair: Comparison, p: float, tested: int, equivalence: float) -> list[st
 
 def _bare(pair: Comparison) -> list[str]:
     """A pair of which nothing but the difference is known."""
-    return [f"{pair.a} − {pair.b}", pair.over, f"{pair.difference:+.2f}", *[MISSING] * 6]
+    return [f"{pair.a} − {pair.b}", pair.over, points(pair.difference), *[MISSING] * 6]
 
 
 def _what_is_said(tested: Sequence[Comparison]) -> list[str]:
     """The test, its correction, and what a claim is about; or why there is none."""
     if not tested:
-        return [
-            "No two methods share several seeds, orders or scenarios: this is about networks, not about methods."
-        ]
+        return ["No two methods share several seeds, orders, settings or scenarios: all is about networks alone."]
     scopes = list(dict.fromkeys(scope(pair) for pair in tested))
     about = scopes[0] if len(scopes) == 1 else "on others of what stands under `over`"
     return [
         f"better: {about}. Paired t test (over seeds: with the choice of test images, where these were counted one "
         f"by one), Holm's correction for {len(tested)} pairs, level {LEVEL:.0%}: the chance that any method is "
         f"called better and is not, is at most {LEVEL:.0%}. Intervals and probabilities are not corrected.",
-        f"detectable: the true difference that is found with {POWER:.0%} power after the correction, with noise as "
-        "here. new seed: the probability that the first is above the second on a seed that was not run.",
+        f"detectable: the true difference that is found with {POWER:.0%} power or more after the correction, if "
+        "the spread is as here. new seed: the probability that the first is above the second on a new seed.",
     ]
 
 

@@ -41,18 +41,17 @@ class Resamples:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Method `a` against `b` over the cells that both have, at least one; `scores` are their mIoU (%)."""
+    """Method `a` against `b` over the cells that both have, at least one; `scores` are their mIoU (%).
+
+    `mixed`: cells of one scenario, setting and order are no repetitions of each other, and nothing is averaged.
+    """
 
     a: str
     b: str
     cells: list[MatchedRuns]
     scores: list[tuple[float, float]]
     resamples: Resamples
-
-    @cached_property
-    def mixed(self) -> bool:
-        """Whether cells of one place are no repetitions of each other."""
-        return mixed(self.cells)
+    mixed: bool = False
 
     @cached_property
     def differences(self) -> dict[Facts, np.ndarray]:
@@ -118,7 +117,8 @@ class Comparison:
         if order.index(self.a) < order.index(self.b):
             return self
         cells = [MatchedRuns(cell.runs[::-1]) for cell in self.cells]
-        return Comparison(self.b, self.a, cells, [(other, one) for one, other in self.scores], self.resamples)
+        scores = [(other, one) for one, other in self.scores]
+        return Comparison(self.b, self.a, cells, scores, self.resamples, self.mixed)
 
     def noise(self) -> tuple[float, float, float] | None:
         """Standard deviations over seeds of a, b, and their paired difference, pooled over places; None where no
@@ -145,7 +145,8 @@ def comparison(runs: Sequence[Run], a: str, b: str, resamples: Resamples) -> tup
     if not known:
         return None, notes
     scores = [(one, other) for _, (one, other) in known]
-    return Comparison(a, b, [cell for cell, _ in known], scores, resamples), notes
+    found = [cell for cell, _ in known]
+    return Comparison(a, b, found, scores, resamples, mixed(found)), notes
 
 
 def best_first(methods: Sequence[str], pairs: Sequence[Comparison]) -> list[str]:

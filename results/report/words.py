@@ -9,10 +9,13 @@ from issbench.results.report.boxes import table_box
 from issbench.results.report.markup import Html, joined, listing, tag
 from issbench.results.runs import RecordError, Run
 
+_EACH = "Each table is corrected for its own pairs of methods, not for the number of tables."
+
 
 def statistics(places: dict[str, list[Run]]) -> Html:
     """What is significant on each scenario, and over all of them where there are several."""
-    parts = [joined(tag("h3", title), _place(members)) for title, members in places.items()]
+    parts = [tag("p", _EACH)] * (len(places) > 1)
+    parts += [joined(tag("h3", title), _place(members)) for title, members in places.items()]
     if len(places) > 1:
         parts += [tag("h3", "All scenarios together"), _together(places)]
     return joined(*parts)

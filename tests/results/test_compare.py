@@ -168,7 +168,9 @@ def test_pairs_are_ordered_by_cells_that_both_have() -> None:
 def test_one_seed_of_three_methods() -> None:
     table = compare([run("gsc", 51.0), run("plop", 50.0), run("ft", 20.0)], ["gsc", "plop", "ft"])
     assert table.rows[0] == ["gsc − plop", "1 seed", "+1.00", *["–"] * 6]
-    assert table.notes[0].startswith("No two methods share several seeds") and "about networks" in table.notes[0]
+    assert (
+        table.notes[0].startswith("No two methods share several seeds") and "about networks alone" in table.notes[0]
+    )
     nothing = [run("gsc"), run("plop", seed=1), run("ft", seed=2)]
     with pytest.raises(RecordError, match="no runs of gsc and plop and ft can be compared"):
         compare(nothing, ["gsc", "plop", "ft"])

@@ -161,6 +161,7 @@ NULL = (
     Design("5 scenarios × 3 seeds, a third missing", scenarios=5, seeds=3, scenario=2.0, missing=1 / 3),
     Design("3 methods, 1 scenario, 3 seeds", seeds=3, methods=3),
     Design("5 methods, 1 scenario, 10 seeds", seeds=10, methods=5),
+    Design("12 methods, 1 scenario, 3 seeds", seeds=3, methods=12),
     Design("5 methods, 5 scenarios × 3 seeds", scenarios=5, seeds=3, methods=5, scenario=2.0),
     Design(
         "5 methods, 5 orders × 3 seeds, a third missing", orders=5, seeds=3, methods=5, order=2.0, missing=1 / 3
@@ -250,9 +251,9 @@ def simulate_chances(seeds: int, draws: int, seed: int = 0) -> dict[str, tuple[f
     return {what: tuple(np.mean(pairs, axis=0).tolist()) for what, pairs in sure.items()}
 
 
-def simulate_signed_rank(units: int, draws: int, seed: int = 0) -> float:
+def simulate_signed_rank(units: int, region: float, draws: int, seed: int = 0) -> float:
     """How often the Bayesian signed-rank test is surer than 95 % that one of two equal methods is better by more
-    than half a deviation."""
+    than `region` standard deviations."""
     generator = np.random.default_rng(seed)
-    chances = [signed_rank_chances(generator.normal(size=units), 0.5) for _ in range(draws)]
+    chances = [signed_rank_chances(generator.normal(size=units), region) for _ in range(draws)]
     return float(np.mean([max(each[0], each[2]) > 0.95 for each in chances if each]))

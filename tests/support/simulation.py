@@ -40,9 +40,9 @@ RANKED = (
 
 def measure(draws: int) -> dict[str, Any]:
     """All that the page shows."""
-    null = {design.name: _told(design.name, simulate(design, draws)) for design in NULL}
+    null = {d.name: _told(d.name, simulate(d, draws, seed=place)) for place, d in enumerate(NULL)}
     shared = {
-        f"{units} seeds; images {ratio:g} times the variance of seeds": simulate_shared(units, ratio, draws)
+        f"{units} seeds; images {ratio:g} times the variance of seeds": simulate_shared(units, ratio, draws // 2)
         for units in (2, 3, 5, 10)
         for ratio in (0.1, 1, 10)
     }
@@ -56,7 +56,11 @@ def measure(draws: int) -> dict[str, Any]:
         "power": {str(seeds): _power(seeds, draws // 2) for seeds in SEEDS},
         "ranks": {design.name: [draws // 8, *simulate_ranks(design, draws // 8)] for design in RANKED},
         "chances": {str(seeds): simulate_chances(seeds, 5 * draws) for seeds in (2, 3, 5, 10)},
-        "signed rank": {str(units): simulate_signed_rank(units, draws // 20) for units in (6, 10, 20)},
+        "signed rank": {
+            f"{units} units, region {region:g} deviations": simulate_signed_rank(units, region, draws // 15)
+            for units in (6, 10, 20)
+            for region in (0.1, 0.5)
+        },
     }
 
 
@@ -66,12 +70,13 @@ def _told(name: str, tally: Tally) -> dict[str, float]:
 
 
 def _power(seeds: int, draws: int) -> list[float]:
-    """Found of 1 and of 2 standard deviations of the paired difference; what should be found in 80 %, and is."""
+    """How often 1 and 2 standard deviations of the paired difference are found; what should be found in 80 %, and
+    is; and how often 2 deviations between one method and any of four others."""
     half = (np.sqrt(0.5), np.sqrt(0.5))
-    design = Design("power", seeds=seeds, noise=half)
+    design, five = (Design("power", seeds=seeds, methods=methods, noise=half) for methods in (2, 5))
     detectable = Estimate(0.0, 1 / np.sqrt(seeds), seeds).detectable()
-    found = [simulate(design, draws, gain).claimed for gain in (1.0, 2.0, detectable)]
-    return [*found[:2], detectable, found[2]]
+    found = [simulate(design, draws, gain, seed=seeds).claimed for gain in (1.0, 2.0, detectable)]
+    return [*found[:2], detectable, found[2], simulate(five, draws // 4, 2.0, seed=seeds).claimed]
 
 
 def figures() -> str:
@@ -88,7 +93,8 @@ def figures() -> str:
         for name, row in kept["images"].items()
     ]
     power = [
-        f"| {seeds} | {a:.0%} | {b:.0%} | {c:.2f} | {d:.0%} |" for seeds, (a, b, c, d) in kept["power"].items()
+        f"| {seeds} | {one:.0%} | {two:.0%} | {five:.0%} | {size:.2f} | {found:.0%} |"
+        for seeds, (one, two, size, found, five) in kept["power"].items()
     ]
     ranks = [f"| {name} | {int(n):,} | {a:.1%} | {b:.1%} |" for name, (n, a, b) in kept["ranks"].items()]
     chances = [
@@ -101,12 +107,14 @@ def figures() -> str:
         [
             *_table(f"no method is better | {head}", told),
             *_table(f"with test images, no method is better | {head}", images),
-            *_table("seeds | found of 1 sd | of 2 sd | detectable (sd) | found of that", power),
+            *_table(
+                "seeds | 1 sd is found | 2 sd | 2 sd of one of 5 methods | detectable, in sd | is found", power
+            ),
             *_table("figure of mean ranks, no method is better | stores | told apart | Friedman p < 5%", ranks),
             *_table("said with 90 to 99% | on average | came true", chances),
             *_table(
-                "Bayesian signed-rank test of equal methods, region half a deviation | surer than 95% of one",
-                [f"| {units} units | {share:.1%} |" for units, share in kept["signed rank"].items()],
+                "Bayesian signed-rank test of equal methods | surer than 95% of one",
+                [f"| {which} | {share:.1%} |" for which, share in kept["signed rank"].items()],
             ),
         ]
     )
