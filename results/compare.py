@@ -29,6 +29,7 @@ from issbench.results.units import LEVELS, units
 EQUIVALENCE = 0.5
 """Differences of up to so many points matter to no one, unless the user says otherwise."""
 _MOST_NOTES = 6
+_ORDER = "Methods stand in the order of their mean difference to each other one, over the cells that the two share."
 
 
 def compare(
@@ -86,14 +87,14 @@ def _several(runs: Sequence[Run], methods: Sequence[str], group: str, equivalenc
     rows = [
         _row(pair, next(corrected), len(tested), equivalence) if pair.estimate else _bare(pair) for pair in pairs
     ]
-    said = [*_what_is_said(tested), *_ranks(shared, methods, group)]
+    said = [*_what_is_said(tested), *_ranks(shared, methods, group), _ORDER]
     said += [f"{a} and {b} share no cell. {' '.join(why)}" for (a, b), (pair, why) in found.items() if not pair]
     said += [f"{pair.a} − {pair.b}: not tested. {MIXED}" for pair in pairs if pair.mixed]
     notes = [note.replace("Left out,", "Left out of what all share,", 1) for note in notes]
     notes = [*notes[:_MOST_NOTES], *[f"{len(notes) - _MOST_NOTES} more such notes."] * (len(notes) > _MOST_NOTES)]
     header = ["methods", "over", "difference", "95% interval", "p (Holm)", "better", "detectable"]
     header += [f"> {equivalence:g} / within / worse", "new seed"]
-    title = f"Differences of mIoU (%) of {group} after the last step, the best method first"
+    title = f"Differences of mIoU (%) of {group} after the last step"
     return text_table(title, header, rows, [*said, *notes])
 
 

@@ -81,3 +81,7 @@ def test_the_kept_simulation_is_right() -> None:
         assert row["coverage"] <= 0.97 + error or surely, name
     for _, _, _, found, _ in kept["power"].values():
         assert found == pytest.approx(0.8, abs=0.05)
+
+
+def test_the_page_shows_what_is_kept() -> None:
+    assert simulation.figures_of(simulation.PAGE.read_text(encoding="utf-8")) == simulation.figures()
