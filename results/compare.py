@@ -102,7 +102,9 @@ def _row(pair: Comparison, p: float, tested: int, equivalence: float) -> list[st
     """A pair that is tested; `p` is corrected for all of the `tested` ones."""
     found = pair.estimate
     assert found is not None
-    decided = winner(pair, p) or ("identical" if pair.identical else NOT_TOLD_APART)
+    if pair.identical:
+        return [*_bare(pair)[:5], "identical", *[MISSING] * 3]
+    decided = winner(pair, p) or NOT_TOLD_APART
     chances = " / ".join(map(percent, found.chances(equivalence)))
     new_seed = MISSING if pair.new_seed is None else percent(pair.new_seed)
     numbers = [interval_text(found), p_text(p).removeprefix("p ").removeprefix("= "), decided]
@@ -110,8 +112,9 @@ def _row(pair: Comparison, p: float, tested: int, equivalence: float) -> list[st
 
 
 def _bare(pair: Comparison) -> list[str]:
-    """A pair of which nothing but the difference is known."""
-    return [f"{pair.a} − {pair.b}", pair.over, points(pair.difference), *[MISSING] * 6]
+    """A pair of which nothing but the difference is known, and not that of cells that are no repetitions."""
+    difference = MISSING if pair.mixed else points(pair.difference)
+    return [f"{pair.a} − {pair.b}", pair.over, difference, *[MISSING] * 6]
 
 
 def _what_is_said(tested: Sequence[Comparison]) -> list[str]:

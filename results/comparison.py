@@ -98,7 +98,7 @@ class Comparison:
 
     @property
     def over(self) -> str:
-        """What the estimate is over: `8 seeds and 200 test images`."""
+        """What the estimate is over: `8 seeds, 200 test images`."""
         if not self.with_images:
             return self.units.over
         return f"{self.units.over}, {self.resamples.of(self.cells[0].runs[0]).images} test images"
@@ -153,7 +153,7 @@ def best_first(methods: Sequence[str], pairs: Sequence[Comparison]) -> list[str]
     """Methods by their mean difference to each other over the cells that the two have: never by a mean over cells
     that others lack. Those that share no cell with another come last."""
     against: dict[str, list[float]] = {method: [] for method in methods}
-    for pair in pairs:
+    for pair in (pair for pair in pairs if not pair.mixed):
         against[pair.a].append(pair.difference)
         against[pair.b].append(-pair.difference)
     return sorted(methods, key=lambda method: -mean(against[method]) if against[method] else np.inf)

@@ -118,6 +118,8 @@ def test_equal_up_to_rounding_is_identical() -> None:
     runs = [*[run("gsc", 40.3 - 0.1, s) for s in range(8)], *[run("plop", 40.2, s) for s in range(8)]]
     assert "gsc and plop have the same mIoU in all 8 cells" in words(runs, ["gsc", "plop"])
     assert "the same mIoU in the one cell" in words([run("gsc"), run("plop")], ["gsc", "plop"])
+    table = compare([*runs, *seeds("ft", 20.0, 8, 0.3)], ["gsc", "plop", "ft"])
+    assert table.rows[0][2:6] == ["+0.00", "–", "–", "identical"] and table.rows[1][5] == "gsc"
 
 
 def test_what_is_no_repetition_is_not_tested() -> None:

@@ -44,6 +44,7 @@ def test_friedman_is_exact_for_few_units() -> None:
     assert friedman_p(many) == pytest.approx(stats.friedmanchisquare(*many.T).pvalue)
     assert friedman_p(many[:20]) == pytest.approx(stats.friedmanchisquare(*many[:20].T).pvalue, abs=0.03)
     assert friedman_p(np.full((5, 3), 2.0)) == 1
+    assert friedman_p(many[:20, ::-1]) == friedman_p(many[:20])
 
 
 def test_ranks_and_pairs() -> None:
