@@ -10,6 +10,7 @@ from issbench.results.units import LEVELS, inside
 
 NOT_TOLD_APART = "not told apart"
 MIXED = "Cells of one scenario, setting and order differ in recipe, data or protocol: they are no repetitions."
+_MANY_RANKED = 20
 _ANOTHER_SEED = (
     "This is about two networks, not about their methods: another seed may turn it, and the noise of training was "
     "not measured here. A difference between methods takes several seeds: for 80% power 10 if it is as large as "
@@ -126,7 +127,8 @@ def _probabilities(pair: Comparison, found: Estimate, equivalence: float) -> str
     )
     chances = signed_rank_chances(pair.units.values, equivalence)
     if chances:
-        text += f" Bayesian signed-rank test of the {pair.units.over}: {', '.join(map(percent, chances))}."
+        few = ", somewhat too sure of so few" * (len(pair.units) < _MANY_RANKED)
+        text += f" Bayesian signed-rank test of the {pair.units.over}{few}: {', '.join(map(percent, chances))}."
     if pair.new_seed is not None:
         where = "" if pair.units.level == SEED else " in one of these places"
         text += f" On a new seed{where} {pair.a} is above {pair.b} with a probability of {percent(pair.new_seed)}."
