@@ -13,7 +13,7 @@ _EACH = "Each table is corrected for its own pairs of methods, not for the numbe
 
 
 def statistics(places: dict[str, list[Run]]) -> Html:
-    """What is significant on each scenario, and over all of them where there are several."""
+    """What is said of methods on each scenario, and over all of them where there are several."""
     parts = [tag("p", _EACH)] * (len(places) > 1)
     parts += [joined(tag("h3", title), _place(members)) for title, members in places.items()]
     if len(places) > 1:
