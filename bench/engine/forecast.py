@@ -27,7 +27,7 @@ from issbench.files import DamagedFile, read_sealed
 from issbench.results.record import Training
 
 MOST_SECONDS = 8.0
-"""For all measurements together."""
+"""For all measurements together; nothing is begun later, and what was begun is ended."""
 _SMALLEST = 64
 """Side of the smallest crop that is measured, in pixels."""
 _FORWARD = 1 / 3

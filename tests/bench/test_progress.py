@@ -2,17 +2,20 @@
 
 import io
 import logging
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from commands import bench
 from rich.console import Console
 from small_folder import RECIPE, small_folder
 
 from issbench import Experiment, run
 from issbench.bench.engine import progress
 from issbench.bench.engine.progress import Reporter
-from issbench.bench.position import read_position
+from issbench.bench.outcome import write_outcome
+from issbench.bench.position import Position, read_position, write_position
 
 
 def started(folder: Path, **training) -> Reporter:
@@ -127,3 +130,14 @@ def test_python_is_quiet_unless_asked(tmp_path, capsys, caplog, monkeypatch):
     caplog.clear()
     run(experiment, out=tmp_path / "other", workers=0, progress=True)
     assert "epoch 1/1" in shown.getvalue() and "images/s" in shown.getvalue() and not caplog.messages
+
+
+def test_status_tells_what_the_log_tells(tmp_path):
+    folder = tmp_path / "store" / "runs" / "shapes_4-1-overlapped-ft-seed0-0123abcd"
+    folder.mkdir(parents=True)
+    write_outcome(folder / "outcome.json", "running")
+    position = Position(1, 4, 30, 90, 2, 5, 60.0, time.time(), rate=12.34, loss=0.5, left_of_all=3600.0)
+    write_position(folder, position)
+    said = " ".join(bench("status", "--out", tmp_path / "store").split())  # a long line is folded
+    assert "step 1 of 0–4, epoch 2/5, iteration 30/90, 0:01:00 to the end of the step" in said
+    assert "1:00:00 to the end of all runs, 12.3 images/s, loss 0.5000" in said

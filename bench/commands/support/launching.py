@@ -211,7 +211,7 @@ def _foretell(prepared: Prepared, asked: Asked, launcher: Launcher | None, reque
         typer.echo(f"{'disk':<15}  about {words} in {prepared.store.root}")
     for line in launcher.describe(prepared.waiting, prepared.store, request) if launcher else ():
         typer.echo(line)
-    if launcher is None:
+    if launcher is None and int(os.environ.get("WORLD_SIZE", "1")) == 1:  # several would wait for each other
         _tell_time(prepared, asked.common)
 
 
