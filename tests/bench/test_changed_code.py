@@ -56,7 +56,7 @@ EVERY_STEP = (
 )
 TESTS = (
     Edit("bench/metrics/confusion.py", "(target < num_classes)", "(target <= num_classes)"),
-    Edit("bench/engine/evaluation.py", "argmax(dim=1)", "argmin(dim=1)"),
+    Edit("bench/engine/evaluation.py", "best_channel(network", "best_channel(-network"),
 )
 EDITS = NOTHING + LATER_STEPS + EVERY_STEP + TESTS
 
