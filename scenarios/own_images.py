@@ -41,6 +41,9 @@ def find(source: Path, colours: Path | None) -> Found:
         )
     if len(found.classes) > 254:
         raise DataError(f"{source} has {len(found.classes) - 1} classes; labels have room for 253")
+    for name in found.classes:
+        if not name.strip() or name != name.strip() or not name.isprintable():
+            raise DataError(f"{source} has a class of the name {name!r}; give it one that a line of text can hold")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from issbench.scenarios.labelled import Found, Labelled, inside
 from issbench.wellformed import misfit
 
 Points = list[tuple[float, float]]
+_BACKGROUND = ("background", "_background_")
+_FAR = 1e7  # pixels
 
 
 class _Picture(TypedDict):
@@ -89,8 +92,8 @@ def _formed(path: Path, content: Any, kind: Any) -> Any:
 
 def _of_coco(source: Path, files: Mapping[Path, Coco]) -> Found:
     names = sorted({(c["id"], c["name"]) for content in files.values() for c in content["categories"]})
-    classes = tuple(dict.fromkeys(name for _, name in names))
-    labels = {number: 1 + classes.index(name) for number, name in names}
+    classes = ["background", *dict.fromkeys(name for _, name in names if name not in _BACKGROUND)]
+    labels = {number: 0 if name in _BACKGROUND else classes.index(name) for number, name in names}
     if len(labels) < len(names):
         raise DataError(f"the files of COCO in {source} number their categories differently; export them together")
     known, samples = _by_name(source), []
@@ -111,7 +114,7 @@ def _of_coco(source: Path, files: Mapping[Path, Coco]) -> Found:
             place = _place_of_split(source, path, image)
             samples.append(Labelled(image, place, partial(draw, image, areas[picture["id"]])))
     remarks = (f"{left_out} annotations have no polygon, and are left out",) * bool(left_out)
-    return Found("COCO's polygons", ("background", *classes), samples, remarks)
+    return Found("COCO's polygons", tuple(classes), samples, remarks)
 
 
 def _polygons(path: Path, annotation: _Annotation) -> list[Points]:
@@ -133,7 +136,7 @@ def _place_of_split(source: Path, file: Path, image: Path) -> Path:
 
 def _of_labelme(source: Path, files: Mapping[Path, LabelMe]) -> Found:
     names = {shape["label"] for content in files.values() for shape in content["shapes"]}
-    classes = ["background", *sorted(names - {"_background_", "background", "__ignore__"})]
+    classes = ["background", *sorted(names - {*_BACKGROUND, "__ignore__"})]
     labels = {name: index for index, name in enumerate(classes)} | {"_background_": 0, "__ignore__": IGNORE}
     samples, known, left_out = [], _by_name(source), 0
     for path, content in files.items():
@@ -164,6 +167,10 @@ def _outline(path: Path, shape: _Shape) -> list[Points]:
 
 def draw(image: Path, areas: Sequence[Area]) -> np.ndarray:
     """Class indices of the size of an image: larger areas first, so that what lies on them is seen."""
+    if any(
+        abs(value) > _FAR for _, polygons in areas for points in polygons for point in points for value in point
+    ):
+        raise DataError(f"a polygon of {image} lies far outside of it; draw it anew")
     canvas = Image.new("L", look_at_image(image).size, 0)
     pen = ImageDraw.Draw(canvas)
     for label, polygons in sorted(areas, key=lambda area: -sum(map(_size, area[1]))):
@@ -194,7 +201,7 @@ def _image(source: Path, file: Path, name: str, known: Mapping[str, list[Path]])
     """The image that a file names: beside it, below the folder that was searched, or the only one of this name."""
     plain = name.replace("\\", "/")
     for path in (file.parent / plain, source / plain):
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113  # which is False, too, for a name that no file can have
             return inside(source, path)
     same = known.get(plain.rpartition("/")[2], [])
     if len(same) == 1:

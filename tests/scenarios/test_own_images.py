@@ -75,7 +75,7 @@ def coco(home: Path) -> None:
     for split, names in {"train": NAMES[:4], "val": NAMES[4:]}.items():
         content = {
             "images": [{"id": n, "file_name": f"{name}.jpg"} for n, name in enumerate(names)],
-            "categories": [{"id": 7, "name": "class 1"}],
+            "categories": [{"id": 0, "name": "background"}, {"id": 7, "name": "class 1"}],
             "annotations": [
                 {"image_id": n, "category_id": 7, "segmentation": [SQUARE], "iscrowd": 0} for n in range(len(names))
             ],
@@ -169,6 +169,22 @@ def damaged_coco(home: Path) -> None:
     write_json(home / "a.json", {"images": [{"id": 1}], "annotations": [], "categories": []})
 
 
+def far_away(home: Path) -> None:
+    picture(home / "i1.png", "i1")
+    shape = {"label": "a", "points": [[1, 1], [1e300, 4], [-1e300, 9]]}
+    write_json(home / "i1.json", {"imagePath": "i1.png", "shapes": [shape]})
+
+
+def name_that_no_file_can_have(home: Path) -> None:
+    write_json(home / "i1.json", {"imagePath": "x" * 300, "shapes": []})
+
+
+def class_of_two_lines(home: Path) -> None:
+    picture(home / "i1.png", "i1")
+    shape = {"label": "a\nb", "points": [[1, 1], [4, 4]], "shape_type": "rectangle"}
+    write_json(home / "i1.json", {"imagePath": "i1.png", "shapes": [shape]})
+
+
 def other_names(home: Path) -> None:
     picture(home / "images" / "i1.png", "i1")
     mask(home / "masks" / "j1.png", 0, 1)
@@ -184,6 +200,9 @@ def other_names(home: Path) -> None:
         (no_table, 1, ["#4682b4", "--colours FILE"]),
         (no_image, 1, ["i3.json", "i3.jpg", "put it beside the file"]),
         (damaged_coco, 1, ["a.json", "lacks 'file_name'"]),
+        (far_away, 1, ["i1.png", "far outside"]),
+        (name_that_no_file_can_have, 1, ["i1.json", "put it beside the file"]),
+        (class_of_two_lines, 1, ["'a\\nb'"]),
         (other_names, 2, ["name them alike"]),
     ],
 )
