@@ -41,7 +41,7 @@ def test_run_table_and_show(tmp_path):
     shown = bench("show", run[-8:], *out)
     assert "right" in shown and "forgotten" in shown
     compared = bench("compare", "ft", "mib:distillation=5", *out, "--format", "csv")
-    assert "95% interval" in compared and " to " in compared
+    assert "95% of images" in compared and " to " in compared
     assert compared.splitlines()[1].split(",")[1:5] == ["folder_2-1", "overlapped", "natural", "0"]
 
 
