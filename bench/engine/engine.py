@@ -98,8 +98,7 @@ def _run(plan: Plan, work: _Work) -> None:
     what is missing."""
     work.store.write_outcome(plan.run_name, "running")
     tidy(work.store.root, plan.run_name, [step.key for step in plan.steps])
-    if distributed.is_main():
-        work.reporter.start_run(plan, work.store.run_dir(plan.run_name))
+    work.reporter.start_run(plan, work.store.run_dir(plan.run_name) if distributed.is_main() else None)
     for _ in range(2 * len(plan.steps) + 1):
         try:
             complete = _steps(plan, work)

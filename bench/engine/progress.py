@@ -90,12 +90,14 @@ class Reporter:
         elif done == total:
             self.console.print(f"read the {total} labels of {what}", highlight=False, markup=False)
 
-    def start_run(self, plan: Plan, folder: Path) -> None:
-        """The next run begins; its lines go to `log.txt` in its folder, too."""
+    def start_run(self, plan: Plan, folder: Path | None) -> None:
+        """The next run begins; its lines go to `log.txt` in its folder, too. None: another process reports it."""
         experiment = plan.experiment
-        self._run, self._log = experiment.method, folder / "log.txt"
-        self._folder, self._last_step = folder, plan.steps[-1].index
+        self._run, self._last_step = experiment.method, plan.steps[-1].index
         self._number, self._steps = self._number + 1, {step.index: step for step in plan.steps}
+        if folder is None:
+            return
+        self._folder, self._log = folder, folder / "log.txt"
         self._board = self._board_of and self._board_of(folder / "tensorboard")
         images = f", images {experiment.images}" if experiment.images != "1" else ""
         self.note(
