@@ -72,9 +72,9 @@ def execute(plans: Sequence[Plan], store: Store, settings: Settings, reporter: R
     if not distributed.is_main():
         reporter = Reporter()
     device = plans[0].device if plans else torch.device("cpu")
-    missing = store.missing_steps([step.key for plan in plans for step in plan.steps])
+    missing = store.missing_steps(step.key for plan in plans for step in plan.steps)
     with arithmetic(device, settings.threads), interruption() as stop, reporter.running(plans, missing):
-        enough_memory(plans, store, settings.workers, settings.last_step)
+        enough_memory(plans, missing, settings.workers, settings.last_step)
         work = _Work(store, settings, reporter, stop)
         for plan in plans:
             try:

@@ -23,11 +23,10 @@ _CHECKPOINT = 3
 """Size of a checkpoint in networks: weights, momentum, and the state of a method; AdamW has one moment more."""
 
 
-def preflight(plans: Sequence[Plan], store: Store, load_weights: bool) -> int:
-    """The bytes that the missing steps need on the disk. Raises for a network that cannot be made, first weights
-    that cannot be read (if `load_weights`), a network with which a method cannot work, or a disk without that
-    room."""
-    missing = _missing(plans, store)
+def preflight(plans: Sequence[Plan], store: Store, missing: Set[str], load_weights: bool) -> int:
+    """The bytes that the steps `missing` in the store need on the disk. Raises for a network that cannot be made,
+    first weights that cannot be read (if `load_weights`), a network with which a method cannot work, or a disk
+    without that room."""
     sizes: dict[Recipe, int] = {}
     for plan in plans:
         first = plan.steps[0]
@@ -38,16 +37,17 @@ def preflight(plans: Sequence[Plan], store: Store, load_weights: bool) -> int:
         try_plan(plan, step)
     if sizes:
         checkpoint = _CHECKPOINT + any(recipe.optimizer == "adamw" for recipe in sizes)
-        needed = (len(missing) + checkpoint) * max(sizes.values())
+        steps = missing & {step.key for plan in plans for step in plan.steps}
+        needed = (len(steps) + checkpoint) * max(sizes.values())
         _check_disk(store.root, needed)
         return needed
     return 0
 
 
-def enough_memory(plans: Sequence[Plan], store: Store, workers: int | None, last_step: int | None) -> None:
-    """RunError where a step up to `last_step` (None: all) needs more memory than this machine has left. What a GPU
-    has is only known when it runs out."""
-    free, missing = distributed.from_main(available), _missing(plans, store)
+def enough_memory(plans: Sequence[Plan], missing: Set[str], workers: int | None, last_step: int | None) -> None:
+    """RunError where one of the `missing` steps up to `last_step` (None: all) needs more memory than this machine
+    has left. What a GPU has is only known when it runs out."""
+    free = distributed.from_main(available)
     if free is None:
         return
     here = [plan for plan in plans if plan.device.type == "cpu"]
@@ -71,11 +71,6 @@ def _largest(
                 if known is None or sum(step.channels_per_step) >= sum(known[1].channels_per_step):
                     found[kind] = (plan, step)
     return found.values()
-
-
-def _missing(plans: Sequence[Plan], store: Store) -> set[str]:
-    steps: dict[str, StepPlan] = {step.key: step for plan in plans for step in plan.steps}
-    return store.missing_steps(list(steps))
 
 
 def _bytes(network: nn.Module) -> int:

@@ -70,14 +70,14 @@ def prepare(
     store.check_records([plan.run_name for plan in waiting])
     if waiting and not dry_run:
         distributed.from_main(lambda: check_writable(store.root))
+    missing = store.missing_steps(step.key for plan in plans for step in plan.steps)
     with arithmetic(device):  # it draws the weights of networks
-        needed = preflight(waiting, store, load_weights=not dry_run)
+        needed = preflight(waiting, store, missing, load_weights=not dry_run)
     if distributed.is_main() and not dry_run:
         for plan in plans:
             if plan.run_name in done:
                 remember(store.root, plan.run_name, plan.keys, plan.sources)
-    keys = dict.fromkeys(step.key for plan in plans for step in plan.steps)
-    return Prepared(store, plans, waiting, frozenset(store.missing_steps(list(keys))), needed)
+    return Prepared(store, plans, waiting, frozenset(missing), needed)
 
 
 def run(

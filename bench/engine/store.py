@@ -98,9 +98,9 @@ class Store:
         return self._has(key)
 
     @_in_main
-    def missing_steps(self, keys: list[str]) -> set[str]:
+    def missing_steps(self, keys: Iterable[str]) -> set[str]:
         """Those of the steps that are not finished."""
-        return {key for key in keys if not self._has(key)}
+        return {key for key in {*keys} if not self._has(key)}
 
     def _has(self, key: str) -> bool:
         return retrying(self.step_dir(key).is_dir, self.step_dir(key))
