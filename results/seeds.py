@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import comb
-from statistics import fmean, stdev
+from statistics import fmean
 
 from issbench.results.definitions import AVERAGE, Definition, RowName
+from issbench.results.estimate import LEVEL, estimate
 from issbench.results.pivot import Pivot
 from issbench.results.table import Head
 
@@ -102,10 +103,8 @@ def _differences(one: Mapping[int, float], other: Mapping[int, float]) -> list[f
 def _holds_zero(differences: Sequence[float], intervals: int) -> bool:
     """Whether the t interval of the mean of two differences or more holds 0, up to rounding; so wide that so many
     intervals hold together with 95 %."""
-    from scipy import stats
-
-    half = stats.t.ppf(1 - 0.025 / intervals, len(differences) - 1) * stdev(differences) / len(differences) ** 0.5
-    return bool(abs(fmean(differences)) <= half + 1e-9)
+    low, high = estimate(differences).interval(1 - LEVEL / intervals)
+    return low <= 0 <= high
 
 
 def _explained(unknown: Sequence[str], any_marked: bool) -> str:

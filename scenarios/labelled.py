@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from issbench.scenarios.datasets.lists import EXTENSIONS
 from issbench.scenarios.errors import DataError
 
 
@@ -32,6 +33,11 @@ class Found:
     samples: Sequence[Labelled]
     remarks: tuple[str, ...] = field(default=())
     """What was assumed, or left out."""
+
+
+def image_files(root: Path) -> Iterator[Path]:
+    """The image files below a folder, in order."""
+    return (path for path in sorted(root.rglob("*")) if path.suffix.lower() in EXTENSIONS and path.is_file())
 
 
 def inside(source: Path, path: Path) -> Path:

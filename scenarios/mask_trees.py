@@ -13,9 +13,9 @@ from PIL import Image
 
 from issbench.scenarios.datasets.base import IGNORE
 from issbench.scenarios.datasets.images import read_image, read_indices
-from issbench.scenarios.datasets.lists import EXTENSIONS, read_lines
+from issbench.scenarios.datasets.lists import read_lines
 from issbench.scenarios.errors import DataError, ScenarioError
-from issbench.scenarios.labelled import Found, Labelled
+from issbench.scenarios.labelled import Found, Labelled, image_files
 
 _IMAGES = ("images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "rgb", "photos", "inputs")
 _MASKS = (
@@ -130,8 +130,8 @@ def _pairs(source: Path, images: Path, masks: Path) -> tuple[list[Pair], list[st
 
 def _files(root: Path) -> dict[str, Path]:
     """The image files below a folder by their paths in it, without extension."""
-    paths = (path for path in sorted(root.rglob("*")) if path.suffix.lower() in EXTENSIONS and path.is_file())
-    return {path.relative_to(root).with_suffix("").as_posix(): path for path in paths if path.name[0] != "."}
+    shown = (path for path in image_files(root) if path.name[0] != ".")
+    return {path.relative_to(root).with_suffix("").as_posix(): path for path in shown}
 
 
 def _suffix(names: Mapping[str, Path]) -> str:

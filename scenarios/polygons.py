@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -14,9 +14,8 @@ from PIL import Image, ImageDraw
 from issbench.files import read_json
 from issbench.scenarios.datasets.base import IGNORE
 from issbench.scenarios.datasets.images import look_at_image
-from issbench.scenarios.datasets.lists import EXTENSIONS
 from issbench.scenarios.errors import DataError
-from issbench.scenarios.labelled import Found, Labelled, inside
+from issbench.scenarios.labelled import Found, Labelled, image_files, inside
 from issbench.wellformed import misfit
 
 Points = list[tuple[float, float]]
@@ -188,13 +187,9 @@ def _size(points: Points) -> float:
 def _by_name(source: Path) -> dict[str, list[Path]]:
     """The image files below a folder by their names."""
     found: dict[str, list[Path]] = {}
-    for path in _images(source.rglob("*")):
+    for path in image_files(source):
         found.setdefault(path.name, []).append(path)
     return found
-
-
-def _images(paths: Iterable[Path]) -> Iterable[Path]:
-    return (path for path in sorted(paths) if path.suffix.lower() in EXTENSIONS and path.is_file())
 
 
 def _image(source: Path, file: Path, name: str, known: Mapping[str, list[Path]]) -> Path:

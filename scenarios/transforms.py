@@ -46,6 +46,6 @@ def evaluation_pair(image: Image.Image, label: np.ndarray, size: int) -> Labelle
 
 
 def _pixels(image: Image.Image) -> Tensor:
-    """The image as a tensor, which is resized in less than half the time, to the same values within 1. (Labels,
+    """The image as a tensor, which is resized in about half the time, to the same values within 1. (Labels,
     of which a pixel's is one of another's or not, are left to PIL.)"""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -150,18 +149,18 @@ def _detail(run: RunStatus) -> str:
     """Where a running run is, or why another one does not run."""
     import time
 
+    from issbench.text import clock
+
     position = run.position
     if position is None:
         return run.detail or ("starting" if run.state == "running" else "")
     where = f"{run.detail}: " if run.detail else f"step {position.step} of 0–{position.last_step}, "
-    left = f", {timedelta(seconds=round(position.left))} to the end of the step" if position.left else ""
+    left = f", {clock(position.left)} to the end of the step" if position.left else ""
     rate = f", {position.rate:.1f} images/s" if position.rate else ""
     loss = "" if position.loss is None else f", loss {position.loss:.4f}"
-    whole = (
-        f", {timedelta(seconds=round(position.left_of_all))} to the end of all runs" if position.left_of_all else ""
-    )
+    whole = f", {clock(position.left_of_all)} to the end of all runs" if position.left_of_all else ""
     silent = time.time() - position.updated
-    sign = f"; last sign of life {timedelta(seconds=round(silent))} ago" if silent > _SILENT else ""
+    sign = f"; last sign of life {clock(silent)} ago" if silent > _SILENT else ""
     return (
         f"{where}epoch {position.epoch}/{position.epochs}, iteration {position.iteration}/{position.iterations}"
         f"{left}{whole}{rate}{loss}{sign}"

@@ -10,7 +10,6 @@ import time
 import traceback
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from issbench.bench.position import FILE, Position, write_position
 from issbench.errors import UsageError, UserError, reason_of
 from issbench.files import explained
+from issbench.text import clock
 
 if TYPE_CHECKING:
     from issbench.bench.engine.plan import Plan, StepPlan
@@ -190,10 +190,10 @@ class Reporter:
         self._loss = sum(terms.values())
         loss = " + ".join(f"{name} {value:.4f}" for name, value in terms.items())
         rate, left = self._rate(iteration) or 0.0, self._left_of_all(iteration)
-        whole = "" if left is None else f", {_time(left)} for all runs"
+        whole = "" if left is None else f", {clock(left)} for all runs"
         self.note(
             f"{self._which}step {self._step}/{self._last_step} epoch {epoch}/{self._epochs}  loss {loss}  "
-            f"{seconds:.0f} s, {rate:.1f} images/s, {_time(self._left(iteration))} to the end of the step{whole}",
+            f"{seconds:.0f} s, {rate:.1f} images/s, {clock(self._left(iteration))} to the end of the step{whole}",
             epoch=True,
         )
 
@@ -259,10 +259,6 @@ class Reporter:
         except OSError as error:
             self._log = None
             self.note(f"the run goes on without its log: {explained(error)}")
-
-
-def _time(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
 
 
 def _summary_writer() -> Any:
