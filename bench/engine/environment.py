@@ -81,8 +81,8 @@ many free bytes it keeps at the end of its heap."""
 
 def _keep_freed_memory() -> None:
     """Let the C library keep freed memory. By default it returns each large block at once, and the next iteration
-    gets it back page by page: with 151 classes a third of GSC's iterations was spent on that. Other C libraries go
-    their own way."""
+    gets it back page by page: with 151 classes more than a quarter of a GSC iteration went into that. Other
+    C libraries go their own way."""
     with suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_MAX, 0)
