@@ -74,19 +74,22 @@ def threads_for(asked: int | None) -> int:
     return asked or (torch.get_num_threads() if os.environ.get("OMP_NUM_THREADS") else 1)
 
 
-_MMAP_MAX, _TRIM_THRESHOLD = -4, -1
-"""What `mallopt` of the GNU C library calls them: the most blocks that it asks the system for one by one, and how
-many free bytes it keeps at the end of its heap."""
+_MMAP_MAX, _TRIM_THRESHOLD, _ARENA_MAX = -4, -1, -8
+"""What `mallopt` of the GNU C library calls them: the most blocks that it asks the system for one by one, how many
+free bytes it keeps at the end of its heap, and the most heaps. In all but the first one large blocks are always asked
+for one by one, and a thread for which there was no memory once is moved to another."""
+_C_LIBRARY_LACKS_IT = AttributeError, OSError, TypeError
 
 
 def _keep_freed_memory() -> None:
     """Let the C library keep freed memory. By default it returns each large block at once, and the next iteration
     gets it back page by page: with 151 classes more than a quarter of a GSC iteration went into that. Other
     C libraries go their own way."""
-    with suppress(AttributeError, OSError, TypeError):
+    with suppress(*_C_LIBRARY_LACKS_IT):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_MAX, 0)
         mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_ARENA_MAX, 1)
 
 
 @contextmanager
@@ -180,6 +183,8 @@ def reset_peak_memory(device: torch.device) -> None:
         gc.collect()  # a method of another package may lie in a cycle of references with its networks
         torch.cuda.reset_peak_memory_stats(device)
         return
+    with suppress(*_C_LIBRARY_LACKS_IT):
+        ctypes.CDLL(None).malloc_trim(0)  # what `_keep_freed_memory` keeps of an earlier step is not this one's
     with suppress(OSError):  # elsewhere than on Linux the system keeps a process's peak for good
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 

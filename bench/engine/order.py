@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import overload
 
 import numpy as np
@@ -26,14 +27,17 @@ class BatchOrder(Sequence[list[tuple[int, int]]]):
         self.rows, self.batch, self.seed, self.step, self.exemplars = rows, batch, seed, step, exemplars
         self.per_epoch = max(1, rows // batch)
         self.epochs = epochs
-        replayed = round(share * batch) if exemplars else 0
-        places = [(place + 1) * replayed // batch > place * replayed // batch for place in range(batch)]
-        self.replayed = tuple(places)
-        """Which places of each batch have exemplars."""
+        self.share = share if exemplars else 0.0
         self._drawn: dict[str, tuple[int, np.ndarray]] = {}
 
     def __len__(self) -> int:
         return self.per_epoch * self.epochs
+
+    @cached_property
+    def replayed(self) -> tuple[bool, ...]:
+        """Which places of each batch have exemplars."""
+        batch, replayed = self.batch, round(self.share * self.batch)
+        return tuple((place + 1) * replayed // batch > place * replayed // batch for place in range(batch))
 
     @overload
     def __getitem__(self, iteration: int) -> list[tuple[int, int]]: ...
