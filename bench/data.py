@@ -10,6 +10,7 @@ from issbench.bench.experiment import Experiment
 from issbench.bench.identity import hash_of
 from issbench.scenarios.datasets import load_dataset
 from issbench.scenarios.datasets.base import Dataset, Split
+from issbench.scenarios.decoded import Pairs
 from issbench.scenarios.memory import NO_MEMORY, Memory, keep
 from issbench.scenarios.presence import Presence, all_in_one, content_of, presence
 from issbench.scenarios.protocol import Protocol
@@ -79,6 +80,11 @@ class Data:
         """The identity of all images and labels of the dataset (16 hex digits), whether a step reads them or
         not."""
         return hash_of([[split.ids, split.images, split.labels] for split in (self.train, self.test)], 16)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """Its images and labels."""
+        return Pairs(self.dataset, self.train, self.test)
 
     @cached_property
     def leaks(self) -> dict[str, str]:

@@ -186,11 +186,11 @@ def _key(dataset: Dataset) -> str:
     """What decides the scan of a sample beside its files. Which copy of the data it is counts, too: files of two
     copies may agree in name, size and times."""
     root = dataset.root.resolve() if dataset.root else None
-    facts = (_FORMAT, dataset.name, str(root), dataset.classes, _code(dataset))
+    facts = (_FORMAT, dataset.name, str(root), dataset.classes, code_of(dataset))
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:24]
 
 
-def _code(dataset: Dataset) -> str:
+def code_of(dataset: Dataset) -> str:
     """A hash of the source files that may turn files into labels and pixels: the modules of the dataset's class and
     of its bases, of another package every module that is loaded."""
     own = {"issbench.scenarios.datasets.images", "issbench.scenarios.examine"}

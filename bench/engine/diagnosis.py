@@ -90,7 +90,7 @@ class Examiner:
         chosen = tuple(ids[(place * len(ids) + start) // count] for place in range(count))
         every = plan.data.view(plan.scenario, plan.experiment.protocol, step.index, cumulative=True)
         tables = step.view.data.train.table, every.data.train.table
-        given, true = (Samples(plan.dataset, View(chosen, table), step.recipe) for table in tables)
+        given, true = (Samples(plan.data.pairs, View(chosen, table), step.recipe) for table in tables)
         images, labels = zip(*(given[row] for row in range(count)), strict=True)
         return torch.stack(images), torch.stack(labels), torch.stack([true[row][1] for row in range(count)])
 

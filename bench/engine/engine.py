@@ -143,7 +143,7 @@ def _step(plan: Plan, step: StepPlan, work: _Work) -> StepRecord:
     """The record of a step, which is trained and tested where the store lacks that."""
     store, names = work.store, list(step.evaluations.values())
     if not store.has_evaluations(step.key, names):
-        loader = Loader(plan.dataset, step.recipe, plan.device, work.settings.workers, work.interruption)
+        loader = Loader(plan.data.pairs, step.recipe, plan.device, work.settings.workers, work.interruption)
         with _locked(step.key, work):
             if not store.has_step(step.key):
                 with memory_told(f"the training of step {step.index}", plan.device):

@@ -76,8 +76,8 @@ def threads_for(asked: int | None) -> int:
 
 _MMAP_MAX, _TRIM_THRESHOLD, _ARENA_MAX = -4, -1, -8
 """What `mallopt` of the GNU C library calls them: the most blocks that it asks the system for one by one, how many
-free bytes it keeps at the end of its heap, and the most heaps. In all but the first one large blocks are always asked
-for one by one, and a thread for which there was no memory once is moved to another."""
+free bytes it keeps at the end of its heap, and the most heaps. In all but the first one large blocks are always
+asked for one by one, and a thread for which there was no memory once is moved to another."""
 _C_LIBRARY_LACKS_IT = AttributeError, OSError, TypeError
 
 

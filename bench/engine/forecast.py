@@ -164,8 +164,8 @@ def _with_reading(plan: Plan, step: StepPlan, seconds: float, workers: int | Non
 
 def _seconds_of_reading(plan: Plan, step: StepPlan) -> float:
     """Of an image and its label, cut for the training."""
-    order = step.order
-    samples = TrainingSamples(plan.dataset, step.view.data.train, step.recipe, order.seed, order.step, step.memory)
+    pairs, view = plan.data.pairs, step.view.data.train
+    samples = TrainingSamples(pairs, view, step.recipe, step.seed, step.index, step.memory)
     started, rows = time.monotonic(), 0
     while rows < min(len(step.train_ids), _READ) and time.monotonic() < started + _READING:
         samples[0, rows]

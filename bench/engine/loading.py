@@ -20,6 +20,7 @@ from issbench.bench.engine.samples import Normalise, Samples, TrainingSamples
 from issbench.bench.recipe import Recipe
 from issbench.errors import UsageError
 from issbench.scenarios.datasets.base import Dataset
+from issbench.scenarios.decoded import Pairs
 from issbench.scenarios.memory import NO_MEMORY, Memory
 from issbench.scenarios.views import View
 
@@ -47,14 +48,14 @@ class Loader:
 
     def __init__(
         self,
-        dataset: Dataset,
+        pairs: Pairs,
         recipe: Recipe,
         device: torch.device,
         workers: int | None,
         interruption: Interruption | None = None,
     ):
-        self.dataset, self.recipe, self.device = dataset, recipe, device
-        self.workers = default_workers(dataset) if workers is None else workers
+        self.pairs, self.recipe, self.device = pairs, recipe, device
+        self.workers = default_workers(pairs.dataset) if workers is None else workers
         self.interruption = interruption or Interruption()
         self._normalise = Normalise(device)
 
@@ -66,7 +67,7 @@ class Loader:
                 f"a batch of {order.batch} images cannot be split among {distributed.world_size()} processes; "
                 "start fewer of them, or raise the batch (--set batch=…)"
             )
-        samples = TrainingSamples(self.dataset, view, self.recipe, order.seed, order.step, memory)
+        samples = TrainingSamples(self.pairs, view, self.recipe, order.seed, order.step, memory)
         batches = (order[iteration] for iteration in range(start, len(order)))
         replayed = None
         if any(order.replayed):
@@ -78,7 +79,7 @@ class Loader:
         requested (KeyboardInterrupt)."""
         batch, rows = self.recipe.batch, range(len(view.ids))
         batches = [list(rows[first : first + batch]) for first in rows[::batch]]
-        samples = Samples(self.dataset, view, self.recipe)
+        samples = Samples(self.pairs, view, self.recipe)
         for share in self._shares(samples, batches, map(len, batches)):
             self.interruption.check()
             yield share

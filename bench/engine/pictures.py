@@ -26,6 +26,7 @@ from issbench.methods.method import Batch, Method
 from issbench.results.record import Record
 from issbench.scenarios.datasets import load_dataset
 from issbench.scenarios.datasets.base import IGNORE, Dataset
+from issbench.scenarios.decoded import Pairs
 from issbench.scenarios.scenario import make_scenario
 from issbench.scenarios.transforms import evaluation_pair
 
@@ -112,7 +113,7 @@ class Scene:
 
 
 def _cut(dataset: Dataset, name: str, table: np.ndarray, crop: int) -> Sample:
-    image, label = evaluation_pair(dataset.image(name), table[dataset.label(name)], crop)
+    image, label = evaluation_pair(*Pairs(dataset).pair(name), table, crop)
     return Sample(name, image, label.numpy())
 
 

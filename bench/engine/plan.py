@@ -43,6 +43,7 @@ TRAINING = (
     (f"{_ENGINE}.training", "train"),
     ("issbench.methods.method", "Method"),
     ("issbench.scenarios.datasets.images", "read_image"),
+    ("issbench.scenarios.decoded", "Pairs"),
 )
 """The code that trains: with all that it names it is in the key of each step."""
 TESTING = (
@@ -50,6 +51,7 @@ TESTING = (
     (f"{_ENGINE}.samples", "Samples"),
     (f"{_ENGINE}.samples", "Normalise"),
     ("issbench.scenarios.datasets.images", "read_image"),
+    ("issbench.scenarios.decoded", "Pairs"),
 )
 """The code that tests: it is in the name of each evaluation."""
 

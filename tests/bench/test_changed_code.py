@@ -52,7 +52,7 @@ EVERY_STEP = (
     Edit("bench/engine/network.py", "log(new.out_channels + 1)", "log(new.out_channels - 1)"),
     Edit("bench/engine/order.py", "[place * self.batch :", "[1 + place * self.batch :"),
     Edit("bench/engine/samples.py", "(0.485, 0.456, 0.406)", "(0.5, 0.456, 0.406)"),
-    Edit("scenarios/transforms.py", "torch.rand(()) < 0.5", "torch.rand(()) > 0.5"),
+    Edit("scenarios/transforms.py", "math.exp(low +", "math.exp(low -"),
 )
 TESTS = (
     Edit("bench/metrics/confusion.py", "(target < num_classes)", "(target <= num_classes)"),

@@ -19,6 +19,7 @@ from issbench.bench.engine.order import BatchOrder
 from issbench.bench.recipe import Recipe
 from issbench.scenarios.datasets import load_dataset
 from issbench.scenarios.datasets.base import Dataset
+from issbench.scenarios.decoded import Pairs
 from issbench.scenarios.errors import DataError
 from issbench.scenarios.transforms import evaluation_pair
 from issbench.scenarios.views import View
@@ -107,7 +108,7 @@ def shapes() -> Dataset:
 
 
 def loader(dataset: Dataset, workers: int = 0, **settings: Any) -> Loader:
-    return Loader(dataset, Recipe(**SETTINGS | settings), CPU, workers)
+    return Loader(Pairs(dataset), Recipe(**SETTINGS | settings), CPU, workers)
 
 
 def view(dataset: Dataset, count: int = 5, table: np.ndarray = AS_IS) -> View:
@@ -142,7 +143,7 @@ def test_augmentation_differs_by_epoch_seed_and_step(shapes: Dataset) -> None:
 def test_once_visits_each_image_once_in_order(shapes: Dataset, workers: int) -> None:
     batches = list(loader(shapes, workers).once(view(shapes)))
     assert [len(share.images) for share in batches] == [2, 2, 1]
-    pairs = [evaluation_pair(shapes.image(i), shapes.label(i), 32) for i in shapes.ids("train")[:5]]
+    pairs = [evaluation_pair(*Pairs(shapes).pair(i), AS_IS, 32) for i in shapes.ids("train")[:5]]
     labels = torch.cat([share.labels for share in batches])
     assert labels.dtype == torch.int64
     assert torch.equal(labels, torch.stack([label for _, label in pairs]).long())
@@ -163,8 +164,8 @@ def test_labels_go_through_the_table_of_the_view(shapes: Dataset) -> None:
 
 
 def test_data_in_memory_need_no_workers(shapes: Dataset, tiny_voc: Path) -> None:
-    assert Loader(shapes, Recipe(), CPU, None).workers == 0
-    assert 1 <= Loader(load_dataset("voc", tiny_voc), Recipe(), CPU, None).workers <= 8
+    assert Loader(Pairs(shapes), Recipe(), CPU, None).workers == 0
+    assert 1 <= Loader(Pairs(load_dataset("voc", tiny_voc)), Recipe(), CPU, None).workers <= 8
 
 
 # Broken files

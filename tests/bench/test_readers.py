@@ -63,7 +63,8 @@ CASES = [(name, workers) for name, (_, _, numbers) in FAULTS.items() for workers
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ISSBENCH_CACHE", str(tmp_path / "cache"))  # else nothing is read that another test has read
     return small_set(tmp_path / "data")
 
 

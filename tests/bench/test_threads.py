@@ -65,7 +65,7 @@ import resource, sys, threading
 import torch
 from issbench.bench.engine.environment import arithmetic
 
-threading.Thread(target=threading.Event().wait, daemon=True).start()  # the C library goes other ways beside a thread
+threading.Thread(target=threading.Event().wait, daemon=True).start()  # beside it the C library goes other ways
 with arithmetic(torch.device("cpu")):
     if sys.argv[1] == "refused":
         try:

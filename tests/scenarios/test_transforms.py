@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import random
+from random import Random
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import ks_2samp
 from torchvision.transforms.v2 import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2 import functional as tvf
 
-from issbench.scenarios.transforms import LabelledImage, evaluation_pair, training_pair
+from issbench.scenarios.transforms import Crop, LabelledImage, cut, draw_crop
+from issbench.scenarios.transforms import evaluation_pair as evaluation_pair_of
+from issbench.scenarios.transforms import training_pair as training_pair_of
 
 AREA = (0.5, 2.0)
+AS_IS = np.arange(256, dtype=np.uint8)
 NEAREST = InterpolationMode.NEAREST
 BLOCK = 16  # pixels; a block of this side has one label
+
+
+def training_pair(
+    image: Image.Image, label: np.ndarray, size: int, area: tuple[float, float], seed: int
+) -> LabelledImage:
+    return training_pair_of(np.array(image), label, AS_IS, size, area, seed)
+
+
+def evaluation_pair(image: Image.Image, label: np.ndarray, size: int) -> LabelledImage:
+    return evaluation_pair_of(np.array(image), label, AS_IS, size)
 
 
 def scene(width: int = 256, height: int = 256) -> tuple[Image.Image, np.ndarray]:
@@ -107,21 +122,46 @@ def test_a_whole_image_is_kept_or_mirrored_exactly() -> None:
     assert min(count) >= 10
 
 
+@pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("size", [40, 128, 250])
-def test_crops_are_those_of_torchvision_on_photographs(size: int) -> None:
-    """Its class, on what PIL decodes: the same place, the same labels, the same values within one grey level."""
+def test_a_crop_is_torchvisions_of_the_same_rectangle(size: int, flip: bool) -> None:
+    """On what PIL decodes: the same place, the same labels, the same values within one grey level."""
     draw = np.random.default_rng(0)
     image = Image.fromarray(draw.integers(0, 256, (150, 200, 3), np.uint8))
     label = draw.integers(0, 9, (150, 200), np.uint8)
-    for seed in range(20):
-        found = training_pair(image, label, size, AREA, seed)
-        torch.manual_seed(seed)
-        box = [*RandomResizedCrop(size, scale=AREA, ratio=(3 / 4, 4 / 3)).make_params([image]).values(), [size] * 2]
-        flip = torch.rand(()) < 0.5
-        expected = tvf.resized_crop(image, *box), tvf.resized_crop(Image.fromarray(label), *box, NEAREST)
+    table = draw.permutation(AS_IS)
+    for _ in range(20):
+        box = [*RandomResizedCrop(size, scale=AREA, ratio=(3 / 4, 4 / 3)).make_params([image]).values()]
+        found = cut(np.array(image), label, table, size, Crop(*box, flip))
+        expected = (
+            tvf.resized_crop(image, *box, [size] * 2),
+            tvf.resized_crop(Image.fromarray(table[label]), *box, [size] * 2, NEAREST),
+        )
         whole = [tvf.pil_to_tensor(tvf.horizontal_flip(part) if flip else part) for part in expected]
         assert (found[0].int() - whole[0].int()).abs().max() <= 1
-        assert torch.equal(found[1], whole[1][0])
+        # PIL adds up fractions, so of a place right between two pixels it takes either.
+        between = [(2 * np.arange(size) + 1) * side % (2 * size) == 0 for side in box[2:]]
+        clear = ~between[0][:, None] & ~(between[1][::-1] if flip else between[1])
+        assert torch.equal(found[1][clear], whole[1][0][clear]) and clear.mean() > 0.5
+
+
+@pytest.mark.parametrize("area", [(0.5, 2.0), (0.08, 1.0), (1.5, 2.0)])
+@pytest.mark.parametrize("shape", [(150, 200), (300, 90)])
+def test_rectangles_are_drawn_as_torchvision_draws_them(shape: tuple[int, int], area: tuple[float, float]) -> None:
+    """Each side of the rectangle, its place, and how often the whole image is taken: by Kolmogorov and Smirnov."""
+    of_torch, blank, generator = (
+        RandomResizedCrop(8, scale=area, ratio=(3 / 4, 4 / 3)),
+        torch.zeros(3, *shape),
+        Random(7),
+    )
+    torch.manual_seed(7)
+    theirs = np.array([[*of_torch.make_params([blank]).values()] for _ in range(3000)])
+    ours = np.array([draw_crop(*shape, area, generator) for _ in range(3000)])
+    assert [ks_2samp(ours[:, i], theirs[:, i]).pvalue > 1e-3 for i in range(4)] == [True] * 4
+    assert ks_2samp(ours[:, 2] / ours[:, 3], theirs[:, 2] / theirs[:, 3]).pvalue > 1e-3
+    assert 0.45 < ours[:, 4].mean() < 0.55
+    tops, lefts, heights, widths = ours[:, :4].T
+    assert (ours[:, :4] >= 0).all() and (tops + heights <= shape[0]).all() and (lefts + widths <= shape[1]).all()
 
 
 def test_crops_have_the_asked_area_and_a_moderate_shape() -> None:
