@@ -13,6 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+
+from issbench.bench.cores import cores
 from issbench.bench.launching.launcher import Cancelled, JobState, Launcher, Report, Submitted
 from issbench.bench.launching.profile import Profile
 from issbench.bench.launching.submissions import (
@@ -31,6 +34,7 @@ from issbench.bench.launching.submissions import (
 from issbench.errors import Interrupted, UsageError
 from issbench.slurm.layout import Need, shared_first_steps
 from issbench.slurm.local_jobs import MODULE, LocalJobs, cancelled_runs
+from issbench.slurm.local_progress import LocalProgress
 
 if TYPE_CHECKING:
     import torch
@@ -70,12 +74,14 @@ class Local(Launcher):
         if not plans:
             return Submitted(None, failures={})
         slots, groups = _slots(request), _groups(plans, store)
+        request = _with_readers(request, slots)
         with submitting(store.root):
             submission = new_submission(store.root, self.name, plans, request)
             submission = replace(submission, runs=_with_jobs(submission, groups))
             jobs_dir(store.root, submission.name).mkdir(parents=True, exist_ok=True)
             save_submission(store.root, submission)
-        jobs = LocalJobs(store.root, submission, groups, slots, report)
+        progress = LocalProgress(plans, store, report, Console())
+        jobs = LocalJobs(store.root, submission, groups, slots, progress)
         with _signals_as_ctrl_c() as received:
             try:
                 return Submitted(submission, failures=jobs.run_all())
@@ -137,6 +143,14 @@ def _slots(request: Request) -> list[int | None]:
     gpus = [] if request.settings.device == "cpu" else gpus_here()
     at_once = request.profile.max_parallel or len(gpus) or 1
     return [gpus[slot % len(gpus)] if gpus else None for slot in range(at_once)]
+
+
+def _with_readers(request: Request, slots: Sequence[int | None]) -> Request:
+    """The request in which jobs on the CPU read with the cores that they leave each other, if it does not say."""
+    settings = request.settings
+    if settings.workers is not None or slots[0] is not None:
+        return request
+    return replace(request, settings=replace(settings, workers=max(0, cores() // len(slots) - 1)))
 
 
 def _groups(plans: Sequence[Plan], store: Store) -> list[list[int]]:

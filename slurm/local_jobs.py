@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
+from typing import TYPE_CHECKING
 
-from issbench.bench.launching.launcher import Report
 from issbench.bench.launching.submissions import (
     Submission,
     jobs_dir,
@@ -28,7 +28,12 @@ from issbench.bench.launching.submissions import (
 from issbench.bench.outcome import read_outcome, write_outcome
 from issbench.slurm.job import Job
 
+if TYPE_CHECKING:
+    from issbench.slurm.local_progress import LocalProgress
+
 MODULE = "issbench.slurm.local_jobs"
+_LOOK = 1.0
+"""Seconds between two looks at how far the jobs are."""
 
 
 def cancelled_runs(out: Path, submission: str) -> set[str]:
@@ -46,18 +51,24 @@ class LocalJobs:
         submission: Submission,
         groups: Sequence[Sequence[int]],
         slots: Sequence[int | None],
-        report: Report,
+        progress: LocalProgress,
     ):
-        self.out, self.submission, self.groups, self.report = out, submission, groups, report
+        self.out, self.submission, self.groups, self.progress = out, submission, groups, progress
         self.free: SimpleQueue[int | None] = SimpleQueue()
         for slot in slots:
             self.free.put(slot)
         self.size = len(slots)
         self.lock, self.stopping = Lock(), False
         self.alive: dict[str, subprocess.Popen[bytes]] = {}
+        self.training: dict[str, str] = {}
+        """Of the runs in whose folders the living jobs tell where they are, what is said of them."""
 
     def run_all(self) -> dict[str, str]:
         """Run everything; the names of the runs that failed, and why."""
+        with self.progress.shown():
+            return self._run_all()
+
+    def _run_all(self) -> dict[str, str]:
         runs, failed = self.submission.runs, dict[str, str]()
         waiting = {run for group in self.groups for run in group}
         with ThreadPoolExecutor(self.size) as pool:
@@ -67,13 +78,17 @@ class LocalJobs:
             pending |= {pool.submit(self._run, run): (run,) for run in range(len(runs)) if run not in waiting}
             try:
                 while pending:
-                    for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                    for future in wait(pending, _LOOK, FIRST_COMPLETED).done:
                         group, reason = pending.pop(future), future.result()
                         if reason is not None:
                             failed |= {runs[run].run: reason for run in group}
                         elif waiting & {*group}:
                             waiting -= {*group}
                             pending |= {pool.submit(self._run, run): (run,) for run in group}
+                            continue
+                        for run in group:
+                            self.progress.end(runs[run].run)
+                    self.progress.show(dict(self.training))
             except BaseException:
                 self._stop(signal.SIGTERM)
                 try:
@@ -118,12 +133,14 @@ class LocalJobs:
             process = self._start(job, slot, runs)
             if process is None:
                 return "cancelled before it began"
-            self.report(f"started   {label}" + (f" on GPU {slot}" if slot is not None else ""))
+            self.progress.say(f"started   {label}" + (f" on GPU {slot}" if slot is not None else ""))
+            self.training[runs[0]] = label
             code = process.wait()
             with self.lock:
                 del self.alive[job]
+            del self.training[runs[0]]
             state, reason = self._end(job, code)
-            self.report(f"{state:<9} {label}" + (f": {reason}" if state == "failed" else ""))
+            self.progress.say(f"{state:<9} {label}" + (f": {reason}" if state == "failed" else ""))
             return reason
         finally:
             self.free.put(slot)

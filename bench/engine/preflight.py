@@ -21,6 +21,10 @@ from issbench.errors import RunError
 
 _CHECKPOINT = 3
 """Size of a checkpoint in networks: weights, momentum, and the state of a method; AdamW has one moment more."""
+_PROCESS = 500_000_000
+"""Bytes of a process that has imported torch."""
+_BOUND = 2
+"""How many times its lower bound the memory of a training is at most."""
 
 
 def preflight(plans: Sequence[Plan], store: Store, missing: Set[str], load_weights: bool) -> int:
@@ -55,6 +59,13 @@ def enough_memory(plans: Sequence[Plan], missing: Set[str], workers: int | None,
         readers = default_workers(plan.dataset) if workers is None else workers
         need, label = try_plan(plan, step), plan.experiment.label
         check_memory(need, step.recipe, readers, len(step.order), free, label)
+
+
+def at_once(plans: Sequence[Plan], missing: Set[str]) -> int:
+    """How many of these runs have room in memory beside each other, at least 1, on the CPU."""
+    found = ((try_plan(plan, step), step.recipe.batch) for plan, step in _largest(plans, missing))
+    most, free = max((need.fixed + batch * need.image for need, batch in found), default=0), available()
+    return len(plans) if free is None else max(1, min(len(plans), free // (_PROCESS + _BOUND * most)))
 
 
 def _largest(

@@ -79,7 +79,7 @@ def test_a_wrong_profile_is_refused(tmp_path, line, words):
         (["--partition", "gpu"], "--partition is for a cluster; add --slurm"),
         (["--gpus", "0"], "--gpus is for a cluster; add --slurm"),
         (["--slurm", "--local"], "two launchers, slurm and local, are asked for; give one of them"),
-        (["--jobs", "2"], "add --local"),
+        (["--slurm", "--jobs", "2"], "--jobs is for processes on this machine"),
         (["--local", "--device", "cuda:1"], "choose which with CUDA_VISIBLE_DEVICES"),
         (["--slurm", "--time", "soon"], "--time soon: write 8h"),
         (["--slurm-profile", "nowhere.toml"], "nowhere.toml cannot be read"),

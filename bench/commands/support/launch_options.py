@@ -48,7 +48,9 @@ class LaunchOptions:
         None
     )
     local: Annotated[bool, _local("Carry each run out in a job of its own, on its own GPU.", "--local")] = False
-    jobs: Annotated[int | None, _local("Jobs at once.", min=1, show_default="as many as GPUs, else 1")] = None
+    jobs: Annotated[
+        str, _local("Runs at once, each in a process of its own; auto: on the CPU as many as cores, if it pays.")
+    ] = "auto"
 
     launcher: Annotated[
         str | None, typer.Option(help="A launcher that an installed package brings; it gets the cluster's options.")
@@ -56,13 +58,23 @@ class LaunchOptions:
 
     @property
     def name(self) -> str | None:
-        """The launcher that is asked for; None: this process. UsageError for more than one."""
+        """The launcher that is asked for; None: this process, unless more than one run at once pays. UsageError for
+        more than one."""
         on_slurm = self.slurm or (self.slurm_profile is not None and self.launcher is None)
-        asked = [name for name, given in (("slurm", on_slurm), ("local", self.local)) if given]
+        local = self.local or (not on_slurm and not self.launcher and (self.at_once or 1) > 1)
+        asked = [name for name, given in (("slurm", on_slurm), ("local", local)) if given]
         asked += [self.launcher] if self.launcher else []
         if len(asked) > 1:
             raise UsageError(f"two launchers, {' and '.join(asked)}, are asked for; give one of them")
         return asked[0] if asked else None
+
+    @property
+    def at_once(self) -> int | None:
+        """How many runs at once are asked for; None: as many as it pays. UsageError for anything else."""
+        from issbench.methods.interface.numbers import Range
+        from issbench.methods.interface.options import parse_value
+
+        return None if self.jobs == "auto" else parse_value("--jobs", int, self.jobs, Range(1, 1024))
 
     def profile(self) -> Profile:
         """What each job asks for. UsageError for options that do not belong together."""
@@ -72,8 +84,6 @@ class LaunchOptions:
         asked = {key: value for key, value in vars(self).items() if key in keys and value is not None}
         if asked and self.name in (None, "local"):
             raise UsageError(f"{option(next(iter(asked)))} is for a cluster; add --slurm")
-        if self.jobs and self.name != "local":
-            raise UsageError(
-                "--jobs is for processes on this machine; add --local, or give --max-parallel with --slurm"
-            )
-        return make_profile(self.slurm_profile, asked | {"max_parallel": self.jobs or self.max_parallel})
+        if self.at_once and self.name not in (None, "local"):
+            raise UsageError("--jobs is for processes on this machine; give --max-parallel with --slurm")
+        return make_profile(self.slurm_profile, asked | {"max_parallel": self.at_once or self.max_parallel})

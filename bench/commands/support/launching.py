@@ -89,6 +89,7 @@ def carry_out(experiments: Sequence[Experiment], asked: Asked) -> list[str]:
     reporter = Reporter(Console(), asked.common.tensorboard)
     prepared = prepare(experiments, asked.common.out, device, reporter, asked.dry_run)
     names = _tell(prepared, asked)
+    launcher, profile = (launcher, profile) if launcher else _several_at_once(prepared, asked, profile)
     request = _request(asked, profile)
     if asked.dry_run:
         _foretell(prepared, asked, launcher, request)
@@ -127,6 +128,33 @@ def _launcher(name: str | None) -> Launcher | None:
     from issbench.bench.launching.launcher import load_launcher  # this process needs none
 
     return load_launcher(name)
+
+
+_LEAST = 10_000
+"""Images to train on from which it pays to start processes, each of which imports torch anew: some minutes."""
+
+
+def _several_at_once(prepared: Prepared, asked: Asked, profile: Profile) -> tuple[Launcher | None, Profile]:
+    """The launcher of several processes here, where --jobs leaves it to us and it pays: on the CPU, where runs of
+    one thread each are carried out beside each other, to the same bits. None: this process."""
+    from issbench.bench.cores import cores
+    from issbench.bench.engine.environment import threads_for
+    from issbench.bench.engine.preflight import at_once
+
+    on_cpu = all(plan.device.type == "cpu" for plan in prepared.waiting)
+    images = sum(_images_to_train(prepared).values())
+    if asked.launch.at_once or os.environ.get("WORLD_SIZE", "1") != "1" or not on_cpu or images < _LEAST:
+        return None, profile
+    jobs = min(cores() // threads_for(asked.common.threads), at_once(prepared.waiting, prepared.missing))
+    if jobs < 2:
+        return None, profile
+    return _launcher("local"), replace(profile, max_parallel=jobs)
+
+
+def _images_to_train(prepared: Prepared) -> dict[str, int]:
+    """How many images each missing step goes through, by its key."""
+    steps = (step for plan in prepared.plans for step in plan.steps)
+    return {step.key: step.images_seen for step in steps if step.key in prepared.missing}
 
 
 def _all_done(experiments: Sequence[Experiment], asked: Asked) -> list[str] | None:
@@ -194,7 +222,7 @@ def _costs(prepared: Prepared) -> str:
     remarks = dict.fromkeys(check_split(plan.scenario) for plan in plans)
     steps = [step for plan in plans for step in plan.steps]
     different = {step.key: step for step in steps}
-    images = sum(step.images_seen for key, step in different.items() if key in missing)
+    images = sum(_images_to_train(prepared).values())
     waiting = len(prepared.waiting)
     return "".join(f"{remark}\n" for remark in remarks if remark) + (
         f"{'runs':<10} {len(plans):>4}  {len(plans) - waiting} done, {waiting} to do\n"
@@ -211,12 +239,13 @@ def _foretell(prepared: Prepared, asked: Asked, launcher: Launcher | None, reque
         typer.echo(f"{'disk':<15}  about {words} in {prepared.store.root}")
     for line in launcher.describe(prepared.waiting, prepared.store, request) if launcher else ():
         typer.echo(line)
-    if launcher is None and int(os.environ.get("WORLD_SIZE", "1")) == 1:  # several would wait for each other
-        _tell_time(prepared, asked.common)
+    here = launcher is None or launcher.name == "local"
+    if here and int(os.environ.get("WORLD_SIZE", "1")) == 1:  # several would wait for each other
+        _tell_time(prepared, asked.common, (launcher and request.profile.max_parallel) or 1)
 
 
-def _tell_time(prepared: Prepared, common: CommonOptions) -> None:
-    """What the training takes in this process, and how that is known."""
+def _tell_time(prepared: Prepared, common: CommonOptions, jobs: int) -> None:
+    """What the training takes here, in so many jobs at once, and how that is known."""
     from issbench.bench.engine.forecast import forecast
 
     found = forecast(prepared.waiting, prepared.store, prepared.missing, common.threads, common.workers)
@@ -228,7 +257,7 @@ def _tell_time(prepared: Prepared, common: CommonOptions) -> None:
         "taken as the others": found.steps["alike"],
     }
     how = ", ".join(f"{number} {text}" for text, number in steps.items() if number)
-    typer.echo(f"{'time':<15}  about {duration(found.seconds)} here; of the steps {how}")
+    typer.echo(f"{'time':<15}  about {duration(found.seconds / jobs)} here; of the steps {how}")
 
 
 def _print_tables(names: Sequence[str], asked: Asked) -> None:
