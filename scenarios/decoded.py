@@ -41,13 +41,14 @@ class Pairs:
             rows = [row for split in splits for row in zip(split.ids, split.images, split.labels, strict=True)]
             self._contents = {sample: (image, label) for sample, image, label in rows if image and label}
         self._checked: set[str] = set()
+        self._paths: dict[str, Path] = {}
 
     def pair(self, sample: str) -> Pair:
         """Image and labels of a sample. DataError where they cannot be read, differ in size, or changed since the
         dataset was opened."""
         if sample not in self._contents:
             return self._decode(sample)
-        path = self.path(sample)
+        path = self._paths.get(sample) or self._paths.setdefault(sample, self.path(sample))
         found = self._load(path)
         if found is None:
             found = self._decode(sample)

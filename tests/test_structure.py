@@ -31,8 +31,10 @@ ALLOWED = {
     "bench": BELOW_BENCH | {"bench/metrics"},
     "bench/engine": BELOW_BENCH | {"bench", "bench/metrics"},
     "bench/launching": BELOW_BENCH | {"bench", "bench/metrics", "bench/engine"},
+    "bench/speed": BELOW_BENCH | {"bench", "bench/metrics", "bench/engine"},
     "slurm": BELOW_BENCH | {"bench", "bench/metrics", "bench/engine", "bench/launching"},
-    "bench/commands": BELOW_BENCH | {"bench", "bench/metrics", "bench/engine", "bench/launching", "results"},
+    "bench/commands": BELOW_BENCH
+    | {"bench", "bench/metrics", "bench/engine", "bench/launching", "bench/speed", "results"},
     "__main__": {"bench/commands"},
     "": {"bench", "bench/engine", "results"},  # what `issbench` exports
 }

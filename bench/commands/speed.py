@@ -1,165 +1,180 @@
-"""`bench speed`: what a method's training step costs beyond what it must."""
+"""`bench speed`: how fast the suite is, part by part, each beside what it is measured against."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from issbench.bench.commands.support import options
+from issbench.bench.commands.support.option_groups import with_option_groups
 from issbench.bench.commands.support.printing import print_table
+from issbench.bench.commands.support.speed_options import Part, SpeedOptions
 from issbench.results.render import Format
 
 if TYPE_CHECKING:
-    from issbench.bench.engine.speed import Speed, Workload
-    from issbench.results.table import Table
+    from issbench.bench.recipe import Recipe
+    from issbench.bench.speed.measured import Row
 
-_COLUMNS = ("method", "floor ms", "step ms", "ratio", "25 %", "75 %", "img/s", "floor MiB", "step MiB")
-_TOP = 12  # operations of --profile
+_IMAGES = 48  # that are read in each round of `loader`
+_CROPS = (128, 256, 512)
+_EACH, _ALL = 5.0, 60.0  # seconds of a row of `step`, and of all rows of another part
 
 
+@with_option_groups
 def speed(
-    methods: Annotated[
-        str | None, typer.Option(help="Methods with options, separated by commas.", show_default="all")
+    part: Annotated[
+        Part,
+        typer.Argument(
+            help="step: an iteration of each method; engine: the whole training; loader: reading; suite: runs at "
+            "once; start: until training begins."
+        ),
+    ] = "step",
+    *,
+    asked: SpeedOptions,
+    json: Annotated[Path | None, typer.Option("--json", help="Also write all times to this file.")] = None,
+    compare: Annotated[
+        Path | None, typer.Option(help="Set a measurement that --json wrote beside this one.")
     ] = None,
-    backbone: Annotated[str, typer.Option(help="A timm model; its weights are random.")] = "resnet50",
-    crop: Annotated[int, typer.Option(max=8192, help="Side of the images, in pixels.")] = 256,
-    batch: Annotated[int, typer.Option(max=4096, help="Images of a batch.")] = 4,
-    settings: options.RecipeSettings = None,
-    classes: Annotated[int, typer.Option(max=4096, help="Classes after the step, with the background.")] = 21,
-    new: Annotated[int, typer.Option(min=1, help="Classes that the step adds.")] = 5,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16"], typer.Option(help="auto is bf16 on GPUs that have it.")
-    ] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the CPU.", show_default="OMP_NUM_THREADS, or 1")
-    ] = None,
-    rounds: Annotated[
-        int | None, typer.Option(min=1, help="Rounds to measure.", show_default="5, and 5 seconds")
-    ] = None,
-    profile: Annotated[
-        bool, typer.Option("--profile", help="Also tell in which operations the time beyond the floor goes.")
-    ] = False,
     format: Annotated[Format, typer.Option(help="How to print.")] = "terminal",
 ) -> None:
-    """Measure one training iteration of methods, without data loading, against the floor of each.
+    """Measure how fast the suite is on this machine, alternately with what each part is measured against.
 
-    The floor is the method's own student trained with cross-entropy alone, with the teacher's forward pass where
-    the method has a teacher. Floor and iteration are measured alternately.
+    Without a word: one training iteration of each method, without data loading, against its floor, which is the
+    method's own student trained with cross-entropy alone, with the teacher's forward pass where it has a teacher.
     """
-    from issbench.bench.recipe import recipe_of
+    from issbench.bench.commands.support.speed_tables import comparison_of, line_of, operations_of, table_of
+    from issbench.bench.speed.measured import Measured, load, save
     from issbench.errors import UsageError
+    from issbench.outputs import refuse_foreign
 
-    given = {"backbone": backbone, "weights": "none", "crop": crop, "batch": batch, "precision": precision}
-    recipe = recipe_of(options.read_settings(settings, given))
-    if classes - 1 - new < 1:
-        raise UsageError(
-            f"--classes {classes} --new {new}: no old class is left beside background; raise --classes"
-        )
-    specs = _specs(methods)
+    before = load(compare) if compare else None
+    if before is not None and before.part != part:
+        raise UsageError(f"--compare {compare} has the part {before.part}: bench speed {before.part}")
+    if json:
+        refuse_foreign([json], option="--json")
+    rows = []
+    for row in _measured(part, asked):
+        typer.echo(line_of(part, row), err=True)
+        rows.append(row)
+    words = ("bench", *sys.argv[1:])
+    found = Measured(part, _title(part, asked), words, _machine(), time.strftime("%Y-%m-%d"), tuple(rows))
+    if json:
+        save(json, found)
+    for table in [table_of(found), *(operations_of(row) for row in rows if "operations" in row.facts)]:
+        print_table(table, format)
+    if before:
+        print_table(comparison_of(before, found), format)
+
+
+def _measured(part: Part, asked: SpeedOptions) -> Iterator[Row]:
+    """The rows of a part, as they are measured."""
+    if part in ("step", "engine"):
+        return _methods_measured(part, asked, *_specs_and_recipe(asked))
+    from issbench.bench.cores import cores
+    from issbench.bench.speed.commands import measure_start, measure_suite
+
+    seconds = _ALL if asked.seconds is None else asked.seconds
+    if part == "loader":
+        return _loader_measured(asked, seconds)
+    if part == "suite":
+        return measure_suite(asked.jobs or max(2, cores()), asked.rounds, seconds)
+    return measure_start(asked.rounds, seconds)
+
+
+def _methods_measured(part: Part, asked: SpeedOptions, specs: list[str], recipe: Recipe) -> Iterator[Row]:
     # Only now, so that a wrong command is told without waiting for torch.
     from issbench.bench.engine.environment import choose_device
     from issbench.bench.engine.speed import Workload, resolve
+    from issbench.bench.speed.engine import measure_engine
+    from issbench.bench.speed.step import measure_steps
 
-    workload = Workload(recipe=recipe, classes=classes, new=new, device=choose_device(device), threads=threads)
-    chosen = {spec: resolve(spec) for spec in specs}  # so the last one's options are checked before the first runs
-    rows = _measure(chosen, workload, rounds, profile)
-    for table in (_table(rows, workload), *(_operations(row, workload) for row in rows if profile)):
-        print_table(table, format)
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiler's own log comes between
+    device = choose_device(asked.device)
+    workload = Workload(recipe=recipe, classes=asked.classes, new=asked.new, device=device, threads=asked.threads)
+    for spec in specs:  # so the last one's options are checked before the first runs
+        resolve(spec)
+    seconds = _EACH * len(specs) if asked.seconds is None else asked.seconds
+    if part == "engine":
+        return measure_engine(specs, workload, asked.workers, asked.rounds, seconds)
+    return measure_steps(specs, workload, asked.rounds, seconds, asked.profile)
 
 
-def _specs(methods: str | None) -> list[str]:
-    """The methods of the command, which must exist; by default all that can train alone."""
+def _loader_measured(asked: SpeedOptions, seconds: float) -> Iterator[Row]:
+    from issbench.bench.engine.environment import arithmetic, choose_device
+    from issbench.bench.speed.loader import measure_loader
+    from issbench.bench.speed.made_images import made_images
+    from issbench.scenarios.datasets import load_dataset
+
+    crops = (asked.crop,) if asked.crop else _CROPS
+    with arithmetic(choose_device("cpu"), 1):
+        if asked.data is not None:
+            yield from measure_loader(
+                load_dataset(asked.dataset, asked.data), crops, _IMAGES, asked.rounds, seconds
+            )
+            return
+        with made_images(_IMAGES, asked.classes) as data:
+            yield from measure_loader(load_dataset("folder", data), crops, _IMAGES, asked.rounds, seconds)
+
+
+def _specs_and_recipe(asked: SpeedOptions) -> tuple[list[str], Recipe]:
+    """The methods of the command, which must exist, by default all that can train alone, and the recipe. UsageError
+    for what is wrong in either."""
     from issbench.bench.experiment import parse_method, split_methods
+    from issbench.bench.recipe import recipe_of
     from issbench.errors import UsageError
     from issbench.methods.interface.registry import available
 
-    if methods is None:
-        return [name for name, info in available().items() if not info.part]
-    specs = split_methods(methods)
+    recipe = recipe_of(options.read_settings(asked.settings, asked.of_recipe()))
+    if asked.classes - 1 - asked.new < 1:
+        raise UsageError(
+            f"--classes {asked.classes} --new {asked.new}: no old class is left beside background; raise --classes"
+        )
+    if asked.methods is None:
+        return [name for name, info in available().items() if not info.part], recipe
+    specs = split_methods(asked.methods)
     if not specs:
         raise UsageError("--methods names no method; see `bench list methods`")
     for spec in specs:
         parse_method(spec)
-    return specs
+    return specs, recipe
 
 
-def _measure(chosen: dict[str, tuple], workload: Workload, rounds: int | None, profile: bool) -> list[Speed]:
-    import os
-
-    from rich.console import Console
-
-    from issbench.bench.engine.speed import measure
-
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiler's own log comes between
-    console, rows = Console(stderr=True), []
-    with console.status("") as status:
-        for spec, (method_class, options) in chosen.items():
-            status.update(f"measuring {spec}")
-            rows.append(measure(spec, method_class, options, workload, rounds, profile))
-    return rows
-
-
-def _table(rows: list[Speed], workload: Workload) -> Table:
-    from statistics import median
-
-    from issbench.results.table import MISSING, text_table
-
-    cells = []
-    for row in rows:
-        numbers = [f"{1000 * median(row.floor):.1f}", f"{1000 * median(row.step):.1f}"]
-        numbers += [f"{value:.3f}" for value in (row.ratio, *row.quartiles)]
-        numbers.append(f"{row.images_per_second:.2f}")
-        numbers += [MISSING if value is None else f"{value / 2**20:.0f}" for value in row.memory]
-        cells.append([row.method, *numbers])
-    notes = [
-        "floor: the method's own student trained with cross-entropy alone, and the teacher's forward pass where "
-        "the method has a teacher; step: an iteration of the method. Medians over the rounds; ratio: the median of "
-        "step / floor within each round, and its quartiles; img/s: images of steps. Rounds: "
-        + ", ".join(f"{row.method} {len(row.step)}" for row in rows)
-        + ".",
-        "MiB: peak memory of the tensors during an iteration, weights and optimiser state included.",
-    ]
-    return text_table(_title(workload), list(_COLUMNS), cells, notes)
-
-
-def _operations(row: Speed, workload: Workload) -> Table:
-    """The operations that take longest beyond the floor."""
-    from issbench.results.table import text_table
-
-    top = row.operations[:_TOP]
-    times = [(op.name, op.floor, op.step) for op in top]
-    times.append(("all operations", sum(op.floor for op in row.operations), sum(op.step for op in row.operations)))
-    cells = [
-        [name, *(f"{1000 * value:.2f}" for value in (step - floor, floor, step))] for name, floor, step in times
-    ]
-    where = "GPU" if workload.device.type == "cuda" else "CPU"
-    title = f"{row.method}: time beyond the floor by operation"
-    note = (
-        f"Self time on the {where} under torch.profiler, forward, backward and update together: only what a call "
-        "does itself, not what it calls."
-    )
-    return text_table(title, ["operation", "beyond ms", "floor ms", "step ms"], cells, [note])
-
-
-def _title(workload: Workload) -> str:
+def _title(part: Part, asked: SpeedOptions) -> str:
     """All that the times depend on."""
     import torch
 
-    from issbench.bench.engine.environment import threads_for
+    from issbench.bench.engine.environment import choose_device, threads_for
+    from issbench.bench.engine.plan import decided
 
-    recipe, device = workload.recipe, workload.device
-    gpu = device.type == "cuda"
-    parts = [
-        recipe.backbone,
-        f"crop {recipe.crop}",
-        f"batch {recipe.batch}",
-        f"{workload.classes} classes ({workload.new} new)",
-        torch.cuda.get_device_name(device) if gpu else str(device),
-        workload.step_recipe.precision,
-        f"{threads_for(workload.threads)} threads",
+    device = choose_device(asked.device)
+    words = [
+        torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         f"torch {torch.__version__}",
-        f"memory by {'torch.cuda' if gpu else 'torch.profiler'}",
     ]
-    return ", ".join(parts)
+    if part == "loader":
+        source = f"{asked.dataset} in {asked.data}" if asked.data else "made photographs of 500 × 375 pixels"
+        return ", ".join([source, *words[1:]])
+    if part in ("suite", "start"):
+        return ", ".join(["shapes_4-4, one epoch a step", *words[1:]])
+    _, recipe = _specs_and_recipe(asked)
+    return ", ".join(
+        [
+            recipe.backbone, f"crop {recipe.crop}", f"batch {recipe.batch}",
+            f"{asked.classes} classes ({asked.new} new)", words[0], decided(recipe.for_step(1), device).precision,
+            f"{threads_for(asked.threads)} threads", words[1],
+        ]
+    )  # fmt: skip
+
+
+def _machine() -> dict[str, str]:
+    """Processor, cores and versions."""
+    from issbench.bench.cores import cores, cpu_model
+    from issbench.bench.engine.environment import git_state, versions
+
+    return {"cpu": cpu_model(), "cores": str(cores()), "commit": git_state(), **versions()}

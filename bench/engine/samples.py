@@ -67,12 +67,13 @@ class Normalise:
 
     def __init__(self, device: torch.device):
         self.device = device
-        self.mean, self.std = (torch.tensor(values, device=device) * 255 for values in (MEAN, STD))
+        mean, std = (torch.tensor(values, dtype=torch.float64) for values in (MEAN, STD))
+        self.scale, self.shift = ((1 / (255 * std)).float().to(device), (-mean / std).float().to(device))
 
     def __call__(self, images: Tensor) -> Tensor:
         images = images.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
         # By rows of pixels: with three values beside each other a CPU takes four times as long.
         batch, _, height, width = images.shape
         rows = images.permute(0, 2, 3, 1).reshape(batch * height, width * 3).float()
-        rows.sub_(self.mean.repeat(width)).div_(self.std.repeat(width))
+        torch.addcmul(self.shift.repeat(width), rows, self.scale.repeat(width), out=rows)
         return rows.view(batch, height, width, 3).permute(0, 3, 1, 2)

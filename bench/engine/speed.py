@@ -144,8 +144,9 @@ def measure(
     workload: Workload,
     rounds: int | None = None,
     with_operations: bool = False,
+    seconds: float = _LEAST_SECONDS,
 ) -> Speed:
-    """Measure one method; `rounds` by default until there are enough of them and enough seconds."""
+    """Measure one method; `rounds` by default until there are enough of them and the seconds are over."""
     recipe, device = workload.step_recipe, workload.device
     method: Any = method_class
     need = try_step(workload.place(1), method, options, recipe, not method.cumulative)
@@ -158,7 +159,7 @@ def measure(
         for _ in range(_WARM_UP):
             pair.iterate(pair.floor)
             pair.iterate(pair.step)
-        floor, step = _time_alternately(pair, rounds)
+        floor, step = _time_alternately(pair, rounds, seconds)
         memory = _peak(pair, pair.floor), _peak(pair, pair.step)
         operations = _compare_operations(pair) if with_operations else ()
     return Speed(spec, workload.recipe.batch, floor, step, memory, operations)
@@ -229,18 +230,18 @@ def _passes(
     return batches
 
 
-def _time_alternately(pair: Pair, rounds: int | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _time_alternately(pair: Pair, rounds: int | None, least: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Seconds of floor and step by round; the one that comes first changes with each round."""
     floor, step = list[float](), list[float]()
     both = [(pair.floor, floor), (pair.step, step)]
-    end = time.perf_counter() + (0 if rounds else _LEAST_SECONDS)
+    end = time.perf_counter() + (0 if rounds else least)
     while len(step) < (rounds or _LEAST_ROUNDS) or time.perf_counter() < end:
-        for training, seconds in both:
+        for training, times in both:
             synchronise(pair.images.device)
             before = time.perf_counter()
             pair.iterate(training)
             synchronise(pair.images.device)
-            seconds.append(time.perf_counter() - before)
+            times.append(time.perf_counter() - before)
         both.reverse()
     return tuple(floor), tuple(step)
 

@@ -244,10 +244,11 @@ def test_help_and_wrong_names_need_no_torch():
 
 
 def test_all_methods_by_default():
-    from issbench.bench.commands.speed import _specs
+    from issbench.bench.commands.speed import _specs_and_recipe
+    from issbench.bench.commands.support.speed_options import SpeedOptions
     from issbench.methods.interface.registry import available, load_method
 
-    specs = _specs(None)
+    specs, _ = _specs_and_recipe(SpeedOptions())
     assert {"ft", "mib", "plop", "gsc", "joint"} <= set(specs)
     assert set(available()) - set(specs) == {name for name, info in available().items() if info.part}
     for spec in specs:
