@@ -58,6 +58,9 @@ class Recipe:
     """The backbone's own, with ReLU in the ASPP; or leaky ReLU (0.01) in the place of every ReLU, as in the
     released networks."""
     aspp_channels: Count = 256
+    nudge: Annotated[int, Range(0, 10**9)] = 0
+    """0, or the number of a draw: at the start of each step one unit in its last place is added to or taken from
+    each weight, as little as another machine's rounding does, to measure how far that moves a result."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Autocast; `auto` is bf16 on GPUs that have it, and fp32 elsewhere."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import performance
 import pytest
 import reliability
 import typer.main
@@ -44,3 +45,8 @@ def test_pages_show_commands() -> None:
 def test_figures_of_reliability_are_those_of_the_record() -> None:
     page = reliability.PAGE.read_text(encoding="utf-8")
     assert reliability.figures_of(page) == reliability.figures() and "| 0 |" in reliability.figures()
+
+
+@pytest.mark.parametrize("name, table", performance.sections(), ids=lambda value: value.partition("\n")[0][:20])
+def test_figures_of_performance_are_those_of_the_records(name: str, table: str) -> None:
+    assert performance.section_of(performance.PAGE.read_text(encoding="utf-8"), name) == table

@@ -158,7 +158,7 @@ def _title(part: Part, asked: SpeedOptions) -> str:
         f"torch {torch.__version__}",
     ]
     if part == "loader":
-        source = f"{asked.dataset} in {asked.data}" if asked.data else "made photographs of 500 × 375 pixels"
+        source = f"{_IMAGES} images of {asked.dataset}" if asked.data else f"{_IMAGES} made photographs, 500 × 375"
         return ", ".join([source, *words[1:]])
     if part in ("suite", "start"):
         return ", ".join(["shapes_4-4, one epoch a step", *words[1:]])

@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 
 LONG = "long"
 """The name of the tidy table: a row per run, step and group of classes."""
+NOISE = "noise"
+"""The name of the table of what rounding and seeds do to a number."""
 
 
 def table(
     name: Annotated[
-        str, typer.Argument(help=f"{', '.join(DEFINITIONS)}, or {LONG}: all numbers as one tidy table.")
+        str,
+        typer.Argument(
+            help=f"{', '.join(DEFINITIONS)}; {NOISE}: the spread over nudges and seeds; {LONG}: all numbers as one "
+            "tidy table."
+        ),
     ] = "main",
     published: Annotated[bool, typer.Option("--published", help="The paper's numbers alone.")] = False,
     both: Annotated[
@@ -74,6 +80,8 @@ def table(
         raise TableError("--published is the paper alone, --both is runs beside it; give one of them")
     if within_noise and (published or both or name == LONG):
         raise TableError("--within-noise needs the seeds of runs, and marks the best of a table of runs alone")
+    if name == NOISE and (published or both or within_noise or view != View()):
+        raise TableError(f"table {NOISE} is of runs alone, and shows all of them; leave out the options beside it")
     if digits > 1 and (published or both):
         raise TableError(f"--digits {digits}: the paper's numbers have one digit; leave it out beside them")
     if name == LONG:
@@ -102,9 +110,12 @@ def _maker(
 ) -> Callable[[View], list[Table]]:
     """What makes the tables of runs, of the paper (None), or of both, as far as a view shows them."""
     from issbench.results.make_tables import joined_tables, measured_tables, published_tables
+    from issbench.results.noise import noise_tables
 
     if runs is None:
         return lambda view: published_tables(name, *where, view)
+    if name == NOISE:
+        return lambda view: noise_tables(runs)
     if both:
         return lambda view: joined_tables(name, runs, *where, view)
     return lambda view: measured_tables(name, runs, noise, view)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from issbench.bench.engine.network import Network, start_new_classes
 from issbench.bench.engine.norms import synchronise_norms
@@ -69,6 +69,16 @@ def frozen(network: Network, weights: Mapping[str, Tensor], device: torch.device
 def on_device(network: Network, device: torch.device) -> Network:
     """The network on the device, its weights as convolutions there like them best."""
     return network.to(device).to(memory_format=torch.channels_last)
+
+
+def nudge(network: nn.Module, seed: int) -> None:
+    """Move each weight to one of its two neighbours among floating-point numbers, drawn on the CPU."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weights in network.parameters():
+            up = torch.rand(weights.shape, generator=generator) < 0.5
+            towards = torch.where(up, torch.inf, -torch.inf).to(weights)
+            weights.copy_(torch.nextafter(weights, towards))
 
 
 def step_of(step: Step, network: Network) -> Step:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from issbench.bench.engine import distributed
-from issbench.bench.engine.assemble import assemble, make_network, on_device, step_of
+from issbench.bench.engine.assemble import assemble, make_network, nudge, on_device, step_of
 from issbench.bench.engine.diagnosis import Examiner
 from issbench.bench.engine.environment import environment, peak_memory, reset_peak_memory, seed_generators
 from issbench.bench.engine.guard import Guard
@@ -79,7 +79,10 @@ class StepTrainer:
         step = self.step
         seed_generators(derive_seed(step.seed, "initialisation", step.index), self.device)
         previous = self.store.load_weights(step.previous) if step.previous else None
-        return assemble(step.place, step.method_class, step.options, step.recipe, previous, self.device)
+        training = assemble(step.place, step.method_class, step.options, step.recipe, previous, self.device)
+        if draw := step.recipe.nudge:
+            nudge(training.student, derive_seed(step.seed, "nudge", step.index, draw))
+        return training
 
     def _begin(self, training: Training) -> None:
         """The hook before the first iteration, with the state that the method left after the step before."""
