@@ -150,7 +150,7 @@ class Cluster(Launcher):
         for position, plan in enumerate(chosen):
             key = plan.steps[0].key
             job = first_jobs.get(key)
-            missing = not store.has_step(key)
+            missing = not plan.needs_no_other and not store.has_step(key)
             needs.append(Need(position, key if missing else None, job if missing and job in alive else None))
         return chosen, needs
 

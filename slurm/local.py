@@ -154,9 +154,10 @@ def _with_readers(request: Request, slots: Sequence[int | None]) -> Request:
 
 
 def _groups(plans: Sequence[Plan], store: Store) -> list[list[int]]:
-    """The positions of runs that share a first step, which is missing."""
-    keys = [plan.steps[0].key for plan in plans]
-    return shared_first_steps([Need(run, None if store.has_step(key) else key) for run, key in enumerate(keys)])
+    """The positions of runs that share a first step, which is missing, and need it for their next one."""
+    keys = [None if plan.needs_no_other else plan.steps[0].key for plan in plans]
+    missing = store.missing_steps(filter(None, keys))
+    return shared_first_steps([Need(run, key if key in missing else None) for run, key in enumerate(keys)])
 
 
 def _with_jobs(submission: Submission, groups: Sequence[Sequence[int]]) -> tuple[SubmittedRun, ...]:

@@ -121,22 +121,31 @@ def _steps(plan: Plan, work: _Work) -> bool:
     complete."""
     records: list[StepRecord] = []
     record: Record | None = None
+    last = work.settings.last_step
+    if plan.needs_no_other and last is None:
+        for step in reversed(plan.steps):  # another process may train the first one, which runs share, meanwhile
+            _step_or_why(plan, step, work)
     for step in plan.steps:
-        if work.settings.last_step is not None and step.index > work.settings.last_step:
+        if last is not None and step.index > last:
             break
-        if step.key in work.failed:
-            raise RunError(f"it needs step {step.index}, which failed for another run: {work.failed[step.key]}")
-        try:
-            records.append(_step(plan, step, work))
-        except StepDamaged:
-            raise
-        except Exception as error:
-            work.failed[step.key] = reason_of(distributed.explained(error))
-            raise
+        records.append(_step_or_why(plan, step, work))
         record = run_record(plan, records)
         work.store.save_record(plan.run_name, record)
         work.reporter.end_step(records[-1])
     return record is not None and record["complete"]
+
+
+def _step_or_why(plan: Plan, step: StepPlan, work: _Work) -> StepRecord:
+    """The record of a step, unless it failed before; why it fails is noted for other runs that need it."""
+    if step.key in work.failed:
+        raise RunError(f"it needs step {step.index}, which failed for another run: {work.failed[step.key]}")
+    try:
+        return _step(plan, step, work)
+    except StepDamaged:
+        raise
+    except Exception as error:
+        work.failed[step.key] = reason_of(distributed.explained(error))
+        raise
 
 
 def _step(plan: Plan, step: StepPlan, work: _Work) -> StepRecord:

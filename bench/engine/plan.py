@@ -55,6 +55,8 @@ TESTING = (
 )
 """The code that tests: it is in the name of each evaluation."""
 
+_code_of = cache(fingerprint)
+
 _FIRST_STEP = "cross-entropy"
 """The method of the first step, which all methods share."""
 
@@ -123,6 +125,12 @@ class Plan:
     data: Data
     scenario: Scenario
     device: torch.device
+
+    @property
+    def needs_no_other(self) -> bool:
+        """Whether each step starts from the recipe's first weights, as those of joint training do: then they can be
+        carried out in any order, and beside each other."""
+        return all(step.previous is None for step in self.steps)
 
     @property
     def dataset(self) -> Dataset:
@@ -210,7 +218,7 @@ class Plan:
         settings = what_differs(recipe)
         settings.pop("weights", None)  # their content counts, and of later steps only that of the step before
         identity: dict[str, Any] = {
-            "code": _training_code(),
+            "code": _code_of(*TRAINING),
             "previous": previous,
             "step": index,
             "method": _method_identity(name, method, options) if name else _FIRST_STEP,
@@ -286,14 +294,4 @@ def make_plan(experiment: Experiment, data: Data, device: torch.device) -> Plan:
 
 def _evaluation_name(view: StepView, recipe: Recipe, kind: str, metric: type[Metric]) -> str:
     """Names a test by the content of its images and labels, the crop, and the code that counts."""
-    return f"evaluation-{hash_of([view.test, recipe.crop, kind, _testing_code(), class_fingerprint(metric)])}"
-
-
-@cache
-def _training_code() -> str:
-    return fingerprint(*TRAINING)
-
-
-@cache
-def _testing_code() -> str:
-    return fingerprint(*TESTING)
+    return f"evaluation-{hash_of([view.test, recipe.crop, kind, _code_of(*TESTING), class_fingerprint(metric)])}"

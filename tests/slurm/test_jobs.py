@@ -57,6 +57,29 @@ def test_several_at_once_give_the_bits_of_one_after_another(
     assert "all done" in bench(*WORDS, *where, tmp_path / "many")
 
 
+def test_joint_training_waits_for_no_first_step(three_cores: None, data: Path, tmp_path: Path) -> None:
+    """Its long step starts from nothing, so it trains beside the first step that it shares with the others."""
+    words = [
+        "run",
+        "--methods",
+        "ft,lwf,joint",
+        *WORDS[3:],
+        "--data",
+        data,
+        "--out",
+        tmp_path / "out",
+        "--jobs",
+        "2",
+    ]
+    lines = [line for line in bench(*words).splitlines() if line.startswith("started")]
+    assert sorted(lines[:2]) == [
+        "started   joint folder_2-1 overlapped natural seed 0",
+        "started   the first step of 2 runs, as ft folder_2-1 overlapped natural seed 0",
+    ]
+    (run,) = [run for run in load_runs(tmp_path / "out") if run.spec == "joint"]
+    assert run.complete and [step["step"] for step in run.steps] == [0, 1]
+
+
 def test_it_must_pay(three_cores: None, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [*WORDS, "--data", data, "--out", tmp_path / "out", "--dry-run"]
     assert " at once" not in bench(*words)  # a few images
