@@ -8,7 +8,6 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +39,7 @@ class Pairs:
         if not dataset.in_memory:
             rows = [row for split in splits for row in zip(split.ids, split.images, split.labels, strict=True)]
             self._contents = {sample: (image, label) for sample, image, label in rows if image and label}
+        self._decoder = f"{code_of(dataset)} {pillow} {features.version('jpg')}" if self._contents else ""
         self._checked: set[str] = set()
         self._paths: dict[str, Path] = {}
 
@@ -60,10 +60,6 @@ class Pairs:
         """Where the pair is kept: its name is a hash of the content of both files, and of what decodes them."""
         name = hashlib.sha256(" ".join((*self._contents[sample], self._decoder)).encode()).hexdigest()[:40]
         return cache_dir() / "decoded" / name[:2] / name
-
-    @cached_property
-    def _decoder(self) -> str:
-        return f"{code_of(self.dataset)} {pillow} {features.version('jpg')}"
 
     def _decode(self, sample: str) -> Pair:
         image, label = np.array(self.dataset.image(sample)), self.dataset.label(sample)

@@ -197,7 +197,7 @@ def code_of(dataset: Dataset) -> str:
     own |= {base.__module__ for base in type(dataset).__mro__ if issubclass(base, Dataset)}
     others = {name.partition(".")[0] for name in own} - {"issbench"}
     digest = hashlib.sha256()
-    for name, module in sorted(sys.modules.items()):
+    for name, module in sorted(sys.modules.copy().items()):  # another thread may import
         path = Path(getattr(module, "__file__", None) or "")
         if (name in own or name.partition(".")[0] in others) and path.suffix == ".py":
             digest.update(path.read_bytes())

@@ -85,8 +85,8 @@ CASES = [
         for value in ("-1", "1.5", "0-3", "a", "9" * 30, "9" * 5000)
     ),
     (f"{RUN} --seeds ,", "names nothing", "with commas between"),
-    (f"{RUN} --local --jobs 0", "--jobs", "bench run --help"),
-    (f"{RUN} --jobs 2", "--jobs is for processes on this machine", "--local"),
+    *((f"{RUN} --jobs={value}", "--jobs=", "or auto") for value in ("0", "-1", "1.5", "many", "9" * 5000)),
+    (f"{RUN} --slurm --jobs 2", "--jobs is for processes on this machine", "--max-parallel"),
     (f"{RUN} --gpus 2", "--gpus is for a cluster", "--slurm"),
     (f"{RUN} --slurm --gpus -1", "--gpus -1", "at least 0"),
     (f"{RUN} --slurm --nodes 0", "--nodes 0", "at least 1"),

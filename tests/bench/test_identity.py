@@ -65,7 +65,8 @@ RECIPE_DEFAULTS = {
     "epochs": 30, "first_epochs": None, "lr": 1e-3, "first_lr": 1e-2, "batch": 24, "crop": 512, "momentum": 0.9,
     "optimizer": "sgd", "warmup": 0.0,
     "weight_decay": 1e-4, "power": 0.9, "scale_min": 0.5, "scale_max": 2.0, "backbone": "resnet101",
-    "weights": "imagenet", "output_stride": 16, "activation": "own", "aspp_channels": 256, "precision": "auto",
+    "weights": "imagenet", "output_stride": 16, "activation": "own", "aspp_channels": 256, "nudge": 0,
+    "precision": "auto",
 }  # fmt: skip
 PROTOCOL_DEFAULTS = {
     "name": dataclasses.MISSING, "void": "ignore", "future": "background", "test_images": "seen",

@@ -180,8 +180,10 @@ def test_all_processes_stop_together_and_one_goes_on_where_they_stopped(
     assert_same_step(*(store / "steps" / second for store in (alone, out)), alone / "steps" / first)
 
 
-def test_the_process_that_fails_says_why(folder: Path, tmp_path: Path) -> None:
+def test_the_process_that_fails_says_why(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of them meets an image that is broken while they train; the others end because it does."""
+    (tmp_path / "no folder").touch()
+    monkeypatch.setenv("ISSBENCH_CACHE", str(tmp_path / "no folder"))  # so that each epoch reads the files again
     data, out = Path(shutil.copytree(folder, tmp_path / "data")), tmp_path / "runs"
     broken, half = data / "images" / "4.png", tmp_path / "half.png"
     half.write_bytes(broken.read_bytes()[:100])

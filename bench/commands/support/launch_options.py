@@ -74,7 +74,10 @@ class LaunchOptions:
         from issbench.methods.interface.numbers import Range
         from issbench.methods.interface.options import parse_value
 
-        return None if self.jobs == "auto" else parse_value("--jobs", int, self.jobs, Range(1, 1024))
+        try:
+            return None if self.jobs == "auto" else parse_value("--jobs", int, self.jobs, Range(1, 1024))
+        except UsageError as error:
+            raise UsageError(f"{error}, or auto") from None
 
     def profile(self) -> Profile:
         """What each job asks for. UsageError for options that do not belong together."""
