@@ -111,7 +111,7 @@ def _loader_measured(asked: SpeedOptions, seconds: float) -> Iterator[Row]:
     from issbench.bench.speed.made_images import made_images
     from issbench.scenarios.datasets import load_dataset
 
-    crops = (asked.crop,) if asked.crop else _CROPS
+    crops = _CROPS if asked.crop is None else (asked.crop,)
     with arithmetic(choose_device("cpu"), 1):
         if asked.data is not None:
             yield from measure_loader(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -35,8 +36,8 @@ def same(one: Pair, other: Pair) -> bool:
 
 def without_files(pairs: Pairs, sample: str) -> Pair:
     """A pair that can only be a kept one."""
-    gone = Pairs(pairs.dataset)
-    gone._contents = pairs._contents
+    gone = copy.copy(pairs)
+    gone._checked = set()
     hidden = [(path, path.with_name(f"hidden {path.name}")) for path in pairs.dataset.files(sample)]
     for path, away in hidden:
         path.rename(away)

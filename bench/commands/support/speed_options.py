@@ -61,5 +61,5 @@ class SpeedOptions:
 
     def of_recipe(self) -> dict[str, object]:
         """What these options say of the recipe."""
-        sizes = {"crop": self.crop or 256, "batch": self.batch}
+        sizes = {"crop": 256 if self.crop is None else self.crop, "batch": self.batch}
         return {"backbone": self.backbone, "weights": "none", **sizes, "precision": self.precision}

@@ -59,7 +59,7 @@ _PARTS = {
     ),
     "engine": _Part(
         "method", "floor ms", "engine ms",
-        "engine: an iteration of the later step of `bench run` on made photographs, with reading, augmentation and "
+        "engine: an iteration of the later step of bench run on made photographs, with reading, augmentation and "
         "logging; floor: as of the part step, on tensors in memory.",
         _milliseconds,
         more={"img/s": lambda row: _images(row, median(row.ours))},
@@ -82,8 +82,8 @@ _PARTS = {
     ),
     "start": _Part(
         "command", "import s", "ours s",
-        "import: `python -c 'import torch, timm'`. first iteration: from the start of `bench run` until training "
-        "begins; finished command: a `bench run` of twelve runs that are all done, table included.",
+        "import: python -c 'import torch, timm'. first iteration: from the start of bench run until training "
+        "begins; finished command: a bench run of twelve runs that are all done, table included.",
         _seconds,
     ),
 }  # fmt: skip
