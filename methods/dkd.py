@@ -66,7 +66,7 @@ class DKD(FrozenNorms):
     # `shapes` has a backbone that starts at random, a rate that frozen norms do not bear, and few iterations.
     published = {
         "ade": {"yes": 35.0, "first_yes": 35.0},
-        "shapes": {"backbone_rate": 1.0, "rate": 0.25, "yes": 4.0},
+        "shapes": {"backbone_rate": 1.0, "rate": 0.1, "yes": 4.0},
     }
     Head = DKDHead
     own_first_step = True

@@ -30,7 +30,7 @@ class DKDM(Replay, DKD):
     first_step_of = "dkd"
     published = {
         "ade": {"yes": 35.0, "first_yes": 35.0, "memory": 300},
-        "shapes": {"backbone_rate": 1.0, "rate": 0.25, "yes": 4.0},
+        "shapes": {"backbone_rate": 1.0, "rate": 0.1, "yes": 4.0},
     }
 
     def pixel_weights(self, batch: Batch, targets: Tensor) -> Tensor | None:

@@ -149,6 +149,7 @@ EVERY, LATER, NO_STEP = [False] * 3, [True, False, False], [True] * 3
         ("optimizer", "adamw", EVERY), ("warmup", 0.5, EVERY), ("scale_min", 0.7, EVERY), ("scale_max", 0.7, EVERY),
         ("backbone", "resnet18", EVERY), ("output_stride", 16, EVERY), ("activation", "leaky_relu", EVERY),
         ("aspp_channels", 8, EVERY),
+        ("nudge", 1, EVERY),
         ("precision", "bf16", EVERY),
     ],
 )  # fmt: skip
