@@ -67,17 +67,18 @@ class LocalProgress:
         self._shown = time.monotonic()
         found = {run: read_position(self._store.root / "runs" / run) for run in running}
         positions = {run: position for run, position in found.items() if position is not None}
-        whole = f"{self._runs - len(self._open)} of {self._runs} runs done" + self._time_left(positions)
+        left = self._left(positions)
+        whole = f"{self._runs - len(self._open)} of {self._runs} runs done" + self._time_left(left)
         if self._bars is None:
             self._say("; ".join([whole, *(f"{running[run]}: {_where(each)}" for run, each in positions.items())]))
             return
-        self._draw(running, positions, whole)
+        self._draw(running, positions, whole, left)
 
-    def _draw(self, running: Mapping[str, str], positions: Mapping[str, Position], whole: str) -> None:
+    def _draw(self, running: Mapping[str, str], positions: Mapping[str, Position], whole: str, left: float) -> None:
         assert self._bars is not None
         for run in [run for run in self._tasks if run and run not in running]:
             self._bars.remove_task(self._tasks.pop(run))
-        done = 1 - self._left(positions) / self._all if self._all else 1
+        done = 1 - left / self._all if self._all else 1
         self._bars.update(self._tasks[""], completed=done, info=whole)
         for run, position in positions.items():
             if run not in self._tasks:
@@ -97,9 +98,8 @@ class LocalProgress:
                 left -= self._images[key] * position.iteration / position.iterations
         return left
 
-    def _time_left(self, positions: Mapping[str, Position]) -> str:
-        """At the speed since the start; nothing where nothing is trained yet."""
-        left = self._left(positions)
+    def _time_left(self, left: float) -> str:
+        """For so many images, at the speed since the start; nothing where nothing is trained yet."""
         done = self._all - left
         return f", {clock((time.monotonic() - self._begun) * left / done)} left" if done > 0 else ""
 
