@@ -1,5 +1,5 @@
 """Images and label maps as arrays. Those of files are decoded once and kept on disk as they are in memory, for
-every later epoch, run and process: to decode a JPEG takes longer than everything else that is done with it."""
+every later epoch, run and process: decoding is a large part of the time that an image costs."""
 
 from __future__ import annotations
 
